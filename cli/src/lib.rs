@@ -1,0 +1,1 @@
+//! secctl: to be written.

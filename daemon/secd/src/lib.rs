@@ -1,0 +1,1 @@
+//! secd: to be written.

@@ -1,0 +1,2 @@
+//! Empty: it lets build scripts depend on this package.
+#![no_std]

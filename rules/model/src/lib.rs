@@ -1,0 +1,18 @@
+//! The words every part of secd shares. Plain data, no behaviour beyond parsing, printing and comparing.
+
+mod decision;
+mod event;
+mod flow;
+mod mode;
+mod name;
+mod target;
+mod time;
+
+pub use abi::{Action, Reason};
+pub use decision::{Decision, DecisionKind, Direction, Evidence, Origin, OriginKind};
+pub use event::{Body, Event, EventAction, Severity};
+pub use flow::{Flow, FlowParseError, Protocol};
+pub use mode::Mode;
+pub use name::{Name, NameError};
+pub use target::{Target, TargetError};
+pub use time::{Span, Timestamp, duration_text, parse_duration};

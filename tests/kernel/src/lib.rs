@@ -1,0 +1,1 @@
+//! kernel-tests: to be written.

@@ -1,0 +1,1 @@
+//! loki-receiver: to be written.
