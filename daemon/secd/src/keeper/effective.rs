@@ -98,6 +98,11 @@ impl Effective {
         self.decisions.values()
     }
 
+    /// How many decisions are active.
+    pub fn len(&self) -> usize {
+        self.decisions.len()
+    }
+
     /// How many prefixes hold something.
     pub fn prefixes(&self) -> usize {
         self.by_net.len()

@@ -1,0 +1,22 @@
+//! The command line of `secd`. Everything else stands in the config.
+
+use clap::Parser;
+use std::path::PathBuf;
+
+/// Network security appliance daemon: VLAN firewall in XDP, DNS sinkhole, bans from logs, signatures.
+#[derive(Clone, Debug, Parser)]
+#[command(version, about)]
+pub struct Flags {
+    /// Config file.
+    #[arg(long, default_value = "/etc/secd/secd.toml")]
+    pub config: PathBuf,
+    /// Folder of the database, the event file and snapshots.
+    #[arg(long, default_value = "/var/lib/secd")]
+    pub state_dir: PathBuf,
+    /// Control socket.
+    #[arg(long, default_value = "/run/secd/secd.sock")]
+    pub socket: PathBuf,
+    /// Folder on a bpf filesystem where programs and maps are pinned.
+    #[arg(long, default_value = "/sys/fs/bpf/secd")]
+    pub bpffs: PathBuf,
+}

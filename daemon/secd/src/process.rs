@@ -1,0 +1,40 @@
+//! What the daemon knows about its own process.
+
+use std::fs;
+
+/// Memory of this process, in bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Memory {
+    /// Resident now (`VmRSS`).
+    pub resident: u64,
+    /// The most it ever was (`VmHWM`).
+    pub peak: u64,
+}
+
+impl Memory {
+    /// Reads `/proc/self/status` (proc(5)); zero where it cannot be read.
+    #[must_use]
+    pub fn read() -> Self {
+        let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+        Self { resident: field(&status, "VmRSS:"), peak: field(&status, "VmHWM:") }
+    }
+}
+
+fn field(status: &str, name: &str) -> u64 {
+    let value = status.lines().find_map(|line| line.strip_prefix(name));
+    let kib = value.and_then(|text| text.trim().trim_end_matches("kB").trim().parse::<u64>().ok());
+    kib.unwrap_or(0) * 1024
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fields_are_read_in_bytes() {
+        assert_eq!(field("Name:\tsecd\nVmHWM:\t   42 kB\nVmRSS:\t 7 kB\n", "VmHWM:"), 42 * 1024);
+        assert_eq!(field("", "VmHWM:"), 0);
+        let memory = Memory::read();
+        assert!(memory.peak >= memory.resident && memory.resident > 0);
+    }
+}
