@@ -11,7 +11,7 @@ mod records;
 mod tables;
 
 pub use limits::*;
-pub use reason::{Action, Reason};
+pub use reason::{ACTIONS, Action, REASONS, Reason};
 pub use records::{InspectRecord, PacketRecord};
 pub use tables::*;
 

@@ -27,6 +27,11 @@ impl Action {
     }
 }
 
+/// Number of actions.
+pub const ACTIONS: u32 = Action::ALL.len() as u32;
+/// Number of reasons.
+pub const REASONS: u32 = Reason::ALL.len() as u32;
+
 macro_rules! reasons {
     ($($(#[doc = $doc:literal])+ $variant:ident = $number:literal, $name:literal;)+) => {
         /// Why the packet path judged a packet as it did. The metric label, the event field and what

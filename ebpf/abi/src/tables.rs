@@ -3,7 +3,7 @@
 //! Tables that come from the plan exist twice, selected by `generation & 1` of [`Active`], which is read once a
 //! packet; the slot is the first byte of their keys, so one longest-prefix table holds both generations.
 
-use crate::Address;
+use crate::{Address, MAX_ZONES};
 
 /// A zone's number. [`ZONE_NONE`], [`ZONE_SELF`] and [`ZONE_MULTICAST`] are reserved, configured zones follow.
 pub type ZoneId = u8;
@@ -128,6 +128,79 @@ pub struct BanValue {
     pub reserved: [u8; 2],
 }
 
+/// Value of `ALLOWS` (key data: [`Address`]): for a time no ban or list holds against the address.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct AllowValue {
+    /// Boot time in ns when it ends; `u64::MAX` = never.
+    pub until: u64,
+    /// Low bits of the decision's id.
+    pub decision: u32,
+    /// Zero.
+    pub reserved: u32,
+}
+
+/// Packets and bytes. Value of `PACKETS` (index by [`packet_index`]), `RULES` (`slot * MAX_RULES + rule`) and
+/// `LISTS` (`slot * MAX_LISTS + list`), each one per CPU.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counter {
+    /// Packets.
+    pub packets: u64,
+    /// Bytes, L2 header included.
+    pub bytes: u64,
+}
+
+/// Entries of `PACKETS`.
+pub const PACKET_COUNTERS: u32 = MAX_ZONES * crate::REASONS * crate::ACTIONS;
+
+/// Place of a counter in `PACKETS`.
+#[inline(always)]
+#[must_use]
+pub const fn packet_index(zone: ZoneId, reason: crate::Reason, action: crate::Action) -> u32 {
+    (zone as u32 * crate::REASONS + reason as u32) * crate::ACTIONS + action as u32
+}
+
+/// What was lost. Index of `LOST`, one count per CPU.
+#[repr(u32)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Lost {
+    /// Packet records over the budget of the second.
+    EventBudget = 0,
+    /// Packet records that found the ring full.
+    EventRing = 1,
+    /// Copies for inspection that found the ring full.
+    InspectRing = 2,
+    /// Flow entries that could not be made.
+    Flow = 3,
+}
+
+impl Lost {
+    /// Every kind, by number.
+    pub const ALL: [Self; 4] = [Self::EventBudget, Self::EventRing, Self::InspectRing, Self::Flow];
+
+    /// The word in metrics and events.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::EventBudget => "event_budget",
+            Self::EventRing => "event_ring",
+            Self::InspectRing => "inspect_ring",
+            Self::Flow => "flow",
+        }
+    }
+}
+
+/// Packet records sent in one second. Value of `BUDGET`, one per CPU.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Budget {
+    /// The second of boot time.
+    pub second: u64,
+    /// Records sent in it.
+    pub used: u64,
+}
+
 /// Value of `LISTED` (key data: [`SlotAddress`]). Userspace folds covering entries in.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -191,11 +264,16 @@ pub struct FlowValue {
     /// Zone to which it goes.
     pub zone_to: ZoneId,
     /// Zero.
-    pub reserved: [u8; 6],
+    pub reserved: [u8; 2],
+    /// Bytes of the answers that were copied for inspection.
+    pub copied_reply: u32,
 }
+/// `FlowValue::rule` and verdicts that no rule, list or decision stands behind.
+pub const RULE_NONE: u32 = u32::MAX;
 /// Packets of this tuple answer a flow that started at the other end.
 pub const FLOW_REPLY: u8 = 1;
-/// Entered by the egress program (own connections, translated flows).
+/// Entered by the egress program: with [`FLOW_REPLY`] we started it (own connections, translated flows); without,
+/// it was seen in its middle and either end may have.
 pub const FLOW_TAUGHT: u8 = 2;
 /// Inspection is over: nothing more is copied.
 pub const FLOW_BYPASS: u8 = 4;
@@ -215,6 +293,8 @@ mod pod {
     unsafe impl aya::Pod for PolicyValue {}
     unsafe impl aya::Pod for BanValue {}
     unsafe impl aya::Pod for ListValue {}
+    unsafe impl aya::Pod for AllowValue {}
+    unsafe impl aya::Pod for Counter {}
     unsafe impl aya::Pod for FlowKey {}
     unsafe impl aya::Pod for FlowValue {}
 }
@@ -227,6 +307,8 @@ const _: () = {
     assert!(size_of::<PolicyValue>() == 4);
     assert!(size_of::<BanValue>() == 16);
     assert!(size_of::<ListValue>() == 4);
+    assert!(size_of::<AllowValue>() == 16);
+    assert!(size_of::<Counter>() == 16);
     assert!(size_of::<FlowKey>() == 40);
     assert!(size_of::<FlowValue>() == 56);
 };
