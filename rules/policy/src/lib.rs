@@ -1,7 +1,15 @@
 //! The firewall language: checked zones, services and rules; lowering to the kernel's tables; explaining.
+//!
+//! `Policy` is checked (made by `rules/config`), `Plan` is what the kernel should hold. [`Policy::judge`] is the slow
+//! reference of the lowered rules.
 
+mod judge;
+mod lower;
 mod plan;
+pub mod services;
 mod types;
 
+pub use judge::{Judgement, LOWERED, has_ports};
+pub use lower::LowerError;
 pub use plan::{Plan, PolicyPrefix, Port};
 pub use types::{Policy, PortRange, Rule, Service, ServiceMatch, Zone, ZoneSet};

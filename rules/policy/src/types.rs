@@ -58,6 +58,17 @@ pub enum ZoneSet {
     Of(Vec<ZoneId>),
 }
 
+impl ZoneSet {
+    /// Whether this zone is named.
+    #[must_use]
+    pub fn contains(&self, zone: ZoneId) -> bool {
+        match self {
+            Self::Any => true,
+            Self::Of(zones) => zones.contains(&zone),
+        }
+    }
+}
+
 /// A named set of protocol and port matches.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Service {
@@ -74,6 +85,14 @@ pub struct ServiceMatch {
     pub protocol: Protocol,
     /// Ports.
     pub ports: PortRange,
+}
+
+impl ServiceMatch {
+    /// Ports from `first` to `last` of a protocol.
+    #[must_use]
+    pub const fn new(protocol: Protocol, first: u16, last: u16) -> Self {
+        Self { protocol, ports: PortRange { first, last } }
+    }
 }
 
 /// Ports from `first` to `last`, both included.

@@ -1,0 +1,364 @@
+//! From checked policy to the kernel's tables. First match wins is settled here: what the kernel looks up are
+//! disjoint port prefixes with one value each, so a packet costs one lookup however many rules there are.
+
+use abi::{
+    ListValue, MAX_LISTED, MAX_LISTS, MAX_NETWORKS, MAX_POLICY, MAX_PORTS, MAX_PROTECTED, MAX_RULES,
+    MAX_ZONES, PolicyValue, ZONE_FIRST, ZONE_MULTICAST, ZONE_SELF, ZoneFlags, ZoneId,
+};
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
+use model::{Mode, Protocol};
+use std::{
+    collections::{BTreeMap, HashMap},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    sync::Arc,
+};
+
+use crate::{Plan, Policy, PolicyPrefix, Port, Rule, judge::LOWERED};
+
+/// Why a policy has no plan. Everything that is counted says how many there are and how many there may be.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum LowerError {
+    /// A table cannot hold it.
+    #[error("{count} {what}, and there is room for {limit}; {help}")]
+    TooMany {
+        /// What is counted, in the plural.
+        what: &'static str,
+        /// How many there are.
+        count: usize,
+        /// How many there may be.
+        limit: usize,
+        /// What to do about it.
+        help: &'static str,
+    },
+    /// Two zones hold one interface and VLAN.
+    #[error(
+        "zones `{first}` and `{second}` both hold {interface} VLAN {vlan}; give one of them another VLAN"
+    )]
+    PortTwice {
+        /// Interface.
+        interface: String,
+        /// VLAN, 0 = untagged.
+        vlan: u16,
+        /// The zone that came first.
+        first: String,
+        /// The other.
+        second: String,
+    },
+    /// Two zones hold one device.
+    #[error(
+        "zones `{first}` and `{second}` both hold device {device}; the second wall could not tell them apart"
+    )]
+    DeviceTwice {
+        /// Device.
+        device: String,
+        /// The zone that came first.
+        first: String,
+        /// The other.
+        second: String,
+    },
+    /// Two zones hold one network.
+    #[error("zones `{first}` and `{second}` both hold {network}; an address belongs to one zone")]
+    NetworkTwice {
+        /// Network.
+        network: IpNet,
+        /// The zone that came first.
+        first: String,
+        /// The other.
+        second: String,
+    },
+    /// Two zones are the outside.
+    #[error(
+        "zones `{first}` and `{second}` are both `wan`; what belongs to no other zone can go to one of them only"
+    )]
+    WanTwice {
+        /// The zone that came first.
+        first: String,
+        /// The other.
+        second: String,
+    },
+    /// A zone's id is not its place.
+    #[error("zone `{zone}` has id {id} where its place asks for {expected}")]
+    ZoneId {
+        /// Zone.
+        zone: String,
+        /// Its id.
+        id: ZoneId,
+        /// What it should be.
+        expected: usize,
+    },
+}
+
+impl Policy {
+    /// Compiles the policy, the router's `own` addresses and the address lists into what the kernel should hold.
+    ///
+    /// Tables that two generations share (`abi::MAX_*`) are filled to half at most, so that the next plan fits beside
+    /// this one. `lists` is sorted here if it is not yet.
+    ///
+    /// # Errors
+    /// [`LowerError`] where a limit does not hold or two zones claim the same thing.
+    pub fn lower(&self, own: &[IpAddr], lists: Arc<[(IpNet, ListValue)]>) -> Result<Plan, LowerError> {
+        self.check_zones()?;
+        let rules = self.rules.len();
+        at_most("rules", rules, MAX_RULES as usize, "write fewer, wider rules")?;
+        let listed = sorted(lists);
+        at_most(
+            "listed prefixes",
+            listed.len(),
+            MAX_LISTED as usize / 2,
+            "leave a list out or raise its min_score",
+        )?;
+        let names = listed.iter().map(|(_, value)| usize::from(value.list) + 1).max().unwrap_or(0);
+        at_most("address lists", names, MAX_LISTS as usize, "leave lists out")?;
+        Ok(Plan {
+            observe: self.mode == Mode::Observe,
+            ports: self.ports()?,
+            zones: self.zones.iter().map(|zone| (zone.id, zone.flags())).collect(),
+            networks: self.networks(own)?,
+            protected: self.protected_with(own)?,
+            policy: self.lower_rules()?,
+            listed,
+        })
+    }
+
+    fn check_zones(&self) -> Result<(), LowerError> {
+        let zones = self.zones.len() + usize::from(ZONE_FIRST);
+        at_most("zones (reserved ones included)", zones, MAX_ZONES as usize, "merge zones of equal trust")?;
+        for (place, zone) in self.zones.iter().enumerate() {
+            let expected = place + usize::from(ZONE_FIRST);
+            if usize::from(zone.id) != expected {
+                return Err(LowerError::ZoneId { zone: zone.name.clone(), id: zone.id, expected });
+            }
+        }
+        let mut outside = self.zones.iter().filter(|zone| zone.wan);
+        if let (Some(first), Some(second)) = (outside.next(), outside.next()) {
+            return Err(LowerError::WanTwice { first: first.name.clone(), second: second.name.clone() });
+        }
+        let mut devices = BTreeMap::new();
+        for zone in &self.zones {
+            if let Some(first) = devices.insert(&zone.device, &zone.name) {
+                return Err(LowerError::DeviceTwice {
+                    device: zone.device.clone(),
+                    first: first.clone(),
+                    second: zone.name.clone(),
+                });
+            }
+        }
+        Ok(())
+    }
+
+    fn ports(&self) -> Result<Vec<Port>, LowerError> {
+        let mut ports: BTreeMap<(&str, u16), &crate::Zone> = BTreeMap::new();
+        for zone in &self.zones {
+            let vlan = zone.vlan.unwrap_or(0);
+            if let Some(first) = ports.insert((&zone.interface, vlan), zone) {
+                return Err(LowerError::PortTwice {
+                    interface: zone.interface.clone(),
+                    vlan,
+                    first: first.name.clone(),
+                    second: zone.name.clone(),
+                });
+            }
+        }
+        at_most("interfaces and VLANs", ports.len(), MAX_PORTS as usize / 2, "merge zones of equal trust")?;
+        let port = |((interface, vlan), zone): ((&str, u16), &crate::Zone)| Port {
+            interface: interface.to_owned(),
+            vlan,
+            zone: zone.id,
+        };
+        Ok(ports.into_iter().map(port).collect())
+    }
+
+    /// Zone by prefix. Where two say something of one prefix, the router's own address wins over broadcast, and that
+    /// over the zone's network.
+    fn networks(&self, own: &[IpAddr]) -> Result<BTreeMap<IpNet, ZoneId>, LowerError> {
+        let mut networks = BTreeMap::new();
+        for zone in &self.zones {
+            for network in zone.networks.iter().map(IpNet::trunc) {
+                if let Some(first) = networks.insert(network, zone.id).filter(|first| *first != zone.id) {
+                    return Err(LowerError::NetworkTwice {
+                        network,
+                        first: self.zone_name(first).to_owned(),
+                        second: zone.name.clone(),
+                    });
+                }
+            }
+        }
+        if let Some(wan) = self.zones.iter().find(|zone| zone.wan) {
+            for everything in [IpNet::V4(Ipv4Net::default()), IpNet::V6(Ipv6Net::default())] {
+                networks.entry(everything).or_insert(wan.id);
+            }
+        }
+        networks.extend(self.multicast().into_iter().map(|network| (network, ZONE_MULTICAST)));
+        networks.extend(own.iter().map(|address| (IpNet::from(address.to_canonical()), ZONE_SELF)));
+        let half = MAX_NETWORKS as usize / 2;
+        at_most("networks of zones", networks.len(), half, "write wider networks")?;
+        Ok(networks)
+    }
+
+    /// Multicast and broadcast destinations: RFC 5771, RFC 919, RFC 4291 §2.7, and the directed broadcast address of
+    /// every IPv4 network of a zone (none has one that is longer than /30, RFC 3021).
+    #[must_use]
+    pub fn multicast(&self) -> Vec<IpNet> {
+        let mut prefixes = vec![
+            IpNet::V4(Ipv4Net::new_assert(Ipv4Addr::new(224, 0, 0, 0), 4)),
+            IpNet::V4(Ipv4Net::new_assert(Ipv4Addr::BROADCAST, 32)),
+            IpNet::V6(Ipv6Net::new_assert(Ipv6Addr::new(0xff00, 0, 0, 0, 0, 0, 0, 0), 8)),
+        ];
+        for network in self.zones.iter().flat_map(|zone| &zone.networks) {
+            match network {
+                IpNet::V4(v4) if (1..=30).contains(&v4.prefix_len()) => {
+                    prefixes.push(IpNet::from(IpAddr::V4(v4.broadcast())));
+                }
+                IpNet::V4(_) | IpNet::V6(_) => {}
+            }
+        }
+        prefixes.sort_unstable();
+        prefixes.dedup();
+        prefixes
+    }
+
+    fn protected_with(&self, own: &[IpAddr]) -> Result<Vec<IpNet>, LowerError> {
+        let own = own.iter().map(|address| IpNet::from(address.to_canonical()));
+        let mut protected: Vec<_> = self.protected.iter().map(IpNet::trunc).chain(own).collect();
+        protected.sort_unstable();
+        protected.dedup();
+        let half = MAX_PROTECTED as usize / 2;
+        at_most("protected networks", protected.len(), half, "write wider networks in `allow`")?;
+        Ok(protected)
+    }
+
+    fn lower_rules(&self) -> Result<BTreeMap<PolicyPrefix, PolicyValue>, LowerError> {
+        let limit = MAX_POLICY as usize / 2;
+        let mut policy = BTreeMap::new();
+        let mut needed = 0;
+        // Most pairs of zones have the same rules as some other pair: those are resolved once.
+        let mut known: HashMap<(Vec<u16>, PolicyValue, bool), Vec<Vec<Segment>>> = HashMap::new();
+        let destinations: Vec<_> = self.destinations().collect();
+        for from in self.sources() {
+            for &to in &destinations {
+                let rules: Vec<&Rule> = self.rules.iter().filter(|rule| rule.covers(from, to)).collect();
+                let unnamed = self.judge_unnamed(from, to).value();
+                let ids = rules.iter().map(|rule| rule.id).collect();
+                let resolved = known.entry((ids, unnamed, to == ZONE_MULTICAST)).or_insert_with(|| {
+                    LOWERED.iter().map(|&protocol| resolve(&rules, to, protocol, unnamed)).collect()
+                });
+                for (protocol, segments) in LOWERED.iter().zip(resolved) {
+                    for segment in segments.iter() {
+                        for (port, bits) in prefixes(segment.first, segment.last) {
+                            needed += 1;
+                            if needed <= limit {
+                                let prefix = PolicyPrefix { from, to, protocol: protocol.0, port, bits };
+                                policy.insert(prefix, segment.value);
+                            }
+                        }
+                    }
+                }
+            }
+        }
+        let help = "let fewer rules say `any`, or use ranges of ports that start and end at powers of two";
+        at_most("port prefixes of rules", needed, limit, help)?;
+        Ok(policy)
+    }
+}
+
+impl crate::Zone {
+    /// As the kernel's tables hold it.
+    #[must_use]
+    pub fn flags(&self) -> ZoneFlags {
+        let bits = [
+            (self.wan, abi::ZONE_IS_WAN),
+            (self.anti_spoof, abi::ZONE_ANTI_SPOOF),
+            (self.mode == Mode::Observe, abi::ZONE_OBSERVE),
+            (self.inspect, abi::ZONE_INSPECT),
+        ];
+        ZoneFlags { flags: bits.into_iter().filter(|(set, _)| *set).map(|(_, bit)| bit).sum() }
+    }
+}
+
+/// Ports that have one value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Segment {
+    first: u16,
+    last: u16,
+    value: PolicyValue,
+}
+
+/// Settles first match wins over all ports of one protocol: segments in order, without gaps, neighbours unequal.
+fn resolve(rules: &[&Rule], to: ZoneId, protocol: Protocol, unnamed: PolicyValue) -> Vec<Segment> {
+    // By first port; disjoint. A rule only takes what no earlier rule has.
+    let mut taken: BTreeMap<u16, Segment> = BTreeMap::new();
+    let everything = [(0, u16::MAX)];
+    for rule in rules {
+        let value = rule.judgement(to).value();
+        if rule.services.is_empty() {
+            fill(&mut taken, everything, value);
+            break;
+        }
+        let matches = rule.services.iter().flat_map(|service| &service.matches);
+        let ports = matches
+            .filter(|matched| matched.protocol == protocol)
+            .map(|matched| (matched.ports.first, matched.ports.last));
+        fill(&mut taken, ports, value);
+    }
+    fill(&mut taken, everything, unnamed);
+    let mut segments: Vec<Segment> = Vec::with_capacity(taken.len());
+    for segment in taken.into_values() {
+        match segments.last_mut() {
+            Some(last) if last.value == segment.value => last.last = segment.last,
+            Some(_) | None => segments.push(segment),
+        }
+    }
+    segments
+}
+
+/// Gives `value` to the ports of each range that have none yet.
+fn fill(
+    taken: &mut BTreeMap<u16, Segment>,
+    ranges: impl IntoIterator<Item = (u16, u16)>,
+    value: PolicyValue,
+) {
+    for (first, last) in ranges {
+        let mut gaps = Vec::new();
+        let before = taken.range(..first).next_back().map_or(0, |(_, segment)| u32::from(segment.last) + 1);
+        // One past the last port, so that it can be 65,536.
+        let mut next = before.max(u32::from(first));
+        for segment in taken.range(first..=last.max(first)).map(|(_, segment)| segment) {
+            gaps.push((next, u32::from(segment.first)));
+            next = u32::from(segment.last) + 1;
+        }
+        gaps.push((next, u32::from(last) + 1));
+        for (start, end) in gaps {
+            if let (true, Ok(first), Ok(last)) =
+                (start < end, u16::try_from(start), u16::try_from(end.max(1) - 1))
+            {
+                taken.insert(first, Segment { first, last, value });
+            }
+        }
+    }
+}
+
+/// The fewest prefixes that hold exactly the ports from `first` to `last`, as (first port, significant bits).
+fn prefixes(first: u16, last: u16) -> impl Iterator<Item = (u16, u8)> {
+    let (mut next, end) = (u32::from(first), u32::from(last) + 1);
+    std::iter::from_fn(move || {
+        let port = u16::try_from(next).ok().filter(|_| next < end)?;
+        // As many low bits free as the start is aligned to and as still fit.
+        let aligned = if next == 0 { 16 } else { next.trailing_zeros() };
+        let free = aligned.min((end - next).ilog2());
+        next += 1 << free;
+        Some((port, (16 - free) as u8))
+    })
+}
+
+fn sorted(lists: Arc<[(IpNet, ListValue)]>) -> Arc<[(IpNet, ListValue)]> {
+    if lists.is_sorted() {
+        return lists;
+    }
+    let mut lists = lists.to_vec();
+    lists.sort_unstable();
+    lists.into()
+}
+
+fn at_most(what: &'static str, count: usize, limit: usize, help: &'static str) -> Result<(), LowerError> {
+    if count > limit { Err(LowerError::TooMany { what, count, limit, help }) } else { Ok(()) }
+}
