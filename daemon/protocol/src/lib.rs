@@ -1,1 +1,90 @@
-//! protocol: to be written.
+//! Requests and replies of the control socket: HTTP/1.1 with JSON over a Unix socket. Shared by `secd`, which serves
+//! them, and `secctl`, which asks; nobody else. What stands here is data, nothing opens a socket.
+//!
+//! | request | query or body | reply |
+//! |---|---|---|
+//! | `GET /v1/status` | | [`Status`] |
+//! | `GET /v1/why` | [`WhyQuery`] | [`Why`] |
+//! | `GET /v1/decisions` | [`DecisionsQuery`] | [`Decisions`] |
+//! | `POST /v1/decisions` | [`Order`] | [`Ordered`] |
+//! | `POST /v1/lift` | [`Lift`] | [`Lifted`] |
+//! | `GET /v1/lists` | | [`Lists`] |
+//! | `GET /v1/rules` | | [`Rules`] |
+//! | `GET /v1/flows` | [`FlowsQuery`] | [`Flows`] |
+//! | `GET /v1/tail` | [`TailQuery`] | one [`model::Event`] as JSON per line, until either side ends it |
+//! | `GET /v1/mode` | | [`ModeReply`] |
+//! | `POST /v1/mode` | [`ModeRequest`] | [`ModeReply`] |
+//! | `POST /v1/reload` | | [`Reloaded`]; 422 with `problems` if the file is bad and the old one stays |
+//! | `POST /v1/detach` | | [`Detached`] |
+//! | `GET /v1/metrics` | | Prometheus text |
+//!
+//! Every failure is an [`ErrorReply`] with an HTTP status. Both sides put [`API_HEADER`] on everything they send; see
+//! [`Peer::check`].
+
+mod decisions;
+mod error;
+mod status;
+mod tables;
+mod tail;
+mod version;
+mod why;
+
+pub use decisions::{Decisions, DecisionsQuery, Lasting, Lift, Lifted, Order, Ordered};
+pub use error::{ErrorBody, ErrorReply, Problem};
+pub use status::{
+    Detached, DnsStatus, EventsStatus, InterfaceStatus, ListSummary, LogStatus, MemoryStatus, ModeReply,
+    ModeRequest, PacketsStatus, Reloaded, SignaturesStatus, Status,
+};
+pub use tables::{FlowRow, Flows, FlowsQuery, ListKind, ListRow, Lists, RuleRow, Rules};
+pub use tail::{EVENT_KINDS, EventFilter, TailQuery};
+pub use version::{API_HEADER, API_VERSION, Peer, VersionMismatch};
+pub use why::{By, ByKind, Subject, Why, WhyQuery};
+
+/// Where `secd` listens unless it is told otherwise.
+pub const DEFAULT_SOCKET: &str = "/run/secd/secd.sock";
+
+/// Longest request body the daemon reads, in bytes. A longer one is answered 413.
+pub const MAX_REQUEST_BYTES: usize = 64 * 1024;
+
+/// Longest reply `secctl` reads, in bytes. A longer one is an error.
+pub const MAX_REPLY_BYTES: usize = 64 * 1024 * 1024;
+
+/// Longest line of the event stream, in bytes. A longer one is an error.
+pub const MAX_EVENT_BYTES: usize = 256 * 1024;
+
+/// Rows returned where a query names no limit.
+pub const DEFAULT_ROWS: u32 = 100;
+
+/// Most rows a query may ask for; more is cut down to this.
+pub const MAX_ROWS: u32 = 10_000;
+
+/// The paths, for both sides.
+pub mod path {
+    /// `GET`: [`Status`](crate::Status).
+    pub const STATUS: &str = "/v1/status";
+    /// `GET`: [`Why`](crate::Why).
+    pub const WHY: &str = "/v1/why";
+    /// `GET`: [`Decisions`](crate::Decisions); `POST`: [`Order`](crate::Order).
+    pub const DECISIONS: &str = "/v1/decisions";
+    /// `POST`: [`Lift`](crate::Lift).
+    pub const LIFT: &str = "/v1/lift";
+    /// `GET`: [`Lists`](crate::Lists).
+    pub const LISTS: &str = "/v1/lists";
+    /// `GET`: [`Rules`](crate::Rules).
+    pub const RULES: &str = "/v1/rules";
+    /// `GET`: [`Flows`](crate::Flows).
+    pub const FLOWS: &str = "/v1/flows";
+    /// `GET`: a stream of [`model::Event`].
+    pub const TAIL: &str = "/v1/tail";
+    /// `GET`, `POST`: [`ModeReply`](crate::ModeReply).
+    pub const MODE: &str = "/v1/mode";
+    /// `POST`: [`Reloaded`](crate::Reloaded).
+    pub const RELOAD: &str = "/v1/reload";
+    /// `POST`: [`Detached`](crate::Detached).
+    pub const DETACH: &str = "/v1/detach";
+    /// `GET`: Prometheus text.
+    pub const METRICS: &str = "/v1/metrics";
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,201 @@
+//! The state of the whole, its mode, and what changes it.
+
+use model::{Mode, Timestamp};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+use crate::ListKind;
+
+/// Reply to `GET /v1/status`. All counts are since the start of the counted thing, which outlives the daemon for
+/// packets.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Status {
+    /// Version of `secd`.
+    pub version: String,
+    /// [`crate::API_VERSION`] of the daemon.
+    pub api: u32,
+    /// Mode of the whole.
+    pub mode: Mode,
+    /// The config file.
+    pub config: String,
+    /// Since when the daemon runs.
+    pub started: Timestamp,
+    /// For how long it has run, in seconds.
+    pub uptime_seconds: u64,
+    /// Generation of the plan in the kernel; 0 = none.
+    pub generation: u64,
+    /// Epoch of the plan.
+    pub epoch: u64,
+    /// When that plan was put in force.
+    pub applied: Option<Timestamp>,
+    /// What needs a person: a plan that could not be applied, a list that is stale. Each a sentence.
+    #[serde(default)]
+    pub troubles: Vec<String>,
+    /// Interfaces and how packets are judged there.
+    pub interfaces: Vec<InterfaceStatus>,
+    /// Packets.
+    pub packets: PacketsStatus,
+    /// DNS; null if it is off.
+    pub dns: Option<DnsStatus>,
+    /// Decisions in force.
+    pub decisions: u64,
+    /// Lists.
+    pub lists: Vec<ListSummary>,
+    /// Log sources.
+    pub logs: Vec<LogStatus>,
+    /// Signatures.
+    pub signatures: SignaturesStatus,
+    /// Events and where they go.
+    pub events: EventsStatus,
+    /// Memory.
+    pub memory: MemoryStatus,
+}
+
+/// One interface.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InterfaceStatus {
+    /// Its name.
+    pub name: String,
+    /// `driver` (native XDP), `generic`, `tc`, or `absent` if the interface is not there.
+    pub attached: String,
+    /// Its zones, with their VLANs as `iot (400)`.
+    pub zones: Vec<String>,
+}
+
+/// Packets by what happened to them.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PacketsStatus {
+    /// Let through.
+    pub passed: u64,
+    /// Dropped.
+    pub dropped: u64,
+    /// Refused with an answer.
+    pub rejected: u64,
+    /// Would have been dropped or refused, but only observed.
+    pub observed: u64,
+    /// Dropped, refused and observed ones by reason word.
+    #[serde(default)]
+    pub reasons: BTreeMap<String, u64>,
+}
+
+/// DNS.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DnsStatus {
+    /// Addresses it listens on.
+    pub listen: Vec<String>,
+    /// Questions.
+    pub queries: u64,
+    /// Answered by the sinkhole.
+    pub blocked: u64,
+    /// Answered from the cache.
+    pub cached: u64,
+    /// Answered SERVFAIL because no upstream did.
+    pub failed: u64,
+}
+
+/// A list in one line.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ListSummary {
+    /// Its name.
+    pub name: String,
+    /// What it holds.
+    pub kind: ListKind,
+    /// Entries in force.
+    pub entries: u64,
+    /// Why a newer version was not taken.
+    pub error: Option<String>,
+}
+
+/// A log source.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LogStatus {
+    /// Its name.
+    pub name: String,
+    /// Lines read.
+    pub lines: u64,
+    /// Lines a filter understood.
+    pub matched: u64,
+    /// When the last line came.
+    pub last: Option<Timestamp>,
+    /// Why it is not read.
+    pub error: Option<String>,
+}
+
+/// Signatures.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SignaturesStatus {
+    /// Rules in force.
+    pub rules: u64,
+    /// Rules that use what is not supported.
+    pub refused: u64,
+    /// Matches.
+    pub hits: u64,
+}
+
+/// Events.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EventsStatus {
+    /// Stored by a receiver.
+    pub sent: u64,
+    /// Lost, for whatever reason.
+    pub lost: u64,
+    /// Waiting.
+    pub queue: u64,
+    /// Most that can wait.
+    pub queue_limit: u64,
+    /// Why nothing is sent now.
+    pub error: Option<String>,
+}
+
+/// Memory in bytes.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MemoryStatus {
+    /// Resident memory of the daemon.
+    pub rss: u64,
+    /// The most it ever was.
+    pub rss_peak: u64,
+    /// Memory of the kernel's tables.
+    pub bpf: u64,
+}
+
+/// `POST /v1/mode`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ModeRequest {
+    /// The mode to change to. It is kept over restarts and wins over the config's.
+    pub mode: Mode,
+    /// Who asks.
+    pub user: String,
+}
+
+/// Reply to `GET` and `POST /v1/mode`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ModeReply {
+    /// The mode in force.
+    pub mode: Mode,
+    /// What the config says.
+    pub configured: Mode,
+    /// Parts that only observe though the whole enforces: `zone iot`, `list phishing`, …
+    #[serde(default)]
+    pub observing: Vec<String>,
+}
+
+/// Reply to `POST /v1/reload`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reloaded {
+    /// Generation now in force.
+    pub generation: u64,
+    /// What changed, a line each.
+    #[serde(default)]
+    pub changes: Vec<String>,
+    /// What changed in the file but needs a restart, or is odd.
+    #[serde(default)]
+    pub notes: Vec<String>,
+}
+
+/// Reply to `POST /v1/detach`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Detached {
+    /// What was removed: links, pins, nftables tables.
+    pub removed: Vec<String>,
+}

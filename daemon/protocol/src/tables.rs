@@ -1,0 +1,139 @@
+//! Lists, rules and flows, row by row.
+
+use model::{Direction, Mode, Timestamp};
+use serde::{Deserialize, Serialize};
+use std::net::IpAddr;
+
+/// Reply to `GET /v1/lists`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Lists {
+    /// In the order of the config.
+    pub lists: Vec<ListRow>,
+}
+
+/// What a list holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ListKind {
+    /// Domain names.
+    Domains,
+    /// Addresses and ranges.
+    Addresses,
+}
+
+/// One list.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ListRow {
+    /// Its name.
+    pub name: String,
+    /// What it holds.
+    pub kind: ListKind,
+    /// The file.
+    pub path: String,
+    /// Whether it is carried out.
+    pub mode: Mode,
+    /// Which way it holds, for addresses.
+    pub direction: Option<Direction>,
+    /// Entries in force.
+    pub entries: u64,
+    /// Lines that could not be read.
+    pub rejected: u64,
+    /// Packets or questions it stopped, or would have.
+    pub hits: u64,
+    /// When what is in force was read.
+    pub loaded: Option<Timestamp>,
+    /// Why a newer version was not taken.
+    pub error: Option<String>,
+}
+
+/// Reply to `GET /v1/rules`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Rules {
+    /// In the order of the config; the first that matches wins.
+    pub rules: Vec<RuleRow>,
+}
+
+/// One rule with its counters. A zone's default comes as a last row with `id` null.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RuleRow {
+    /// Place in the file, from 0; null for a zone's default.
+    pub id: Option<u16>,
+    /// Zones a flow starts in.
+    pub from: Vec<String>,
+    /// Zones it goes to.
+    pub to: Vec<String>,
+    /// Services; empty = everything.
+    pub services: Vec<String>,
+    /// `allow`, `drop` or `reject`, as in the config.
+    pub action: String,
+    /// Whether it is carried out.
+    pub mode: Mode,
+    /// Each new flow makes an event.
+    pub log: bool,
+    /// The comment in the config.
+    pub comment: Option<String>,
+    /// File.
+    pub file: String,
+    /// Line, from 1.
+    pub line: u32,
+    /// Packets it decided.
+    pub packets: u64,
+    /// Bytes it decided.
+    pub bytes: u64,
+}
+
+/// `GET /v1/flows?…`: flows the packet path knows, newest first.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FlowsQuery {
+    /// Flows that start in this zone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub zone: Option<String>,
+    /// Flows with this address on either side.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub address: Option<IpAddr>,
+    /// At most this many, [`crate::DEFAULT_ROWS`] if left out, at most [`crate::MAX_ROWS`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limit: Option<u32>,
+}
+
+/// Reply to a [`FlowsQuery`].
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Flows {
+    /// Those that match.
+    pub flows: Vec<FlowRow>,
+    /// How many are known in all.
+    pub total: u64,
+    /// How many can be known.
+    pub capacity: u64,
+}
+
+/// One flow, in the direction it was opened.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FlowRow {
+    /// Zone it starts in.
+    pub zone: String,
+    /// Zone it goes to.
+    pub zone_out: Option<String>,
+    /// Source address.
+    pub src: IpAddr,
+    /// Destination address.
+    pub dst: IpAddr,
+    /// Protocol name or number.
+    pub proto: String,
+    /// Source port.
+    pub sport: u16,
+    /// Destination port; for ICMP type * 256 + code.
+    pub dport: u16,
+    /// `pass`, `drop` or `reject`.
+    pub verdict: String,
+    /// The reason word.
+    pub reason: String,
+    /// The rule, list or signature, in words.
+    pub by: Option<String>,
+    /// Packets seen.
+    pub packets: u64,
+    /// Bytes seen.
+    pub bytes: u64,
+    /// Milliseconds since the last packet.
+    pub idle_ms: u64,
+}
