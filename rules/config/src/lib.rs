@@ -1,1 +1,83 @@
-//! config: to be written.
+//! The language of `secd.toml`: text in, checked types or every mistake out.
+//!
+//! [`parse`] goes in three steps: the TOML parser (which recovers and tells every syntax error), the structural
+//! check against the schema of the draft types, and the checks of meaning. Each step goes on with what the one before
+//! left standing, so that one run tells everything that is wrong with a file. [`reference`] and [`schema`] come from
+//! the same types.
+
+mod check;
+mod checked;
+mod draft;
+mod error;
+mod located;
+mod reference;
+mod shape;
+mod structure;
+
+pub use checked::{
+    Api, Config, Dns, Events, ListSource, LogInput, LogSource, Loki, Signatures, Store, Transport,
+};
+pub use draft::ListKind;
+pub use error::ConfigError;
+pub use reference::reference;
+
+use draft::Draft;
+use error::Report;
+use serde::Deserialize;
+use toml::de::DeTable;
+
+/// Bytes of a file that are read; a longer one is refused.
+pub const MAX_FILE_BYTES: usize = 1024 * 1024;
+/// Characters of a text value; a longer one is refused.
+pub const MAX_TEXT_VALUE: u64 = 4096;
+/// Where the user's own log filters are looked for.
+pub const DEFAULT_FILTERS_DIR: &str = "/etc/secd/filters";
+
+/// Checks the text of a config file. `file` is the name that errors carry.
+///
+/// # Errors
+/// Every mistake of the file, in the order of the file; never empty.
+pub fn parse(file: &str, text: &str) -> Result<Config, Vec<ConfigError>> {
+    let mut report = Report::new(file, text);
+    if text.len() > MAX_FILE_BYTES {
+        report.add(
+            MAX_FILE_BYTES,
+            format!("the file has {} bytes", text.len()),
+            format!(
+                "write at most {MAX_FILE_BYTES}; long lists belong into files of their own (`[[lists]]`)"
+            ),
+        );
+        return Err(report.into_errors());
+    }
+    let draft = read(text, &mut report);
+    let config = check::check(draft, &mut report);
+    if report.is_clean() { Ok(config) } else { Err(report.into_errors()) }
+}
+
+/// The JSON schema of the file.
+#[must_use]
+pub fn schema() -> serde_json::Value {
+    schemars::schema_for!(draft::Draft).to_value()
+}
+
+/// The draft that is left after everything wrong has been told and taken out.
+fn read(text: &str, report: &mut Report<'_>) -> Draft {
+    let (mut table, syntax) = DeTable::parse_recoverable(text);
+    for error in &syntax {
+        let at = error.span().map_or(0, |span| span.start);
+        let (message, help) = syntax_help(error.message());
+        report.add(at, message, help);
+    }
+    report.mute_told_lines();
+    structure::check(&shape::Key::root(), table.get_mut(), report);
+    Draft::deserialize(toml::de::Deserializer::from(table)).unwrap_or_else(|error| {
+        let at = error.span().map_or(0, |span| span.start);
+        report.add(at, error.message(), "see `secctl config reference` for the form of this value");
+        Draft::default()
+    })
+}
+
+/// The parser's message, and what to do about it.
+fn syntax_help(message: &str) -> (String, String) {
+    (message.to_owned(), "fix".to_owned())
+}

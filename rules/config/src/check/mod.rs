@@ -1,0 +1,144 @@
+//! What the file means: names that exist, addresses that make sense together, limits of the kernel tables.
+
+mod net;
+mod outputs;
+mod resolver;
+mod rules;
+mod services;
+mod sources;
+mod zones;
+
+use ipnet::IpNet;
+use policy::Policy;
+use std::path::PathBuf;
+
+use crate::{Config, draft::Draft, error::Report, error::quoted, located::Located};
+
+/// Turns a draft into a configuration. What it returns is only worth something if `report` stays clean.
+pub(crate) fn check(draft: Draft, report: &mut Report<'_>) -> Config {
+    let mut warnings = Vec::new();
+    let zones = zones::check(&draft.zones.0, report);
+    let services = services::check(&draft.services.0, report);
+    let rules = rules::check(&draft.rules, &zones, &services, report);
+    let allow = allow_list(&draft.allow, &zones, report, &mut warnings);
+    let dns = resolver::check(&draft.dns, &zones, report);
+    let lists = sources::lists(&draft.lists, report);
+    let logs = sources::logs(&draft.logs, report);
+    let signatures = outputs::signatures(&draft.signatures, &zones, report);
+    let loki = outputs::loki(&draft.loki, report);
+    let store = outputs::store(&draft.store, report);
+    let events = outputs::events(&draft.events, report);
+    let api = outputs::api(&draft.api, report);
+    let filters_dir = outputs::path("filters_dir", &draft.filters_dir.0, report).unwrap_or_default();
+
+    let upstreams = dns.upstreams.iter().map(|upstream| IpNet::from(upstream.ip()));
+    let mut protected: Vec<IpNet> = allow.iter().copied().chain(upstreams).collect();
+    protected.sort_unstable();
+    protected.dedup();
+    Config {
+        mode: draft.mode,
+        policy: Policy { mode: draft.mode, zones, rules, protected },
+        allow,
+        services,
+        filters_dir,
+        dns,
+        lists,
+        logs,
+        signatures,
+        loki,
+        store,
+        events,
+        api,
+        warnings,
+    }
+}
+
+/// The addresses that no ban may touch. The widest networks are refused: they would switch every ban off.
+fn allow_list(
+    entries: &[Located<String>],
+    zones: &[policy::Zone],
+    report: &mut Report<'_>,
+    warnings: &mut Vec<crate::ConfigError>,
+) -> Vec<IpNet> {
+    /// One slot of the two generations, and room for the router's own addresses.
+    const MOST: usize = abi::MAX_PROTECTED as usize / 2 - 512;
+    if let Some(first_over) = entries.get(MOST) {
+        report.add(
+            first_over.at,
+            format!("`allow` has {} entries", entries.len()),
+            format!("write at most {MOST}; neighbouring addresses can be written as one network"),
+        );
+        return Vec::new();
+    }
+    let mut nets = Vec::new();
+    for entry in entries {
+        let Some(net) = net::network("allow", entry, report) else { continue };
+        let widest = if net.addr().is_ipv4() { 8 } else { 16 };
+        if net.prefix_len() < widest {
+            report.add(
+                entry.at,
+                format!(
+                    "{} in `allow` would protect a large part of the Internet from every ban",
+                    quoted(entry)
+                ),
+                format!("name the addresses you mean; the widest network that can be allowed is a /{widest}"),
+            );
+            continue;
+        }
+        if nets.contains(&net) {
+            report.add(
+                entry.at,
+                format!("{} stands twice in `allow`", quoted(entry)),
+                "remove one of the two",
+            );
+            continue;
+        }
+        if let Some(zone) = zones.iter().find(|zone| zone.networks.iter().any(|own| net.contains(own))) {
+            let span = report.span(entry.at);
+            warnings.push(crate::ConfigError {
+                file: span.file,
+                line: span.line,
+                column: span.column,
+                message: format!(
+                    "{} covers the whole zone `{}`: none of its hosts can be banned",
+                    quoted(entry),
+                    zone.name
+                ),
+                help: "name single addresses if that is not meant".into(),
+            });
+        }
+        nets.push(net);
+    }
+    nets
+}
+
+/// Notes a name that is not of the form that all our names have; returns whether it is.
+fn name_is_valid(kind: &str, name: &str, at: usize, report: &mut Report<'_>) -> bool {
+    const LONGEST: usize = 32;
+    let valid = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-' || c == '_';
+    if !name.is_empty() && name.len() <= LONGEST && name.chars().all(valid) && !name.starts_with(['-', '_']) {
+        return true;
+    }
+    let mut proposed: String = name
+        .to_lowercase()
+        .chars()
+        .map(|c| if valid(c) { c } else { '-' })
+        .skip_while(|c| matches!(c, '-' | '_'))
+        .take(LONGEST)
+        .collect();
+    proposed.truncate(proposed.trim_end_matches('-').len());
+    let rule = format!("lower-case letters, digits, `-` and `_`, at most {LONGEST}");
+    let help = if proposed.is_empty() { format!("use {rule}") } else { format!("use {rule}: `{proposed}`") };
+    report.add(at, format!("{} cannot be the name of a {kind}", quoted(name)), help);
+    false
+}
+
+/// An empty text stands for "left out".
+fn optional(text: &str) -> Option<String> {
+    (!text.is_empty()).then(|| text.to_owned())
+}
+
+/// See [`optional`].
+fn optional_path(key: &str, text: &Located<String>, report: &mut Report<'_>) -> Option<PathBuf> {
+    if text.is_empty() { None } else { outputs::path(key, text, report) }
+}

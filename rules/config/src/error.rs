@@ -1,0 +1,144 @@
+//! What is wrong with a file, where, and what to write instead.
+
+use model::Span;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
+
+/// One mistake in a file. Serialises to the shape that `secctl check -o json` prints.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct ConfigError {
+    /// The file as it was named.
+    pub file: String,
+    /// Line, from 1.
+    pub line: u32,
+    /// Column in characters, from 1.
+    pub column: u32,
+    /// What is wrong.
+    pub message: String,
+    /// What to write instead.
+    pub help: String,
+}
+
+impl std::fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}:{}:{}: {}; {}", self.file, self.line, self.column, self.message, self.help)
+    }
+}
+
+impl std::error::Error for ConfigError {}
+
+/// Collects the mistakes of one file and turns byte offsets into lines and columns.
+pub(crate) struct Report<'a> {
+    file: &'a str,
+    text: &'a str,
+    line_starts: Vec<usize>,
+    errors: Vec<ConfigError>,
+    left_out: usize,
+    muted: BTreeSet<usize>,
+}
+
+impl<'a> Report<'a> {
+    /// Mistakes that are told; the rest of a file with more is counted in one line.
+    pub(crate) const MAX_ERRORS: usize = 200;
+    /// Characters of a user's text that a message quotes.
+    const MAX_QUOTE: usize = 60;
+
+    pub(crate) fn new(file: &'a str, text: &'a str) -> Self {
+        let line_starts = std::iter::once(0).chain(text.match_indices('\n').map(|(at, _)| at + 1)).collect();
+        Self { file, text, line_starts, errors: Vec::new(), left_out: 0, muted: BTreeSet::new() }
+    }
+
+    /// Notes a mistake at a byte of the text.
+    pub(crate) fn add(&mut self, at: usize, message: impl Into<String>, help: impl Into<String>) {
+        if self.muted.contains(&self.line_of(at)) {
+            return;
+        }
+        if self.errors.len() >= Self::MAX_ERRORS {
+            self.left_out += 1;
+            return;
+        }
+        let Span { file, line, column } = self.span(at);
+        self.errors.push(ConfigError { file, line, column, message: message.into(), help: help.into() });
+    }
+
+    /// From here on says nothing more about lines that a mistake has been told of: it would be a consequence.
+    pub(crate) fn mute_told_lines(&mut self) {
+        self.muted = self.errors.iter().map(|error| error.line as usize - 1).collect();
+    }
+
+    /// The place of a byte of the text.
+    pub(crate) fn span(&self, at: usize) -> Span {
+        let at = at.min(self.text.len());
+        let line = self.line_of(at);
+        let start = self.line_starts.get(line).copied().unwrap_or(0);
+        let column = self.text.as_bytes()[start..at].iter().filter(|byte| (**byte & 0xc0) != 0x80).count();
+        let count = |n: usize| u32::try_from(n + 1).unwrap_or(u32::MAX);
+        Span { file: self.file.to_owned(), line: count(line), column: count(column) }
+    }
+
+    /// The line of a byte, from 0.
+    pub(crate) fn line_of(&self, at: usize) -> usize {
+        self.line_starts.partition_point(|start| *start <= at).saturating_sub(1)
+    }
+
+    /// Whether nothing is wrong so far.
+    pub(crate) fn is_clean(&self) -> bool {
+        self.errors.is_empty()
+    }
+
+    /// The mistakes in the order of the file.
+    pub(crate) fn into_errors(mut self) -> Vec<ConfigError> {
+        self.errors.sort();
+        self.errors.dedup();
+        if self.left_out > 0 {
+            let end = self.span(self.text.len());
+            self.errors.push(ConfigError {
+                file: end.file,
+                line: end.line,
+                column: end.column,
+                message: format!("{} more mistakes are not shown", self.left_out),
+                help: "correct those above and check again".into(),
+            });
+        }
+        self.errors
+    }
+}
+
+/// A user's text as a message quotes it: cut, control characters escaped, in backticks.
+pub(crate) fn quoted(text: &str) -> String {
+    let mut shown = String::from("`");
+    for (place, c) in text.chars().enumerate() {
+        if place == Report::MAX_QUOTE {
+            shown.push('…');
+            break;
+        }
+        if c.is_control() { shown.extend(c.escape_default()) } else { shown.push(c) }
+    }
+    shown.push('`');
+    shown
+}
+
+/// `a`, `b` and `c`.
+pub(crate) fn listed<T: AsRef<str>>(words: impl IntoIterator<Item = T>) -> String {
+    let words: Vec<String> = words.into_iter().map(|word| format!("`{}`", word.as_ref())).collect();
+    match words.split_last() {
+        None => String::new(),
+        Some((last, [])) => last.clone(),
+        Some((last, rest)) => format!("{} or {last}", rest.join(", ")),
+    }
+}
+
+/// The known word nearest to a mistyped one.
+pub(crate) fn nearest<'w>(text: &str, known: impl IntoIterator<Item = &'w str>) -> Option<&'w str> {
+    const LONGEST_TYPO: usize = 64;
+    if text.len() > LONGEST_TYPO {
+        return None;
+    }
+    let text = text.to_lowercase();
+    known
+        .into_iter()
+        .map(|word| (strsim::damerau_levenshtein(&text, word), word))
+        .filter(|(distance, word)| *distance <= 1.max(word.chars().count().min(text.chars().count()) / 3))
+        .min()
+        .map(|(_, word)| word)
+}

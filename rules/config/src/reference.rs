@@ -1,0 +1,5 @@
+//! x
+/// R
+pub fn reference() -> String {
+    String::new()
+}
