@@ -1,1 +1,28 @@
-//! lists: to be written.
+//! Domain and address lists: bytes of files in, one compact set to ask out.
+//!
+//! - [`DomainSet`] answers "what do the lists say about this name" without allocating; it is built in two passes over
+//!   each file by [`DomainSetBuilder`], so a file that is refused leaves nothing behind.
+//! - [`AddressList`] is one file of addresses; [`AddressLists`] folds several into the flat prefix table of the kernel
+//!   and still knows the list and line of each entry.
+//! - [`Overrides`] are the standing orders about names (bans and timed allows), which go before every list.
+//! - [`guard`] says whether a refreshed list may replace the last good one.
+//!
+//! Everything outside is hostile: files, lines, entries and kept rejects have named limits in [`limits`].
+
+mod addresses;
+mod domains;
+mod line;
+mod merge;
+mod overrides;
+mod report;
+mod set;
+mod text;
+
+pub mod limits;
+
+pub use addresses::{AddressList, AddressReading};
+pub use line::DomainLine;
+pub use merge::{AddressLists, AddressOrigin, ListedAs};
+pub use overrides::{Override, Overrides};
+pub use report::{ListError, Reject, Report, guard};
+pub use set::{DomainKind, DomainMatch, DomainSet, DomainSetBuilder, ListInfo};

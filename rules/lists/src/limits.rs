@@ -1,0 +1,28 @@
+//! Named limits of list files and of what is built from them. What happens at each is said beside it.
+
+/// Bytes of a list file. A larger one is refused as a whole.
+pub const MAX_FILE_BYTES: usize = 64 * 1024 * 1024;
+/// Bytes of a line. A longer one is rejected; the rest of the file is read.
+pub const MAX_LINE_BYTES: usize = 4096;
+/// Rejected lines that are kept with number and reason; further ones are only counted.
+pub const MAX_KEPT_REJECTS: usize = 100;
+/// Characters of a rejected line that are kept.
+pub const MAX_REJECT_TEXT: usize = 80;
+/// Domain lists of one set. The builder refuses more.
+pub const MAX_DOMAIN_LISTS: usize = 256;
+/// Names of one set, all lists together. The list that would go beyond is refused as a whole.
+pub const MAX_DOMAINS: usize = 4_000_000;
+/// Entries of one address list. A longer list is refused as a whole.
+pub const MAX_ADDRESSES: usize = 1_000_000;
+/// Prefixes of the merged address table: half of the kernel's table, which holds two generations.
+pub const MAX_MERGED_ADDRESSES: usize = abi::MAX_LISTED as usize / 2;
+/// A file with at least this many rejects and more rejects than entries is not a list of this kind.
+pub const MOSTLY_REJECTED_FROM: u64 = 100;
+/// Lists that had fewer entries before may change as they like; see [`crate::guard`].
+pub const GUARD_FROM_ENTRIES: u64 = 1000;
+/// IPv4 prefixes shorter than this are refused in an address list.
+pub const MIN_PREFIX_V4: u8 = 8;
+/// IPv6 prefixes shorter than this are refused in an address list.
+pub const MIN_PREFIX_V6: u8 = 16;
+/// Standing orders about names that are held; further ones are counted as not in force.
+pub const MAX_OVERRIDES: usize = 65_536;
