@@ -1,1 +1,3 @@
 //! enforce: to be written.
+
+pub mod nft;

@@ -1,0 +1,273 @@
+//! The rendered ruleset against a file, and against the kernel in a network namespace of its own.
+
+use super::*;
+use abi::{ZONE_FIRST, ZONE_MULTICAST, ZONE_SELF, ZoneId};
+use model::{Action, Mode, Protocol, Span};
+use policy::{Rule, Service, ServiceMatch, Zone, ZoneSet};
+use std::{fs, os::unix::fs::PermissionsExt, path::Path, process::Command};
+
+const WAN: ZoneId = ZONE_FIRST;
+const MANAGEMENT: ZoneId = ZONE_FIRST + 1;
+const IOT: ZoneId = ZONE_FIRST + 2;
+
+fn zone(id: ZoneId, name: &str, device: &str, networks: &[&str]) -> Zone {
+    let wan = networks.is_empty();
+    Zone {
+        id,
+        name: name.into(),
+        interface: device.split('.').next().unwrap_or(device).into(),
+        vlan: device.split_once('.').and_then(|(_, vlan)| vlan.parse().ok()),
+        device: device.into(),
+        networks: networks.iter().filter_map(|net| net.parse().ok()).collect(),
+        wan,
+        anti_spoof: true,
+        inspect: false,
+        masquerade: wan,
+        mode: Mode::Enforce,
+        denial: if wan { Action::Drop } else { Action::Reject },
+        span: Span::default(),
+    }
+}
+
+fn rule(from: &[ZoneId], to: &[ZoneId], matches: &[ServiceMatch], action: Action) -> Rule {
+    let services = match matches {
+        [] => vec![],
+        matches => vec![Service { name: "some".into(), matches: matches.to_vec() }],
+    };
+    let set = |zones: &[ZoneId]| if zones.is_empty() { ZoneSet::Any } else { ZoneSet::Of(zones.to_vec()) };
+    Rule {
+        id: 0,
+        from: set(from),
+        to: set(to),
+        services,
+        action,
+        log: false,
+        mode: Mode::Enforce,
+        comment: None,
+        span: Span::default(),
+    }
+}
+
+/// Every kind of match, every kind of verdict, every chain.
+fn small() -> Policy {
+    let one = |protocol, port| ServiceMatch::new(protocol, port, port);
+    let mut rules = vec![
+        rule(
+            &[MANAGEMENT],
+            &[IOT, ZONE_SELF],
+            &[one(Protocol::TCP, 22), one(Protocol::TCP, 443)],
+            Action::Pass,
+        ),
+        rule(
+            &[IOT],
+            &[ZONE_SELF],
+            &[
+                one(Protocol::UDP, 53),
+                one(Protocol::TCP, 53),
+                ServiceMatch::new(Protocol::ICMP, 0x0800, 0x08ff),
+                ServiceMatch::new(Protocol::ICMPV6, 0x8000, 0x80ff),
+                one(Protocol::ICMP, 0x0304),
+            ],
+            Action::Pass,
+        ),
+        rule(&[IOT], &[WAN], &[ServiceMatch::new(Protocol::TCP, 8000, 8100)], Action::Drop),
+        rule(
+            &[IOT],
+            &[WAN],
+            &[one(Protocol::UDP, 123), ServiceMatch::new(Protocol(50), 0, 65_535)],
+            Action::Pass,
+        ),
+        rule(&[], &[ZONE_MULTICAST], &[one(Protocol::UDP, 1900)], Action::Reject),
+        rule(&[MANAGEMENT], &[WAN], &[], Action::Pass),
+        rule(&[ZONE_SELF], &[IOT], &[one(Protocol::TCP, 23)], Action::Reject),
+    ];
+    rules[2].mode = Mode::Observe;
+    for (id, rule) in rules.iter_mut().enumerate() {
+        rule.id = id as u16;
+    }
+    Policy {
+        mode: Mode::Enforce,
+        zones: vec![
+            zone(WAN, "wan", "eth0", &[]),
+            zone(MANAGEMENT, "management", "eth1.100", &["10.1.0.0/24", "fd00:1::/64"]),
+            zone(IOT, "iot", "eth1.400", &["10.4.0.0/24", "fd00:4::/64"]),
+        ],
+        rules,
+        protected: vec![],
+    }
+}
+
+/// One object a line, so that a change shows as the lines it changes.
+fn lines(ruleset: &Nftables<'_>) -> String {
+    ruleset.objects.iter().map(|object| serde_json::to_string(object).unwrap() + "\n").collect()
+}
+
+#[test]
+fn the_small_policy_renders_as_written_down() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/cases/policy/wall-small.jsonl");
+    let rendered = lines(&render(&small()));
+    if std::env::var_os("SECD_BLESS").is_some() {
+        fs::write(&path, &rendered).unwrap();
+    }
+    let expected = fs::read_to_string(&path).unwrap();
+    for (number, (rendered, expected)) in rendered.lines().zip(expected.lines()).enumerate() {
+        assert_eq!(rendered, expected, "line {} of {}", number + 1, path.display());
+    }
+    assert_eq!(rendered.lines().count(), expected.lines().count());
+}
+
+#[test]
+fn observe_renders_no_denial() {
+    let denials = |policy: &Policy| {
+        let text = lines(&render(policy));
+        let rules = text.lines().filter(|line| !line.contains(r#""chain":"refuse""#));
+        rules
+            .filter(|line| {
+                line.contains(r#""drop":null"#) || line.contains(r#"{"goto":{"target":"refuse"}}"#)
+            })
+            .count()
+    };
+    let mut policy = small();
+    assert!(denials(&policy) > 5);
+    policy.mode = Mode::Observe;
+    assert_eq!(denials(&policy), 0);
+    // A zone that observes drops nothing of what starts there.
+    policy.mode = Mode::Enforce;
+    policy.zones[2].mode = Mode::Observe;
+    let text = lines(&render(&policy));
+    let of_iot = text
+        .lines()
+        .filter(|line| line.contains(r#""chain":"forward.iot."#) || line.contains(r#""chain":"input.iot."#));
+    assert_eq!(of_iot.filter(|line| line.contains("drop") || line.contains("refuse")).count(), 0);
+}
+
+#[test]
+fn names_that_nftables_cannot_hold_become_numbers() {
+    let mut policy = small();
+    policy.zones[2].name = "Gäste \"; flush ruleset".into();
+    let text = lines(&render(&policy));
+    assert!(text.contains("forward.zone.5.wan") && !text.contains("flush"), "{text}");
+}
+
+#[test]
+fn a_missing_nft_says_what_to_install() {
+    let error = Wall::new("secd-no-such-program", DEADLINE).check().unwrap_err();
+    assert!(matches!(error, NftError::Missing { .. }), "{error}");
+    assert!(error.to_string().contains("apt-get install nftables"), "{error}");
+}
+
+#[test]
+fn an_nft_that_hangs_is_killed() {
+    let folder = tempfile::tempdir().unwrap();
+    let program = script(folder.path(), "exec tail -f /dev/null");
+    let error = Wall::new(program, Duration::from_millis(50)).check().unwrap_err();
+    assert!(matches!(error, NftError::Late { .. }), "{error}");
+}
+
+#[test]
+fn what_nft_refuses_is_told_in_its_words() {
+    let folder = tempfile::tempdir().unwrap();
+    let program = script(folder.path(), "cat >/dev/null; echo 'Operation not permitted' >&2; exit 1");
+    let error = Wall::new(program, DEADLINE).apply(&small()).unwrap_err();
+    assert_eq!(error.to_string(), "nft refused: Operation not permitted");
+    let program = script(folder.path(), "echo '{'");
+    assert!(matches!(Wall::new(program, DEADLINE).check(), Err(NftError::Unreadable { .. })));
+}
+
+fn script(folder: &Path, body: &str) -> PathBuf {
+    let path = folder.join("nft");
+    let written = fs::write(&path, format!("#!/bin/sh\n{body}\n"))
+        .and_then(|()| fs::set_permissions(&path, fs::Permissions::from_mode(0o755)));
+    assert!(written.is_ok(), "{written:?}");
+    path
+}
+
+/// A network namespace that goes with the test, and an `nft` that runs inside.
+struct Namespace {
+    name: String,
+    folder: tempfile::TempDir,
+}
+
+impl Namespace {
+    fn new(test: &str) -> Option<Self> {
+        let skip = |why: &str| eprintln!("SKIP: {test}: {why}");
+        for (program, argument) in [("nft", "--version"), ("ip", "-V"), ("nsenter", "--version")] {
+            if !Command::new(program).arg(argument).output().is_ok_and(|output| output.status.success()) {
+                skip(&format!("no {program}"));
+                return None;
+            }
+        }
+        let name = format!("secd-wall-{}-{test}", std::process::id());
+        if !ip(&["netns", "add", &name]) {
+            skip("cannot make a network namespace (not root)");
+            return None;
+        }
+        let namespace = Self { name, folder: tempfile::tempdir().ok()? };
+        if namespace.run("nft list ruleset").is_none() {
+            skip("no nf_tables in this kernel");
+            return None;
+        }
+        Some(namespace)
+    }
+
+    fn wall(&self) -> Wall {
+        let body = format!("exec nsenter --net=/run/netns/{} nft \"$@\"", self.name);
+        Wall::new(script(self.folder.path(), &body), DEADLINE)
+    }
+
+    /// Runs a shell line inside; none if it failed.
+    fn run(&self, line: &str) -> Option<String> {
+        let net = format!("--net=/run/netns/{}", self.name);
+        let output = Command::new("nsenter").args([&net, "sh", "-c", line]).output().ok()?;
+        output.status.success().then(|| String::from_utf8_lossy(&output.stdout).into_owned())
+    }
+}
+
+impl Drop for Namespace {
+    fn drop(&mut self) {
+        ip(&["netns", "delete", &self.name]);
+    }
+}
+
+fn ip(arguments: &[&str]) -> bool {
+    Command::new("ip").args(arguments).output().is_ok_and(|output| output.status.success())
+}
+
+#[test]
+fn the_kernel_takes_it_and_tells_changes() {
+    let Some(namespace) = Namespace::new("takes") else { return };
+    let mut wall = namespace.wall();
+    assert_eq!(wall.check().unwrap(), WallState::Missing);
+    assert_eq!(wall.counters().unwrap(), []);
+    wall.remove().unwrap();
+    namespace.run("nft add table inet other; nft add chain inet other kept").unwrap();
+
+    wall.apply(&small()).unwrap();
+    assert_eq!(wall.check().unwrap(), WallState::Same);
+    assert_eq!(namespace.wall().check().unwrap(), WallState::Unknown);
+    let counters = wall.counters().unwrap();
+    let denied =
+        |counter: &&WallCounter| counter.chain == "forward.iot.wan" && counter.comment == "rule 2 observed";
+    assert_eq!(counters.iter().filter(denied).count(), 1, "{counters:?}");
+
+    // The same again is the same; another policy is put in place whole; a stranger's change is seen.
+    wall.apply(&small()).unwrap();
+    assert_eq!(wall.check().unwrap(), WallState::Same);
+    namespace.run("nft add rule inet secd input counter accept").unwrap();
+    assert_eq!(wall.check().unwrap(), WallState::Changed);
+    let mut other = small();
+    other.rules.truncate(2);
+    wall.apply(&other).unwrap();
+    assert_eq!(wall.check().unwrap(), WallState::Same);
+    assert!(!namespace.run("nft list table inet secd").unwrap().contains("rule 2"));
+
+    // What is refused changes nothing.
+    let mut broken = small();
+    broken.zones[1].device = "a-name-that-is-longer-than-any-interface".into();
+    assert!(matches!(wall.apply(&broken), Err(NftError::Refused { .. })));
+    assert_eq!(wall.check().unwrap(), WallState::Same);
+
+    wall.remove().unwrap();
+    assert_eq!(wall.check().unwrap(), WallState::Missing);
+    assert!(namespace.run("nft list ruleset").unwrap().contains("chain kept"));
+}
