@@ -13,7 +13,7 @@ use crate::located::{Entries, Located};
 /// The configuration of secd, the network security appliance.
 ///
 /// Every key has a default; only what differs has to be written. `secctl check` says what is wrong with a file,
-/// `secctl reload` makes the daemon read it again. Durations are written as `90s`, `10m` or `7d`.
+/// `secctl reload` makes the daemon read it again.
 #[derive(Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct Draft {
@@ -29,10 +29,9 @@ pub(crate) struct Draft {
     pub(crate) filters_dir: FiltersDir,
     /// Zones: parts of the network with one trust each. The name is yours; `self`, `any` and `multicast` are
     /// reserved. One zone is the outside: `wan = true`.
-    #[schemars(extend("x-entry" = "wan"))]
     pub(crate) zones: Entries<ZoneDraft>,
-    /// Services of your own, beside the built-in ones (`secctl config services` lists them): protocol and
-    /// destination ports, or names of other services.
+    /// Services of your own, beside the built-in ones (listed in `docs/reference/services.md`): protocols and
+    /// destination ports, or names of built-in services.
     #[schemars(extend("examples" = [{ "jellyfin": ["tcp/8096", "udp/7359"] }]))]
     pub(crate) services: Entries<Vec<Located<String>>>,
     /// Firewall rules, in order: the first that matches a new flow decides. Replies to allowed flows pass.
@@ -81,7 +80,7 @@ pub(crate) struct ZoneDraft {
     pub(crate) device: Option<Located<String>>,
     /// The zone's networks. A flow goes to the zone whose network holds its destination; what is in no network is
     /// outside, so the WAN has none.
-    #[schemars(extend("examples" = [["10.4.0.0/24", "fd00:4::/64"]]))]
+    #[schemars(extend("x-plain" = true, "examples" = [["10.4.0.0/24", "fd00:4::/64"]]))]
     pub(crate) networks: Vec<Located<String>>,
     /// The outside. Exactly one zone is; rules may call it `wan` whatever its name.
     #[schemars(extend("examples" = [true]))]

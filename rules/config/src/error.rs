@@ -35,6 +35,7 @@ pub(crate) struct Report<'a> {
     errors: Vec<ConfigError>,
     left_out: usize,
     muted: BTreeSet<usize>,
+    misfits: BTreeSet<String>,
 }
 
 impl<'a> Report<'a> {
@@ -45,7 +46,15 @@ impl<'a> Report<'a> {
 
     pub(crate) fn new(file: &'a str, text: &'a str) -> Self {
         let line_starts = std::iter::once(0).chain(text.match_indices('\n').map(|(at, _)| at + 1)).collect();
-        Self { file, text, line_starts, errors: Vec::new(), left_out: 0, muted: BTreeSet::new() }
+        Self {
+            file,
+            text,
+            line_starts,
+            errors: Vec::new(),
+            left_out: 0,
+            muted: BTreeSet::new(),
+            misfits: BTreeSet::new(),
+        }
     }
 
     /// Notes a mistake at a byte of the text.
@@ -64,6 +73,18 @@ impl<'a> Report<'a> {
     /// From here on says nothing more about lines that a mistake has been told of: it would be a consequence.
     pub(crate) fn mute_told_lines(&mut self) {
         self.muted = self.errors.iter().map(|error| error.line as usize - 1).collect();
+    }
+
+    /// Remembers that a key has been told of and taken out: what is missing then is a consequence.
+    pub(crate) fn note_misfit(&mut self, path: &str) {
+        if self.misfits.len() < Self::MAX_ERRORS {
+            self.misfits.insert(path.to_owned());
+        }
+    }
+
+    /// Whether this key was written, but wrongly.
+    pub(crate) fn is_misfit(&self, path: &str) -> bool {
+        self.misfits.contains(path)
     }
 
     /// The place of a byte of the text.
@@ -119,12 +140,21 @@ pub(crate) fn quoted(text: &str) -> String {
 }
 
 /// `a`, `b` and `c`.
+pub(crate) fn all<T: AsRef<str>>(words: impl IntoIterator<Item = T>) -> String {
+    joined(words, "and")
+}
+
+/// `a`, `b` or `c`.
 pub(crate) fn listed<T: AsRef<str>>(words: impl IntoIterator<Item = T>) -> String {
+    joined(words, "or")
+}
+
+fn joined<T: AsRef<str>>(words: impl IntoIterator<Item = T>, with: &str) -> String {
     let words: Vec<String> = words.into_iter().map(|word| format!("`{}`", word.as_ref())).collect();
     match words.split_last() {
         None => String::new(),
         Some((last, [])) => last.clone(),
-        Some((last, rest)) => format!("{} or {last}", rest.join(", ")),
+        Some((last, rest)) => format!("{} {with} {last}", rest.join(", ")),
     }
 }
 

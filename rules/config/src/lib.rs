@@ -19,11 +19,12 @@ pub use checked::{
 };
 pub use draft::ListKind;
 pub use error::ConfigError;
-pub use reference::reference;
+pub use reference::{reference, services_page};
 
 use draft::Draft;
 use error::Report;
 use serde::Deserialize;
+use std::path::PathBuf;
 use toml::de::DeTable;
 
 /// Bytes of a file that are read; a longer one is refused.
@@ -33,11 +34,31 @@ pub const MAX_TEXT_VALUE: u64 = 4096;
 /// Where the user's own log filters are looked for.
 pub const DEFAULT_FILTERS_DIR: &str = "/etc/secd/filters";
 
-/// Checks the text of a config file. `file` is the name that errors carry.
+/// Log filters that are built in.
+pub const BUILT_IN_FILTERS: [&str; 3] = ["sshd", "nginx", "traefik"];
+
+/// Checks the text of a config file that uses built-in log filters only. `file` is the name that errors carry.
 ///
 /// # Errors
 /// Every mistake of the file, in the order of the file; never empty.
 pub fn parse(file: &str, text: &str) -> Result<Config, Vec<ConfigError>> {
+    parse_with(file, text, &[])
+}
+
+/// Where `text` says that the user's own log filters are, whatever else is wrong with it. Their names are what
+/// [`parse_with`] wants to know.
+#[must_use]
+pub fn filters_dir(text: &str) -> PathBuf {
+    let (table, _) = DeTable::parse_recoverable(text);
+    let written = table.get_ref().get("filters_dir").and_then(|value| value.get_ref().as_str());
+    PathBuf::from(written.unwrap_or(DEFAULT_FILTERS_DIR))
+}
+
+/// Checks the text of a config file. `own_filters` are the names of the filters in [`filters_dir`].
+///
+/// # Errors
+/// Every mistake of the file, in the order of the file; never empty.
+pub fn parse_with(file: &str, text: &str, own_filters: &[&str]) -> Result<Config, Vec<ConfigError>> {
     let mut report = Report::new(file, text);
     if text.len() > MAX_FILE_BYTES {
         report.add(
@@ -50,7 +71,7 @@ pub fn parse(file: &str, text: &str) -> Result<Config, Vec<ConfigError>> {
         return Err(report.into_errors());
     }
     let draft = read(text, &mut report);
-    let config = check::check(draft, &mut report);
+    let config = check::check(draft, own_filters, &mut report);
     if report.is_clean() { Ok(config) } else { Err(report.into_errors()) }
 }
 
@@ -77,7 +98,32 @@ fn read(text: &str, report: &mut Report<'_>) -> Draft {
     })
 }
 
-/// The parser's message, and what to do about it.
+/// The parser's message in words for people, and what to do about it.
 fn syntax_help(message: &str) -> (String, String) {
-    (message.to_owned(), "fix".to_owned())
+    let (what, expected) = message.split_once(", expected ").unwrap_or((message, ""));
+    let help = match what {
+        "string values must be quoted" => {
+            "write text in quotes: `\"…\"`; `true`, `false` and numbers go without"
+        }
+        "duplicate key" => {
+            "a key stands only once in a table: remove one, or write `[[…]]` for a list of tables"
+        }
+        "key with no value" => "write `key = value`",
+        "unclosed table" => "write the name of a table in brackets: `[zones.iot]`, `[[rules]]`",
+        "unclosed array" => "close the list with `]`",
+        "unclosed inline table" => "close the table with `}`",
+        "missing comma between array elements" => "separate the entries of a list by commas",
+        "unexpected leading zero" => "write the number without zeros in front",
+        "unquoted keys cannot be empty" => "write a name before `=`",
+        _ if what.contains("string") => "close the quotes on the same line",
+        _ if what.contains("boolean") => "write `true` or `false`, or text in quotes",
+        _ if what.contains("float") || what.contains("integer") || what.contains("date") => {
+            "write a whole number without quotes, or text in quotes: addresses are text"
+        }
+        _ if !expected.is_empty() && expected != "nothing" => {
+            return (format!("not valid TOML: {what}"), format!("write {expected} here"));
+        }
+        _ => "see https://toml.io for the form of the file",
+    };
+    (format!("not valid TOML: {what}"), help.to_owned())
 }

@@ -14,6 +14,8 @@ pub(crate) struct Key {
     pub(crate) example: Option<Value>,
     /// The example is written in the reference file, not only shown in a comment.
     pub(crate) shown: bool,
+    /// The example is only shown in a comment, even where others are written.
+    pub(crate) plain: bool,
     pub(crate) required: bool,
     pub(crate) minimum: Option<i64>,
     pub(crate) maximum: Option<i64>,
@@ -75,6 +77,7 @@ fn read(name: &str, outer: &Value, definitions: &Value) -> Key {
         default: outer.get("default").cloned().unwrap_or_default(),
         example: example.cloned(),
         shown: field("x-shown").is_some(),
+        plain: field("x-plain").is_some(),
         required: field("x-required").is_some(),
         minimum: field("minimum").and_then(Value::as_i64),
         maximum: field("maximum").and_then(Value::as_i64),

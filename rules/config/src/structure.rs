@@ -8,7 +8,7 @@ use toml::{
 };
 
 use crate::{
-    error::{Report, listed, nearest, quoted},
+    error::{Report, all, listed, nearest, quoted},
     shape::{Key, Shape, toml_text},
 };
 
@@ -44,6 +44,7 @@ impl Walk<'_, '_, '_> {
                 }
             };
             if !fits {
+                self.report.note_misfit(&join(path, name.get_ref()));
                 misfits.push(name.get_ref().to_string());
             }
         }
@@ -60,7 +61,7 @@ impl Walk<'_, '_, '_> {
         } else if !path.is_empty() && self.top.iter().any(|key| key.name == name) {
             format!("`{name}` belongs to the top level: write it above the first `[table]`, or as a table")
         } else {
-            format!("known here are {}", listed(known).replace(" or ", " and "))
+            format!("known here are {}", all(known))
         };
         self.report.add(at, format!("unknown key {} {place}", quoted(name)), help);
     }
@@ -96,7 +97,14 @@ impl Walk<'_, '_, '_> {
                 }
                 let mut kept = Vec::with_capacity(array.len());
                 for value in array.iter_mut() {
-                    kept.push(self.value(item, value, path));
+                    let at = value.span().start;
+                    kept.push(match (&item.shape, value.get_mut()) {
+                        (Shape::Table(keys), DeValue::Table(table)) => {
+                            self.table(keys, table, at, &format!("[[{path}]]"));
+                            true
+                        }
+                        _ => self.value(item, value, path),
+                    });
                 }
                 let mut kept = kept.into_iter();
                 let all = std::mem::replace(array, std::iter::empty().collect());

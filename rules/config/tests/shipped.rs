@@ -35,3 +35,55 @@ fn the_example_parses_as_it_is_and_with_everything_switched_on() {
     assert_eq!((everything.lists.len(), everything.logs.len()), (2, 2));
     assert!(everything.loki.is_some() && everything.policy.rules.len() == config.policy.rules.len() + 2);
 }
+
+/// The copy in `docs/reference` is what the types say. `SECD_REGENERATE=1` writes it anew.
+fn must_be_current(name: &str, text: &str) {
+    let path = root().join("docs/reference").join(name);
+    if std::env::var_os("SECD_REGENERATE").is_some() {
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(&path, text).unwrap();
+    }
+    let kept = std::fs::read_to_string(&path).unwrap_or_default();
+    assert!(kept == text, "docs/reference/{name} is not current: run SECD_REGENERATE=1 cargo test -p config");
+}
+
+#[test]
+fn the_reference_names_every_key_and_parses() {
+    let text = config::reference();
+    must_be_current("secd.toml", &text);
+    let config = must_parse("docs/reference/secd.toml", &text);
+    assert_eq!(config.warnings, []);
+    // What is off by default parses as well once it is switched on, but for the keys that exclude each other.
+    let everything =
+        switched_on(&text).replace("syslog = ", "#syslog = ").replace("senders = ", "#senders = ");
+    let everything = must_parse("docs/reference/secd.toml", &everything);
+    assert_eq!(everything.policy.zones[0].vlan, Some(400));
+}
+
+#[test]
+fn the_schema_is_current_and_describes_every_key() {
+    let schema = config::schema();
+    must_be_current("secd.schema.json", &format!("{}\n", serde_json::to_string_pretty(&schema).unwrap()));
+    let tables = schema["$defs"].as_object().unwrap().values().chain([&schema]);
+    let mut count = 0;
+    for (name, key) in tables.filter_map(|table| table["properties"].as_object()).flatten() {
+        let described = key["description"].as_str().is_some_and(|text| text.len() > 10);
+        assert!(described, "`{name}` has no doc comment");
+        count += 1;
+    }
+    assert!(count > 40, "{count}");
+}
+
+#[test]
+fn an_empty_file_is_the_default() {
+    let config = must_parse("secd.toml", "");
+    assert_eq!(config.mode, model::Mode::Enforce);
+    assert!(config.policy.zones.is_empty() && config.dns.listen.is_empty() && config.loki.is_none());
+    assert_eq!(config.dns.cache_entries, 20_000);
+    assert_eq!(config.events.rotate_bytes, 64_000_000);
+}
+
+#[test]
+fn the_page_of_services_is_current() {
+    must_be_current("services.md", &config::services_page());
+}

@@ -15,7 +15,7 @@ use std::path::PathBuf;
 use crate::{Config, draft::Draft, error::Report, error::quoted, located::Located};
 
 /// Turns a draft into a configuration. What it returns is only worth something if `report` stays clean.
-pub(crate) fn check(draft: Draft, report: &mut Report<'_>) -> Config {
+pub(crate) fn check(draft: Draft, own_filters: &[&str], report: &mut Report<'_>) -> Config {
     let mut warnings = Vec::new();
     let zones = zones::check(&draft.zones.0, report);
     let services = services::check(&draft.services.0, report);
@@ -23,7 +23,7 @@ pub(crate) fn check(draft: Draft, report: &mut Report<'_>) -> Config {
     let allow = allow_list(&draft.allow, &zones, report, &mut warnings);
     let dns = resolver::check(&draft.dns, &zones, report);
     let lists = sources::lists(&draft.lists, report);
-    let logs = sources::logs(&draft.logs, report);
+    let logs = sources::logs(&draft.logs, own_filters, &draft.filters_dir.0, report);
     let signatures = outputs::signatures(&draft.signatures, &zones, report);
     let loki = outputs::loki(&draft.loki, report);
     let store = outputs::store(&draft.store, report);

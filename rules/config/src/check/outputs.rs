@@ -136,6 +136,9 @@ fn variable_is_valid(name: &Located<String>, value: &Located<String>, report: &m
 
 pub(super) fn loki(draft: &LokiDraft, report: &mut Report<'_>) -> Option<Loki> {
     let others = [&draft.tenant, &draft.user, &draft.password_file];
+    if draft.url.is_empty() && report.is_misfit("loki.url") {
+        return None;
+    }
     if draft.url.is_empty() {
         if let Some(other) = others.into_iter().find(|text| !text.is_empty()) {
             report.add(

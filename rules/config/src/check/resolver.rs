@@ -22,7 +22,7 @@ const PORT: u16 = 53;
 pub(super) fn check(draft: &DnsDraft, zones: &[Zone], report: &mut Report<'_>) -> Dns {
     let listen = sockets("listen", &draft.listen, report);
     let upstreams = sockets("upstreams", &draft.upstreams, report);
-    if !draft.listen.is_empty() && draft.upstreams.is_empty() {
+    if !draft.listen.is_empty() && draft.upstreams.is_empty() && !report.is_misfit("dns.upstreams") {
         report.add(
             draft.listen[0].at,
             "the resolver has nobody to ask",

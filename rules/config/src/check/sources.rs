@@ -7,7 +7,7 @@ use super::{name_is_valid, net, outputs};
 use crate::{
     checked::{ListSource, LogInput, LogSource, Transport},
     draft::{ListDraft, ListKind, LogDraft},
-    error::{Report, listed, nearest, quoted},
+    error::{Report, all, listed, nearest, quoted},
     located::Located,
 };
 
@@ -48,7 +48,12 @@ fn list(draft: &Located<ListDraft>, report: &mut Report<'_>) -> ListSource {
     }
 }
 
-pub(super) fn logs(drafts: &[Located<LogDraft>], report: &mut Report<'_>) -> Vec<LogSource> {
+pub(super) fn logs(
+    drafts: &[Located<LogDraft>],
+    own_filters: &[&str],
+    filters_dir: &str,
+    report: &mut Report<'_>,
+) -> Vec<LogSource> {
     if let Some(first_over) = drafts.get(MOST_LOGS) {
         report.add(
             first_over.at,
@@ -60,6 +65,7 @@ pub(super) fn logs(drafts: &[Located<LogDraft>], report: &mut Report<'_>) -> Vec
     let mut sources = Vec::new();
     let mut listeners = BTreeMap::new();
     for draft in drafts.iter().take(MOST_LOGS) {
+        filter_exists(&draft.filter, own_filters, filters_dir, report);
         let Some(source) = log(draft, report) else { continue };
         if let (LogInput::Syslog { transport, listen, .. }, Some(text)) = (&source.input, &draft.syslog)
             && let Some(other) = listeners.insert((*transport, *listen), &draft.name)
@@ -75,20 +81,41 @@ pub(super) fn logs(drafts: &[Located<LogDraft>], report: &mut Report<'_>) -> Vec
     sources
 }
 
+fn filter_exists(filter: &Located<String>, own: &[&str], filters_dir: &str, report: &mut Report<'_>) {
+    let known = || crate::BUILT_IN_FILTERS.into_iter().chain(own.iter().copied());
+    if filter.is_empty() || known().any(|name| name == filter.as_str()) {
+        return;
+    }
+    let help = match nearest(filter, known()) {
+        Some(near) => format!("did you mean `{near}`?"),
+        None => {
+            let file = std::path::Path::new(filters_dir).join(format!("{}.toml", filter.value));
+            format!("built in are {}; a filter of your own stands in `{}`", all(known()), file.display())
+        }
+    };
+    report.add(filter.at, format!("there is no filter {}", quoted(filter)), help);
+}
+
 fn log(draft: &Located<LogDraft>, report: &mut Report<'_>) -> Option<LogSource> {
+    let this = if draft.name.is_empty() {
+        "this log".to_owned()
+    } else {
+        format!("the log {}", quoted(&draft.name))
+    };
     let input = match (&draft.path, &draft.syslog) {
         (Some(_), Some(syslog)) => {
             report.add(
                 syslog.at,
-                format!("the log {} has both a `path` and a `syslog` listener", quoted(&draft.name)),
+                format!("{this} has both a `path` and a `syslog` listener"),
                 "write one of the two; a second `[[logs]]` can have the other",
             );
             None
         }
+        (None, None) if report.is_misfit("logs.path") || report.is_misfit("logs.syslog") => None,
         (None, None) => {
             report.add(
                 draft.at,
-                format!("the log {} has neither a `path` nor a `syslog` listener", quoted(&draft.name)),
+                format!("{this} has neither a `path` nor a `syslog` listener"),
                 "add for example `path = \"/var/log/auth.log\"` or `syslog = \"udp://10.1.0.1:5514\"`",
             );
             None
@@ -149,6 +176,9 @@ fn listener(
 fn senders(syslog: &Located<String>, draft: &Located<LogDraft>, report: &mut Report<'_>) -> Vec<IpNet> {
     let example = "add for example `senders = [\"10.2.0.0/24\"]`: only these may have addresses banned";
     let Some(texts) = &draft.senders else {
+        if report.is_misfit("logs.senders") {
+            return Vec::new();
+        }
         report.add(syslog.at, format!("the log {} takes lines from anyone", quoted(&draft.name)), example);
         return Vec::new();
     };

@@ -47,7 +47,11 @@ fn zone(id: u8, name: &Located<String>, draft: &ZoneDraft, report: &mut Report<'
             format!("`{}` is reserved and cannot be the name of a zone", name.value),
             "choose another name; rules use this one for what is not a zone",
         );
-    } else if name_is_valid("zone", name, name.at, report) && name.value == "wan" && !draft.wan {
+    } else if name_is_valid("zone", name, name.at, report)
+        && name.value == "wan"
+        && !draft.wan
+        && !report.is_misfit("zones.wan.wan")
+    {
         report.add(
             name.at,
             "the zone `wan` is not the outside",
@@ -76,7 +80,8 @@ fn zone(id: u8, name: &Located<String>, draft: &ZoneDraft, report: &mut Report<'
     };
     let networks: Vec<IpNet> =
         draft.networks.iter().filter_map(|text| zone_network(text, draft, report)).collect();
-    if !draft.wan && draft.networks.is_empty() {
+    let told = |key: &str| report.is_misfit(&format!("zones.{}.{key}", name.value));
+    if !draft.wan && draft.networks.is_empty() && !told("networks") && !told("wan") && name.value != "wan" {
         report.add(
             name.at,
             format!("the zone {} has no networks", quoted(name)),
@@ -159,6 +164,9 @@ fn zone_network(text: &Located<String>, draft: &ZoneDraft, report: &mut Report<'
 fn unique_ports(drafts: &[(Located<String>, ZoneDraft)], zones: &[Zone], report: &mut Report<'_>) {
     let mut seen = BTreeMap::new();
     for ((name, draft), zone) in drafts.iter().zip(zones).filter(|(_, zone)| !zone.interface.is_empty()) {
+        if report.is_misfit(&format!("zones.{}.vlan", name.value)) {
+            continue;
+        }
         if let Some(other) = seen.insert((&zone.interface, zone.vlan), name) {
             let (at, what) = match &draft.vlan {
                 Some(vlan) => (vlan.at, format!("VLAN {} of `{}`", vlan.value, zone.interface)),
@@ -198,7 +206,10 @@ fn one_outside(drafts: &[(Located<String>, ZoneDraft)], report: &mut Report<'_>)
     match (outside.next(), drafts.first()) {
         (None, Some((first, _))) => {
             // A zone called `wan` without `wan = true` has been told already.
-            if !drafts.iter().any(|(name, _)| name.value == "wan") {
+            let told = drafts.iter().any(|(name, _)| {
+                name.value == "wan" || report.is_misfit(&format!("zones.{}.wan", name.value))
+            });
+            if !told {
                 report.add(
                     first.at,
                     "no zone is the outside",
@@ -229,9 +240,8 @@ fn disjoint_networks(drafts: &[(Located<String>, ZoneDraft)], report: &mut Repor
         for text in &draft.networks {
             if let Ok(net) = text.parse::<IpNet>()
                 && net.prefix_len() > 0
-                && net == net.trunc()
             {
-                all.push((net, text, name));
+                all.push((net.trunc(), text, name));
             }
         }
     }
