@@ -131,7 +131,11 @@ mod tests {
 
     #[test]
     fn a_record_becomes_an_event_with_its_reason() {
-        let names = Names { lists: vec!["ipsum".into()], interfaces: HashMap::from([(4, "wan0".into())]), ..Names::default() };
+        let names = Names {
+            lists: vec!["ipsum".into()],
+            interfaces: HashMap::from([(4, "wan0".into())]),
+            ..Names::default()
+        };
         let record = PacketRecord {
             at: 4_000_000_000,
             source: abi::mapped([198, 51, 100, 7]),

@@ -38,6 +38,18 @@ impl Effective {
         self.within(net)
     }
 
+    /// Takes out what the same origin ordered about the same target. What it leaves is written by the
+    /// [`Effective::insert`] that must follow.
+    pub fn replace(&mut self, by: &Decision) {
+        let Target::Net(net) = by.target else { return };
+        let older: Vec<u64> = self.by_net.get(&net).into_iter().flatten().copied().collect();
+        for id in older {
+            if self.decisions.get(&id).is_some_and(|d| d.origin == by.origin && d.kind == by.kind) {
+                self.remove(id);
+            }
+        }
+    }
+
     /// Takes a decision out; says which prefixes must be written (or cleared) again.
     pub fn remove(&mut self, id: u64) -> (Option<Decision>, BTreeSet<IpNet>) {
         let Some(decision) = self.decisions.remove(&id) else { return (None, BTreeSet::new()) };

@@ -197,22 +197,26 @@ impl<K: Kernel> Keeper<K> {
         Ok(())
     }
 
-    /// Puts a checked decision with its final id in force.
+    /// Puts a checked decision in force; it replaces what the same origin ordered about the same target.
     ///
     /// # Errors
     /// The kernel table is full or refused; the decision is kept and counts, but is not enforced there.
     pub fn admit(&mut self, decision: Decision, now: Now) -> anyhow::Result<()> {
         match (&decision.target, decision.kind) {
             (Target::Domain(name), _) => {
-                self.domains.entry(name.clone()).or_default().push(decision);
+                let at = self.domains.entry(name.clone()).or_default();
+                at.retain(|other| other.origin != decision.origin || other.kind != decision.kind);
+                at.push(decision);
                 Ok(())
             }
             (Target::Net(_), DecisionKind::Ban) => {
+                self.bans.replace(&decision);
                 let touched = self.bans.insert(decision);
                 self.write_bans(touched, now)?;
                 self.kernel.judge_flows_again()
             }
             (Target::Net(_), DecisionKind::Allow) => {
+                self.allows.replace(&decision);
                 let touched = self.allows.insert(decision);
                 self.write_allows(touched, now)?;
                 self.kernel.judge_flows_again()
@@ -332,7 +336,26 @@ impl<K: Kernel> Keeper<K> {
 
     /// The active decision with this id.
     pub fn get(&self, id: u64) -> Option<&Decision> {
-        self.bans.get(id).or_else(|| self.allows.get(id))
+        let named = || self.domains.values().flatten().find(|decision| decision.id == id);
+        self.bans.get(id).or_else(|| self.allows.get(id)).or_else(named)
+    }
+
+    /// Gives a decision its stored number; false if it is not active any more.
+    ///
+    /// # Errors
+    /// The kernel refused and still holds the former number.
+    pub fn renumber(&mut self, from: u64, to: u64, now: Now) -> anyhow::Result<bool> {
+        for at in self.domains.values_mut() {
+            if let Some(decision) = at.iter_mut().find(|decision| decision.id == from) {
+                decision.id = to;
+                return Ok(true);
+            }
+        }
+        let (decision, touched) = self.bans.remove(from);
+        let Some(decision) = decision else { return Ok(self.allows.get(from).is_some()) };
+        self.bans.insert(Decision { id: to, ..decision });
+        self.write_bans(touched, now)?;
+        Ok(true)
     }
 
     /// How many decisions are active.

@@ -1,0 +1,193 @@
+//! The control socket: HTTP/1.1 with JSON over a Unix socket. Thin: every answer is made by [`Appliance`].
+
+use axum::{
+    Json, Router,
+    body::Body,
+    extract::{DefaultBodyLimit, Query, Request, State, rejection::JsonRejection, rejection::QueryRejection},
+    http::{HeaderValue, StatusCode, header::CONTENT_TYPE},
+    middleware::{self, Next},
+    response::{IntoResponse, Response},
+    routing::{get, post},
+};
+use protocol::{
+    API_HEADER, API_VERSION, DecisionsQuery, ErrorReply, FlowsQuery, Lift, MAX_REQUEST_BYTES, ModeRequest, Order, Peer,
+    TailQuery, WhyQuery, path,
+};
+use serde::Serialize;
+use std::{
+    fs, io,
+    os::unix::fs::{FileTypeExt, PermissionsExt},
+    path::Path,
+    sync::Arc,
+};
+use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::broadcast::error::RecvError;
+
+use crate::{appliance::Appliance, decisions::Failure};
+
+/// Connections to `tail` at once. More are refused with 503.
+pub const MAX_TAILS: usize = 16;
+
+/// Makes the socket; root and the group may use it.
+///
+/// # Errors
+/// Another daemon answers there, or it cannot be made.
+pub async fn listen(socket: &Path, group: Option<u32>) -> io::Result<UnixListener> {
+    if let Some(folder) = socket.parent() {
+        fs::create_dir_all(folder)?;
+    }
+    if fs::symlink_metadata(socket).is_ok_and(|metadata| metadata.file_type().is_socket()) {
+        if UnixStream::connect(socket).await.is_ok() {
+            return Err(io::Error::new(
+                io::ErrorKind::AddrInUse,
+                format!("another secd answers at {}; stop it first", socket.display()),
+            ));
+        }
+        fs::remove_file(socket)?;
+    }
+    let listener = UnixListener::bind(socket)?;
+    fs::set_permissions(socket, fs::Permissions::from_mode(0o660))?;
+    std::os::unix::fs::chown(socket, None, group)?;
+    Ok(listener)
+}
+
+/// Serves until `stop` resolves.
+///
+/// # Errors
+/// The socket failed.
+pub async fn serve(
+    listener: UnixListener,
+    appliance: Arc<Appliance>,
+    stop: impl Future<Output = ()> + Send + 'static,
+) -> io::Result<()> {
+    axum::serve(listener, router(appliance)).with_graceful_shutdown(stop).await
+}
+
+fn router(appliance: Arc<Appliance>) -> Router {
+    Router::new()
+        .route(path::STATUS, get(async |State(secd): Of| Json(secd.status().await)))
+        .route(path::WHY, get(why))
+        .route(path::DECISIONS, get(decisions).post(order))
+        .route(path::LIFT, post(lift))
+        .route(path::LISTS, get(async |State(secd): Of| Json(secd.lists())))
+        .route(path::RULES, get(async |State(secd): Of| Json(secd.rules())))
+        .route(path::FLOWS, get(flows))
+        .route(path::TAIL, get(tail))
+        .route(path::MODE, get(async |State(secd): Of| Json(secd.mode())).post(mode))
+        .route(path::RELOAD, post(async |State(secd): Of| answer(secd.reload().await)))
+        .route(path::DETACH, post(async |State(secd): Of| answer(secd.detach().await)))
+        .route(path::METRICS, get(metrics))
+        .fallback(async || failure((404, ErrorReply::new("no such thing in this API", Some("see `secctl --help`")))))
+        .layer(DefaultBodyLimit::max(MAX_REQUEST_BYTES))
+        .layer(middleware::from_fn(versioned))
+        .with_state(appliance)
+}
+
+type Of = State<Arc<Appliance>>;
+
+async fn why(State(secd): Of, query: Result<Query<WhyQuery>, QueryRejection>) -> Response {
+    match query {
+        Ok(Query(query)) => Json(secd.why(&query.target)).into_response(),
+        Err(error) => failure((400, ErrorReply::new(error.body_text(), None))),
+    }
+}
+
+async fn decisions(State(secd): Of, query: Result<Query<DecisionsQuery>, QueryRejection>) -> Response {
+    match query {
+        Ok(Query(query)) => Json(secd.decisions_in_force(&query)).into_response(),
+        Err(error) => failure((400, ErrorReply::new(error.body_text(), None))),
+    }
+}
+
+async fn flows(State(secd): Of, query: Result<Query<FlowsQuery>, QueryRejection>) -> Response {
+    match query {
+        Ok(Query(query)) => answer(secd.flows(&query)),
+        Err(error) => failure((400, ErrorReply::new(error.body_text(), None))),
+    }
+}
+
+async fn order(State(secd): Of, order: Result<Json<Order>, JsonRejection>) -> Response {
+    match order {
+        Ok(Json(order)) => answer(secd.decisions().order(order).await),
+        Err(error) => unreadable(&error),
+    }
+}
+
+async fn lift(State(secd): Of, lift: Result<Json<Lift>, JsonRejection>) -> Response {
+    match lift {
+        Ok(Json(lift)) => answer(secd.decisions().lift(lift).await),
+        Err(error) => unreadable(&error),
+    }
+}
+
+async fn mode(State(secd): Of, mode: Result<Json<ModeRequest>, JsonRejection>) -> Response {
+    match mode {
+        Ok(Json(request)) => answer(secd.set_mode(request.mode, &request.user).await),
+        Err(error) => unreadable(&error),
+    }
+}
+
+async fn metrics(State(secd): Of) -> Response {
+    ([(CONTENT_TYPE, "text/plain; version=0.0.4")], secd.metrics()).into_response()
+}
+
+/// Events as JSON lines until either side ends it. A reader that is too slow loses events and is told how many.
+async fn tail(State(secd): Of, query: Result<Query<TailQuery>, QueryRejection>) -> Response {
+    let filter = match query.map_err(|error| error.body_text()).and_then(|Query(query)| query.filter()) {
+        Ok(filter) => filter,
+        Err(message) => return failure((400, ErrorReply::new(message, None))),
+    };
+    let Ok(permit) = Arc::clone(secd.tails()).try_acquire_owned() else {
+        let message = format!("{MAX_TAILS} readers follow the events already");
+        return failure((503, ErrorReply::new(message, Some("end one of them"))));
+    };
+    let mut events = secd.subscribe();
+    let (lines, body) = tokio::sync::mpsc::channel::<Result<String, io::Error>>(64);
+    tokio::spawn(async move {
+        let _permit = permit;
+        loop {
+            let event = tokio::select! {
+                event = events.recv() => event,
+                () = lines.closed() => return,
+            };
+            let line = match event {
+                Ok(event) if filter.matches(&event) => serde_json::to_string(&*event),
+                Ok(_) => continue,
+                Err(RecvError::Lagged(lost)) => serde_json::to_string(&crate::appliance::lagged(lost)),
+                Err(RecvError::Closed) => return,
+            };
+            let Ok(line) = line else { continue };
+            if lines.send(Ok(line + "\n")).await.is_err() {
+                return;
+            }
+        }
+    });
+    let stream = futures_util::stream::unfold(body, async |mut body| body.recv().await.map(|line| (line, body)));
+    ([(CONTENT_TYPE, "application/x-ndjson")], Body::from_stream(stream)).into_response()
+}
+
+/// Checks the peer's version and names ours.
+async fn versioned(request: Request, next: Next) -> Response {
+    let theirs = request.headers().get(API_HEADER).map(|value| value.to_str().unwrap_or("unreadable"));
+    let mut response = match Peer::Command.check(theirs) {
+        Ok(()) => next.run(request).await,
+        Err(mismatch) => failure((426, ErrorReply::new(mismatch.to_string(), Some(mismatch.help())))),
+    };
+    response.headers_mut().insert(API_HEADER, HeaderValue::from(API_VERSION));
+    response
+}
+
+fn answer<T: Serialize>(result: Result<T, Failure>) -> Response {
+    match result {
+        Ok(reply) => Json(reply).into_response(),
+        Err(failed) => failure(failed),
+    }
+}
+
+fn unreadable(error: &JsonRejection) -> Response {
+    failure((error.status().as_u16(), ErrorReply::new(error.body_text(), None)))
+}
+
+fn failure((status, reply): Failure) -> Response {
+    (StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR), Json(reply)).into_response()
+}

@@ -1,0 +1,274 @@
+//! Why something is blocked, and the command that would allow it.
+
+use ipnet::IpNet;
+use lists::{AddressLists, DomainKind, DomainSet};
+use model::{Decision, DecisionKind, Mode, Name, OriginKind, Target, Timestamp};
+use protocol::{By, ByKind, Why};
+
+use crate::keeper::Protected;
+
+/// What the answer is looked up in.
+pub struct Sources<'a> {
+    /// Decisions that hold the subject, allows first, most specific first.
+    pub decisions: Vec<&'a Decision>,
+    /// What is protected.
+    pub protected: &'a [Protected],
+    /// Address lists.
+    pub addresses: &'a AddressLists,
+    /// Domain lists.
+    pub domains: &'a DomainSet,
+    /// Name and file of each configured list, by its number.
+    pub lists: &'a [(String, String)],
+    /// Mode of the whole.
+    pub mode: Mode,
+    /// Wall clock.
+    pub now: Timestamp,
+}
+
+/// One thing that holds against the subject.
+struct Finding {
+    by: By,
+    reason: &'static str,
+    enforced: bool,
+    decision: Option<Decision>,
+    allow_command: String,
+}
+
+impl Sources<'_> {
+    /// Why an address or range is blocked, or that it is not.
+    #[must_use]
+    pub fn net(&self, net: IpNet) -> Why {
+        let target = Target::Net(net);
+        if let Some(protected) = self.protected.iter().find(|protected| protected.net.contains(&net)) {
+            let by = By { kind: ByKind::Protected, name: protected.why.clone(), line: None, file: None };
+            return passes(&target, "protected", Some(by), None);
+        }
+        let mut findings: Vec<Finding> = self.bans().map(|ban| self.banned(&target, ban)).collect();
+        for origin in self.addresses.origin(net.addr()).into_iter().filter(|origin| origin.net.contains(&net))
+        {
+            let (name, file) = self.lists.get(usize::from(origin.list)).cloned().unwrap_or_default();
+            let inbound = origin.direction.bits() & abi::DIRECTION_IN != 0;
+            findings.push(Finding {
+                by: By { kind: ByKind::List, name, line: Some(origin.line), file: Some(file) },
+                reason: if inbound { "listed_source" } else { "listed_destination" },
+                enforced: self.mode.and(origin.mode) == Mode::Enforce,
+                decision: None,
+                allow_command: format!("secctl allow {target} --for 1h"),
+            });
+        }
+        self.answer(&target, findings)
+    }
+
+    /// Why a name is blocked, or that it is not.
+    #[must_use]
+    pub fn name(&self, name: &Name) -> Why {
+        let target = Target::Domain(name.clone());
+        let mut findings: Vec<Finding> = self.bans().map(|ban| self.banned(&target, ban)).collect();
+        if let Some(found) = self.domains.decide(name) {
+            // The set's lists are the config's domain lists behind `dns.allow`.
+            let file =
+                self.lists.iter().find(|(list, _)| **list == *found.info.name).map(|(_, file)| file.clone());
+            let by = By {
+                kind: ByKind::List,
+                name: found.info.name.to_string(),
+                line: (found.line > 0).then_some(found.line),
+                file,
+            };
+            match found.kind {
+                DomainKind::Allow if findings.is_empty() => {
+                    return passes(&target, "allowed", Some(by), None);
+                }
+                DomainKind::Allow => {}
+                DomainKind::Block => findings.push(Finding {
+                    by,
+                    reason: "listed_name",
+                    enforced: self.mode.and(found.info.mode) == Mode::Enforce,
+                    decision: None,
+                    allow_command: format!("secctl allow {target} --for 1h"),
+                }),
+            }
+        }
+        self.answer(&target, findings)
+    }
+
+    fn bans(&self) -> impl Iterator<Item = &Decision> {
+        self.decisions.iter().copied().filter(|decision| decision.kind == DecisionKind::Ban)
+    }
+
+    fn banned(&self, asked: &Target, ban: &Decision) -> Finding {
+        let inbound = ban.direction.bits() & abi::DIRECTION_IN != 0;
+        Finding {
+            by: by(ban),
+            reason: match ban.target {
+                Target::Domain(_) => "banned_name",
+                Target::Net(_) if inbound => "banned_source",
+                Target::Net(_) => "banned_destination",
+            },
+            enforced: self.mode.and(ban.mode) == Mode::Enforce,
+            decision: Some(ban.clone()),
+            allow_command: if ban.target == *asked {
+                format!("secctl unban {asked}")
+            } else {
+                format!("secctl allow {asked} --for 1h")
+            },
+        }
+    }
+
+    fn answer(&self, target: &Target, mut findings: Vec<Finding>) -> Why {
+        let allow = self
+            .decisions
+            .iter()
+            .find(|d| d.kind == DecisionKind::Allow && d.until.is_none_or(|until| until > self.now));
+        if let Some(allow) = allow {
+            let mut why = passes(target, "allowed", Some(by(allow)), Some(allow));
+            why.also = findings.into_iter().map(|finding| finding.by).collect();
+            return why;
+        }
+        findings.sort_by_key(|finding| !finding.enforced);
+        let mut findings = findings.into_iter();
+        let Some(first) = findings.next() else { return passes(target, "not_listed", None, None) };
+        let decision = first.decision.as_ref();
+        Why {
+            target: target.to_string(),
+            blocked: first.enforced,
+            reason: first.reason.into(),
+            by: Some(first.by),
+            since: decision.map(|d| d.since),
+            until: decision.and_then(|d| d.until),
+            evidence: decision.map(|d| d.evidence.clone()).unwrap_or_default(),
+            allow_command: Some(first.allow_command),
+            observed: !first.enforced,
+            also: findings.map(|finding| finding.by).collect(),
+        }
+    }
+}
+
+/// Who ordered a decision, as `why` names it.
+#[must_use]
+pub fn by(decision: &Decision) -> By {
+    let place = decision.origin.at.as_deref().and_then(|at| at.rsplit_once(':'));
+    By {
+        kind: match decision.origin.kind {
+            OriginKind::Person => ByKind::Person,
+            OriginKind::Scenario => ByKind::Scenario,
+            OriginKind::Signature => ByKind::Signature,
+        },
+        name: decision.origin.name.clone(),
+        line: place.and_then(|(_, line)| line.parse().ok()),
+        file: place.map(|(file, _)| file.to_owned()),
+    }
+}
+
+fn passes(target: &Target, reason: &str, by: Option<By>, decision: Option<&Decision>) -> Why {
+    Why {
+        target: target.to_string(),
+        blocked: false,
+        reason: reason.into(),
+        by,
+        since: decision.map(|d| d.since),
+        until: decision.and_then(|d| d.until),
+        evidence: decision.map(|d| d.evidence.clone()).unwrap_or_default(),
+        allow_command: None,
+        observed: false,
+        also: Vec::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use lists::{AddressList, AddressReading, DomainSetBuilder, ListedAs};
+    use model::{Direction, Evidence, Origin};
+    use std::sync::Arc;
+
+    fn decision(kind: DecisionKind, target: &str) -> Decision {
+        Decision {
+            id: 7,
+            kind,
+            target: target.parse().unwrap(),
+            direction: Direction::In,
+            mode: Mode::Enforce,
+            since: Timestamp(10),
+            until: Some(Timestamp(1_000)),
+            origin: Origin {
+                kind: OriginKind::Scenario,
+                name: "sshd-bruteforce".into(),
+                at: Some("sshd.toml:12".into()),
+            },
+            evidence: vec![Evidence::new(Timestamp(9), "auth.log", "Failed password for root")],
+        }
+    }
+
+    fn ask(decisions: &[Decision], mode: Mode, question: &str) -> Why {
+        let (bad, _) = AddressList::read(b"203.0.113.0/24\n", AddressReading::default()).unwrap();
+        let addresses = AddressLists::merge(vec![ListedAs {
+            list: Arc::new(bad),
+            id: 0,
+            direction: Direction::In,
+            mode: Mode::Enforce,
+        }])
+        .unwrap();
+        let mut domains = DomainSetBuilder::new(1);
+        domains.add("phishing", Mode::Enforce, b"# list\n||evil.example^\n@@||good.evil.example^\n").unwrap();
+        let domains = domains.finish();
+        let lists =
+            [("bad".to_owned(), "bad.txt".to_owned()), ("phishing".to_owned(), "phishing.txt".to_owned())];
+        let protected =
+            [Protected { net: "192.0.2.1/32".parse().unwrap(), why: "the router's own address".into() }];
+        let sources = Sources {
+            decisions: decisions.iter().collect(),
+            protected: &protected,
+            addresses: &addresses,
+            domains: &domains,
+            lists: &lists,
+            mode,
+            now: Timestamp(100),
+        };
+        match question.parse().unwrap() {
+            Target::Net(net) => sources.net(net),
+            Target::Domain(name) => sources.name(&name),
+        }
+    }
+
+    #[test]
+    fn a_ban_names_its_scenario_evidence_and_remedy() {
+        let why = ask(&[decision(DecisionKind::Ban, "198.51.100.7")], Mode::Enforce, "198.51.100.7");
+        assert!(why.blocked && !why.observed);
+        assert_eq!((why.reason.as_str(), why.until), ("banned_source", Some(Timestamp(1_000))));
+        assert_eq!(
+            why.by.unwrap(),
+            By {
+                kind: ByKind::Scenario,
+                name: "sshd-bruteforce".into(),
+                line: Some(12),
+                file: Some("sshd.toml".into())
+            }
+        );
+        assert_eq!(why.evidence.len(), 1);
+        assert_eq!(why.allow_command.as_deref(), Some("secctl unban 198.51.100.7"));
+        let inside = ask(&[decision(DecisionKind::Ban, "198.51.100.0/24")], Mode::Enforce, "198.51.100.7");
+        assert_eq!(inside.allow_command.as_deref(), Some("secctl allow 198.51.100.7 --for 1h"));
+    }
+
+    #[test]
+    fn lists_name_their_line_and_an_allow_wins() {
+        let why = ask(&[], Mode::Enforce, "203.0.113.9");
+        let by = why.by.unwrap();
+        assert_eq!((by.name.as_str(), by.line, by.file.as_deref()), ("bad", Some(1), Some("bad.txt")));
+        let allowed = ask(&[decision(DecisionKind::Allow, "203.0.113.9")], Mode::Enforce, "203.0.113.9");
+        assert_eq!((allowed.blocked, allowed.reason.as_str(), allowed.also.len()), (false, "allowed", 1));
+        assert_eq!(ask(&[], Mode::Enforce, "192.0.2.1").reason, "protected");
+        assert_eq!(ask(&[], Mode::Enforce, "8.8.8.8").reason, "not_listed");
+    }
+
+    #[test]
+    fn names_are_explained_and_observing_blocks_nothing() {
+        let why = ask(&[], Mode::Enforce, "x.evil.example");
+        assert_eq!((why.blocked, why.reason.as_str(), why.by.unwrap().line), (true, "listed_name", Some(2)));
+        assert_eq!(ask(&[], Mode::Enforce, "good.evil.example").reason, "allowed");
+        let observed = ask(&[], Mode::Observe, "x.evil.example");
+        assert_eq!((observed.blocked, observed.observed), (false, true));
+        let ban = ask(&[decision(DecisionKind::Ban, "ads.example")], Mode::Enforce, "x.ads.example");
+        assert_eq!((ban.blocked, ban.reason.as_str()), (true, "banned_name"));
+    }
+}
