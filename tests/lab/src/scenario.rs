@@ -1,0 +1,135 @@
+//! The lab as a whole, and the steps that are played in it.
+
+use crate::appliance::Appliance;
+use crate::bring::Own;
+use crate::config::{self, ECHO_PORT, Settings};
+use crate::lists::Lists;
+use crate::network::{self, DMZ, Network, SERVICES, WAN};
+use crate::probe::Echo;
+use crate::programs::Programs;
+use crate::receiver::Receiver;
+use crate::steps;
+use crate::wait::Waiter;
+use anyhow::{Context, Result};
+use serde_json::{Value, json};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use tempfile::TempDir;
+
+/// Everything that runs, in the order in which it has to go away.
+#[derive(Debug)]
+pub struct Lab {
+    /// secd and secctl.
+    pub appliance: Appliance,
+    /// The Loki receiver.
+    pub receiver: Receiver,
+    /// Echo servers in the DMZ and outside.
+    pub echoes: Vec<Echo>,
+    /// The real programs.
+    pub programs: Programs,
+    /// Namespaces and links.
+    pub network: Network,
+    /// What the config says.
+    pub settings: Settings,
+    /// What people brought.
+    pub own: Own,
+    /// To wait with.
+    pub waiter: Waiter,
+    directory: TempDir,
+}
+
+/// What a step expected and what was seen.
+#[derive(Clone, Debug)]
+pub struct Step {
+    /// What it is about.
+    pub name: String,
+    /// What should be.
+    pub expected: String,
+    /// What was.
+    pub seen: String,
+    /// Whether that is the same.
+    pub ok: bool,
+}
+
+impl Step {
+    /// `{name, expected, seen, ok}`.
+    #[must_use]
+    pub fn json(&self) -> Value {
+        json!({ "name": self.name, "expected": self.expected, "seen": self.seen, "ok": self.ok })
+    }
+}
+
+impl Lab {
+    /// Starts everything, with the lists or without them (which is quicker).
+    ///
+    /// # Errors
+    /// What does not start, with its own last words.
+    pub fn start(waiter: Waiter, with_lists: bool, own: Own) -> Result<Self> {
+        let directory =
+            tempfile::Builder::new().prefix("secdlab-").tempdir().context("no temporary folder")?;
+        let path = directory.path();
+        let network = Network::build(network::next_number())?;
+        let programs = Programs::start(&network, path, &waiter)?;
+        let echoes = vec![
+            Echo::start(network.host(DMZ)?, socket(DMZ.host4, ECHO_PORT)?)?,
+            Echo::start(network.host(WAN)?, socket(WAN.host4, ECHO_PORT)?)?,
+        ];
+        let receiver =
+            Receiver::start(network.host(SERVICES)?, socket(SERVICES.host4, 3100)?, path, &waiter)?;
+        let rules = path.join("lab.rules");
+        std::fs::write(&rules, config::log4shell_rule())?;
+        let own_log = path.join("yours.log");
+        std::fs::write(&own_log, "")?;
+        let settings = Settings {
+            lists: with_lists.then(|| Lists::prepare(&workspace(), path)).transpose()?,
+            auth_log: programs.auth_log.clone(),
+            access_log: programs.access_log.clone(),
+            loki: receiver.url(),
+            signatures: [Some(rules), own.rules.clone()].into_iter().flatten().collect(),
+            more: own.config(&own_log),
+        };
+        settings.write(&path.join("secd.toml"))?;
+        let appliance = Appliance::start(&network.router, path, &waiter)?;
+        Ok(Self { appliance, receiver, echoes, programs, network, settings, own, waiter, directory })
+    }
+
+    /// The folder with configs, state and logs of this lab.
+    #[must_use]
+    pub fn directory(&self) -> &Path {
+        self.directory.path()
+    }
+
+    /// Keeps the folder when the lab goes away, to be looked at.
+    pub fn keep_directory(&mut self) {
+        self.directory.disable_cleanup(true);
+    }
+}
+
+/// Plays all steps; `tell` sees each as it is done.
+pub fn play(lab: &mut Lab, mut tell: impl FnMut(&Step)) -> Vec<Step> {
+    let mut played = Vec::new();
+    for plan in steps::all(&lab.own) {
+        if lab.waiter.stopped() {
+            break;
+        }
+        let (seen, ok) = match (plan.act)(lab) {
+            Ok(seen) => (seen.text, seen.ok),
+            Err(error) => (format!("{error:#}"), false),
+        };
+        let step = Step { name: plan.name.into(), expected: plan.expected.into(), seen, ok };
+        tell(&step);
+        played.push(step);
+    }
+    played
+}
+
+/// `address:port`.
+pub(crate) fn socket(address: &str, port: u16) -> Result<SocketAddr> {
+    Ok(SocketAddr::new(address.parse()?, port))
+}
+
+/// The workspace: `$SECD_WORKSPACE`, or where this crate was built.
+fn workspace() -> PathBuf {
+    std::env::var_os("SECD_WORKSPACE")
+        .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../.."), PathBuf::from)
+}
