@@ -4,7 +4,7 @@
 //! few rules. Lists and bans are not repeated here; they hold in front of this wall.
 
 use abi::{ZONE_MULTICAST, ZONE_SELF, ZoneId};
-use ipnet::IpNet;
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use model::{Action, Mode, Protocol};
 use nftables::{
     batch::Batch,
@@ -14,7 +14,11 @@ use nftables::{
     types::{NfChainPolicy, NfChainType, NfFamily, NfHook, RejectCode},
 };
 use policy::{Policy, ServiceMatch, Zone, has_ports};
-use std::{borrow::Cow, collections::BTreeMap};
+use std::{
+    borrow::Cow,
+    collections::BTreeMap,
+    net::{Ipv4Addr, Ipv6Addr},
+};
 
 /// The only table secd touches.
 pub const TABLE: &str = "secd";
@@ -101,9 +105,11 @@ impl Rendering<'_> {
 
     /// The router's own traffic, if a rule denies any of it.
     fn output(&mut self) {
+        // Nothing behind a rule that lets everything pass counts.
         let denies = |to| {
-            let named = self.policy.rules.iter().filter(|rule| rule.covers(ZONE_SELF, to));
-            named.into_iter().any(|rule| rule.action != Action::Pass)
+            let mut named = self.policy.rules.iter().filter(|rule| rule.covers(ZONE_SELF, to));
+            let decisive = |rule: &&policy::Rule| rule.action != Action::Pass || rule.services.is_empty();
+            named.find(decisive).is_some_and(|rule| rule.action != Action::Pass)
         };
         let denied: Vec<ZoneId> = self.policy.destinations().filter(|to| denies(*to)).collect();
         if denied.is_empty() {
@@ -156,29 +162,50 @@ impl Rendering<'_> {
         }
     }
 
-    /// What the links themselves need. `side` is where the zone's device shows: in or out.
+    /// What the links themselves need, as narrow as in `datapath`: a packet that is refused there must not slip
+    /// through here. `side` is where the zone's device shows: in or out.
     fn essentials(&mut self, chain: &str, side: MetaKey) {
-        // ND and RA never cross a router: their hop limit is still 255 (RFC 4861 §7.1, §6.1).
-        let discovery = one_of((133..=136).map(Expression::Number).collect());
+        // ND and RA never cross a router: their hop limit is still 255 (RFC 4861 §6.1, §7.1, §8.1).
+        let discovery = equals(payload("icmpv6", "type"), range(133, 137));
         let fresh = equals(payload("ip6", "hoplimit"), Expression::Number(255));
-        self.rule(chain, vec![equals(payload("icmpv6", "type"), discovery), fresh, accept()], None);
-        // MLD (RFC 2710, RFC 3810) and IGMP.
+        self.rule(chain, vec![discovery, fresh, accept()], None);
+        // MLD (RFC 3810 §5) and IGMP (RFC 3376 §4) are not forwarded.
         let listeners = one_of([130, 131, 132, 143].map(Expression::Number).to_vec());
-        self.rule(chain, vec![equals(payload("icmpv6", "type"), listeners), accept()], None);
-        self.rule(chain, vec![equals(payload("ip", "protocol"), text("igmp")), accept()], None);
-        // Inside the router is the DHCP server, outside it is the client.
+        let listeners = equals(payload("icmpv6", "type"), listeners);
+        let near = equals(payload("ip6", "hoplimit"), Expression::Number(1));
+        let sources = one_of(vec![text("::"), link_local()]);
+        let on_link = equals(payload("ip6", "saddr"), sources);
+        self.rule(chain, vec![listeners, near, on_link, accept()], None);
+        let igmp = equals(payload("ip", "protocol"), text("igmp"));
+        let near = equals(payload("ip", "ttl"), Expression::Number(1));
+        let group = equals(payload("ip", "daddr"), prefix(IpNet::V4(V4_MULTICAST)));
+        self.rule(chain, vec![igmp, near, group, accept()], None);
+        // DHCP (RFC 2131, RFC 8415): inside the router is the server, outside the client.
         let incoming = side == MetaKey::Iifname;
-        for (wan, v4, v6) in [(false, 67, 547), (true, 68, 546)] {
+        for wan in [false, true] {
             let devices: Vec<_> =
                 self.policy.zones.iter().filter(|zone| zone.wan == wan).map(device).collect();
             if devices.is_empty() {
                 continue;
             }
             let ours = equals(meta(side), one_of(devices));
-            // Outgoing packets carry our port as their source.
-            let field = if incoming { "dport" } else { "sport" };
-            let ports = one_of(vec![Expression::Number(v4), Expression::Number(v6)]);
-            self.rule(chain, vec![ours, equals(payload("udp", field), ports), accept()], None);
+            let to_server = incoming != wan;
+            let port = |field, server: u32, client: u32| {
+                let is_server = (field == "dport") == to_server;
+                equals(payload("udp", field), Expression::Number(if is_server { server } else { client }))
+            };
+            let v4 = equals(meta(MetaKey::Nfproto), text("ipv4"));
+            self.rule(
+                chain,
+                vec![ours.clone(), v4, port("sport", 67, 68), port("dport", 67, 68), accept()],
+                None,
+            );
+            let on_link = equals(payload("ip6", "saddr"), link_local());
+            self.rule(
+                chain,
+                vec![ours, on_link, port("sport", 547, 546), port("dport", 547, 546), accept()],
+                None,
+            );
         }
     }
 
@@ -388,6 +415,13 @@ fn merged(mut ranges: Vec<(u16, u16)>) -> Vec<(u16, u16)> {
 
 fn table() -> Table<'static> {
     Table { family: NfFamily::INet, name: TABLE.into(), handle: None }
+}
+
+const V4_MULTICAST: Ipv4Net = Ipv4Net::new_assert(Ipv4Addr::new(224, 0, 0, 0), 4);
+
+/// RFC 4291 §2.5.6.
+fn link_local() -> Expression<'static> {
+    prefix(IpNet::V6(Ipv6Net::new_assert(Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 0), 10)))
 }
 
 fn owned(text: &str) -> Cow<'static, str> {
