@@ -5,6 +5,7 @@ pub mod decisions;
 pub mod feeds;
 pub mod flags;
 pub mod keeper;
+pub mod machine;
 pub mod packets;
 pub mod process;
 pub mod why;

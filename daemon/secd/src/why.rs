@@ -39,7 +39,9 @@ impl Sources<'_> {
     #[must_use]
     pub fn net(&self, net: IpNet) -> Why {
         let target = Target::Net(net);
-        if let Some(protected) = self.protected.iter().find(|protected| protected.net.contains(&net)) {
+        if let Some(protected) =
+            self.protected.iter().find(|protected| !protected.as_a_whole && protected.net.contains(&net))
+        {
             let by = By { kind: ByKind::Protected, name: protected.why.clone(), line: None, file: None };
             return passes(&target, "protected", Some(by), None);
         }
@@ -213,8 +215,11 @@ mod tests {
         let domains = domains.finish();
         let lists =
             [("bad".to_owned(), "bad.txt".to_owned()), ("phishing".to_owned(), "phishing.txt".to_owned())];
-        let protected =
-            [Protected { net: "192.0.2.1/32".parse().unwrap(), why: "the router's own address".into() }];
+        let protected = [Protected {
+            net: "192.0.2.1/32".parse().unwrap(),
+            why: "the router's own address".into(),
+            as_a_whole: false,
+        }];
         let sources = Sources {
             decisions: decisions.iter().collect(),
             protected: &protected,

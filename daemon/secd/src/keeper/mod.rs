@@ -72,6 +72,8 @@ pub struct Protected {
     pub net: IpNet,
     /// Why: `the router's own address`, `on the allow-list (secd.toml:3)`.
     pub why: String,
+    /// Only bans of all of it are refused: hosts inside a zone's network may be banned, the network may not.
+    pub as_a_whole: bool,
 }
 
 /// Why a decision was not taken.
@@ -145,6 +147,11 @@ impl<K: Kernel> Keeper<K> {
     /// What is enforced on.
     pub fn kernel(&mut self) -> &mut K {
         &mut self.kernel
+    }
+
+    /// What no ban may touch.
+    pub fn protected(&self) -> &[Protected] {
+        &self.protected
     }
 
     /// Sets what no ban may touch; returns the active bans that now touch it, for the caller to lift.
@@ -375,7 +382,9 @@ impl<K: Kernel> Keeper<K> {
 
     fn touches_protected(&self, target: &Target) -> Option<&Protected> {
         let Target::Net(net) = target else { return None };
-        self.protected.iter().find(|protected| net.contains(&protected.net) || protected.net.contains(net))
+        self.protected.iter().find(|protected| {
+            net.contains(&protected.net) || (!protected.as_a_whole && protected.net.contains(net))
+        })
     }
 
     fn write_bans(&mut self, touched: BTreeSet<IpNet>, now: Now) -> anyhow::Result<()> {

@@ -56,11 +56,16 @@ fn order(id: u64, kind: DecisionKind, target: &str, seconds: Option<i64>, by: Or
     }
 }
 
+fn protected(net: &str, why: &str, as_a_whole: bool) -> Protected {
+    Protected { net: net.parse().unwrap(), why: why.into(), as_a_whole }
+}
+
 fn keeper() -> Keeper<Remembered> {
     let mut keeper = Keeper::new(Remembered::default());
     keeper.protect(vec![
-        Protected { net: "192.0.2.1/32".parse().unwrap(), why: "the router's own address".into() },
-        Protected { net: "203.0.113.0/24".parse().unwrap(), why: "on the allow-list (secd.toml:3)".into() },
+        protected("192.0.2.1/32", "the router's own address", false),
+        protected("203.0.113.0/24", "on the allow-list (secd.toml:3)", false),
+        protected("10.4.0.0/24", "the network of zone iot", true),
     ]);
     keeper
 }
@@ -100,6 +105,8 @@ fn what_is_protected_is_refused_with_its_reason() {
     assert_eq!(refusal("0.0.0.0/0").unwrap_err(), "0.0.0.0/0 is refused: wider than /8; ban smaller ranges");
     assert_eq!(refusal("::/0").unwrap_err(), "::/0 is refused: wider than /16; ban smaller ranges");
     assert_eq!(refusal("198.51.100.0/24"), Ok(()));
+    assert!(refusal("10.4.0.0/16").unwrap_err().contains("10.4.0.0/24 is the network of zone iot"));
+    assert_eq!(refusal("10.4.0.9"), Ok(()), "one device of a zone");
 }
 
 #[test]
@@ -139,6 +146,5 @@ fn a_restart_adopts_and_repairs() {
 fn new_protection_names_the_bans_it_ends() {
     let mut keeper = keeper();
     keeper.admit(order(7, DecisionKind::Ban, "198.51.100.7", None, OriginKind::Person), NOW).unwrap();
-    let net = "198.51.100.0/24".parse().unwrap();
-    assert_eq!(keeper.protect(vec![Protected { net, why: "new".into() }]), [7]);
+    assert_eq!(keeper.protect(vec![protected("198.51.100.0/24", "new", false)]), [7]);
 }
