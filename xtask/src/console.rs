@@ -109,12 +109,7 @@ pub(crate) fn excerpt(log: &Path) -> String {
         .take(SHOWN_LINES)
         .collect();
     let shown = if telling.is_empty() {
-        text.lines()
-            .map(str::trim)
-            .filter(|line| !line.is_empty())
-            .next_back()
-            .unwrap_or("no output")
-            .to_owned()
+        text.lines().map(str::trim).rfind(|line| !line.is_empty()).unwrap_or("no output").to_owned()
     } else {
         telling.join("; ")
     };
