@@ -1,1 +1,25 @@
-//! kernel-tests: to be written.
+//! What the tests in this machine's kernel share: a folder in the BPF file system of their own, network namespaces,
+//! and the rule that what a machine cannot do is skipped aloud.
+#![expect(unsafe_code, reason = "namespaces and CPU affinity are system calls")]
+
+mod folder;
+mod namespace;
+
+pub use folder::{Folder, can_run};
+pub use namespace::{Namespace, run};
+
+/// Keeps this thread on one CPU, so that what the kernel counts per CPU can be found. Returns the CPU.
+///
+/// # Panics
+/// The kernel refuses.
+#[must_use]
+pub fn stay_on_this_cpu() -> usize {
+    // SAFETY: all zeros is a valid, empty set; the kernel reads as many bytes as are said.
+    unsafe {
+        let cpu = usize::try_from(libc::sched_getcpu()).unwrap_or(0);
+        let mut set: libc::cpu_set_t = std::mem::zeroed();
+        libc::CPU_SET(cpu, &mut set);
+        assert_eq!(libc::sched_setaffinity(0, size_of::<libc::cpu_set_t>(), &raw const set), 0, "affinity");
+        cpu
+    }
+}
