@@ -3,12 +3,16 @@
 //! `Policy` is checked (made by `rules/config`), `Plan` is what the kernel should hold. [`Policy::judge`] is the slow
 //! reference of the lowered rules.
 
+mod explain;
+mod host;
 mod judge;
 mod lower;
 mod plan;
 pub mod services;
 mod types;
 
+pub use explain::{ExplainError, Explanation, RulePlace, opening_frame};
+pub use host::{HostFlow, HostTables, from_kernel, to_kernel};
 pub use judge::{Judgement, LOWERED, has_ports};
 pub use lower::LowerError;
 pub use plan::{Plan, PolicyPrefix, Port};

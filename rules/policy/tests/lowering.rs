@@ -1,5 +1,7 @@
 //! The lowered tables against the slow reading of the rules, and every limit of a plan.
 
+#![expect(clippy::unwrap_used, reason = "helpers of tests")]
+
 use abi::{
     MAX_NETWORKS, MAX_PROTECTED, MAX_RULES, POLICY_LOG, PolicyValue, RULE_DEFAULT, ZONE_FIRST,
     ZONE_MULTICAST, ZONE_SELF, ZoneId,

@@ -1,0 +1,355 @@
+//! What would happen to a flow, and why, from the config alone: its opening packet is built byte by byte and judged by
+//! the very code that runs in the kernel.
+
+use abi::{RULE_NONE, ZONE_NONE, ZONE_SELF, ZoneId};
+use datapath::{Input, Verdict, decide};
+use ipnet::IpNet;
+use model::{Action, Flow, Mode, Protocol, Reason};
+use serde::{Serialize, Serializer};
+use std::{net::IpAddr, sync::Arc};
+
+use crate::{HostTables, LowerError, Policy, Zone, has_ports, host::to_kernel};
+
+/// What happens to the opening packet of a flow.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Explanation {
+    /// What the policy says. In observe mode the packet passes all the same, see `observed`.
+    #[serde(rename = "verdict", serialize_with = "action_name")]
+    pub action: Action,
+    /// Why.
+    #[serde(serialize_with = "reason_name")]
+    pub reason: Reason,
+    /// The rule that says so; none where it is a default or no rule is asked.
+    pub rule: Option<RulePlace>,
+    /// Zone the flow starts in.
+    pub zone_in: String,
+    /// Zone it goes to.
+    pub zone_out: String,
+    /// Judged only: the appliance, the zone or the rule is in observe mode.
+    pub observed: bool,
+    /// How it came to that, one sentence each.
+    pub steps: Vec<String>,
+}
+
+/// A rule and where it stands.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct RulePlace {
+    /// Place among the rules, from 0.
+    pub id: u16,
+    /// File.
+    pub file: String,
+    /// Line, from 1.
+    pub line: u32,
+}
+
+/// Why a flow cannot be explained.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ExplainError {
+    /// There is no such zone.
+    #[error("there is no zone `{name}`; the zones are {known}")]
+    Zone {
+        /// What was written.
+        name: String,
+        /// What could be written.
+        known: String,
+    },
+    /// Nothing comes from there.
+    #[error("no flow starts in `{name}`")]
+    Start {
+        /// The zone.
+        name: String,
+    },
+    /// Source and destination are of different families.
+    #[error("{source_address} and {destination} are of different families")]
+    Families {
+        /// Source.
+        source_address: IpAddr,
+        /// Destination.
+        destination: IpAddr,
+    },
+    /// The policy cannot be put in force.
+    #[error(transparent)]
+    Lower(#[from] LowerError),
+}
+
+impl Policy {
+    /// Explains what happens to the opening packet of `flow` on a router that has the addresses `own`.
+    ///
+    /// Bans, lists and flows that are known already are not in a config; `secctl why` asks the running daemon. Where
+    /// the packet path leaves a packet to the second wall, the second wall's judgement is the verdict.
+    ///
+    /// # Errors
+    /// [`ExplainError`] where the flow names a zone that is not there, or the policy has no plan.
+    pub fn explain(&self, own: &[IpAddr], flow: &Flow) -> Result<Explanation, ExplainError> {
+        let (source, destination) = (flow.src.to_canonical(), flow.dst.to_canonical());
+        if source.is_ipv4() != destination.is_ipv4() {
+            return Err(ExplainError::Families { source_address: source, destination });
+        }
+        let tables = HostTables::new(Arc::new(self.lower(own, Arc::new([]))?));
+        let (to, out_of) = match tables.zone_of(destination) {
+            Some((net, zone)) => (zone, Some(net)),
+            None => (ZONE_NONE, None),
+        };
+        let from = self.zone_in(flow, &tables, source)?;
+        let mut story = Story { policy: self, flow, from, to, steps: Vec::new() };
+        let Some(zone) = self.zone(from) else { return Ok(story.of_the_router(destination, out_of)) };
+        story.comes_in(zone);
+        story.goes_out(destination, out_of);
+        let frame = opening_frame(flow, zone);
+        let input = Input {
+            ifindex: tables.interface(&zone.interface).unwrap_or(0),
+            vlan: 0,
+            now: 1,
+            length: frame.len() as u32,
+        };
+        let mut verdict = Verdict::EMPTY;
+        decide(&frame.as_slice(), &input, &tables, &mut verdict);
+        Ok(story.judged(&verdict))
+    }
+
+    /// The zone that the flow names, or that its source belongs to.
+    fn zone_in(&self, flow: &Flow, tables: &HostTables, source: IpAddr) -> Result<ZoneId, ExplainError> {
+        let Some(name) = flow.zone.as_deref() else {
+            let zone = tables.zone_of(source).map_or(ZONE_NONE, |(_, zone)| zone);
+            return if zone == ZONE_SELF || self.is_configured(zone) {
+                Ok(zone)
+            } else {
+                Err(ExplainError::Start { name: self.zone_name(zone).to_owned() })
+            };
+        };
+        if name == "self" {
+            return Ok(ZONE_SELF);
+        }
+        let named = self.zones.iter().find(|zone| zone.name == name);
+        let outside = || self.zones.iter().find(|zone| zone.wan && name == "wan");
+        named.or_else(outside).map(|zone| zone.id).ok_or_else(|| {
+            let names = self.zones.iter().map(|zone| zone.name.as_str()).chain(["self"]);
+            ExplainError::Zone { name: name.to_owned(), known: names.collect::<Vec<_>>().join(", ") }
+        })
+    }
+}
+
+/// An explanation that is being told.
+struct Story<'a> {
+    policy: &'a Policy,
+    flow: &'a Flow,
+    from: ZoneId,
+    to: ZoneId,
+    steps: Vec<String>,
+}
+
+impl Story<'_> {
+    fn comes_in(&mut self, zone: &Zone) {
+        let tag = zone.vlan.map_or_else(|| "untagged".to_owned(), |vlan| format!("with VLAN tag {vlan}"));
+        let how = if self.flow.zone.is_some() { "as the flow says" } else { "by its source address" };
+        let (name, interface) = (&zone.name, &zone.interface);
+        self.steps.push(format!("it comes from zone `{name}` ({how}), in at {interface} {tag}"));
+    }
+
+    fn goes_out(&mut self, destination: IpAddr, out_of: Option<IpNet>) {
+        let zone = self.policy.zone_name(self.to);
+        self.steps.push(match out_of {
+            Some(net) if net.prefix_len() == 0 => {
+                format!("{destination} is in no network of a zone, so it goes to `{zone}`, the outside")
+            }
+            Some(net) if net.prefix_len() == net.max_prefix_len() && self.to == ZONE_SELF => {
+                format!("{destination} is the router's own address, so it goes to `self`")
+            }
+            Some(net) => format!("{destination} is in {net}, so it goes to `{zone}`"),
+            None => format!("{destination} is in no network of a zone, and there is no outside"),
+        });
+        if self.from == self.to {
+            self.steps
+                .push("both ends are in one zone: the switch carries most of that past the router".into());
+        }
+    }
+
+    /// The packet path does not judge what the router itself sends; the second wall does.
+    fn of_the_router(mut self, destination: IpAddr, out_of: Option<IpNet>) -> Explanation {
+        self.steps.push("it comes from the router itself, which only the second wall judges".into());
+        self.goes_out(destination, out_of);
+        let mode = self.policy.mode;
+        self.second_wall(mode)
+    }
+
+    /// What the packet path said, or the second wall where it leaves the matter to that.
+    fn judged(mut self, verdict: &Verdict) -> Explanation {
+        let zone_mode = self.policy.zone(self.from).map_or(Mode::Enforce, |zone| zone.mode);
+        let mode = self.policy.mode.and(zone_mode);
+        match verdict.reason {
+            Reason::Portless | Reason::NoState | Reason::Fragment => {
+                self.steps.push("the packet path cannot tell and leaves it to the second wall".into());
+                return self.second_wall(mode);
+            }
+            Reason::IcmpError => self.steps.push(
+                "an ICMP error passes if it belongs to a connection that conntrack knows, else it is dropped there".into(),
+            ),
+            Reason::Spoofed => self.steps.push(format!(
+                "{} does not belong to zone `{}`: spoofed",
+                self.flow.src,
+                self.policy.zone_name(self.from)
+            )),
+            Reason::LinkEssential => self.steps.push("the link itself needs it; no rule is asked".into()),
+            Reason::Malformed => self.steps.push("such a packet is against the rules of its protocol".into()),
+            Reason::WrongVlan => self.steps.push("the VLAN tag belongs to no zone of the interface".into()),
+            Reason::NotIp => self.steps.push("it is not IP and goes on to the host".into()),
+            Reason::NoPlan => self.steps.push("there is no plan yet; everything passes".into()),
+            Reason::RuleAllowed
+            | Reason::RuleDenied
+            | Reason::DefaultDenied
+            | Reason::Established
+            | Reason::BannedSource
+            | Reason::BannedDestination
+            | Reason::ListedSource
+            | Reason::ListedDestination
+            | Reason::Signature => {}
+        }
+        let by_policy =
+            matches!(verdict.reason, Reason::RuleAllowed | Reason::RuleDenied | Reason::DefaultDenied);
+        let rule =
+            if by_policy && verdict.rule != RULE_NONE { u16::try_from(verdict.rule).ok() } else { None };
+        if by_policy {
+            self.by_rule(rule, verdict.action);
+        }
+        self.told(verdict.action, verdict.reason, rule, verdict.observed)
+    }
+
+    /// What the rules say where the packet path does not apply them.
+    fn second_wall(mut self, mode: Mode) -> Explanation {
+        let port = if has_ports(self.flow.proto) { self.flow.dport } else { 0 };
+        let judged = self.policy.judge(self.from, self.to, self.flow.proto, port);
+        self.by_rule(judged.rule, judged.action);
+        let reason = match (judged.action, judged.rule) {
+            (Action::Pass, _) => Reason::RuleAllowed,
+            (Action::Drop | Action::Reject, Some(_)) => Reason::RuleDenied,
+            (Action::Drop | Action::Reject, None) => Reason::DefaultDenied,
+        };
+        let observed = judged.action != Action::Pass && (judged.observe || mode == Mode::Observe);
+        self.told(judged.action, reason, judged.rule, observed)
+    }
+
+    fn by_rule(&mut self, rule: Option<u16>, action: Action) {
+        let before = |id: u16| {
+            self.policy
+                .rules
+                .iter()
+                .take_while(|rule| rule.id != id)
+                .filter(|rule| rule.covers(self.from, self.to))
+                .count()
+        };
+        let says = match action {
+            Action::Pass => "passes",
+            Action::Drop => "is dropped",
+            Action::Reject => "is rejected",
+        };
+        let (from, to) = (self.policy.zone_name(self.from), self.policy.zone_name(self.to));
+        let step = match rule.and_then(|id| self.policy.rule(id)) {
+            Some(rule) => {
+                let skipped = match before(rule.id) {
+                    0 => String::new(),
+                    1 => ", after one that names other services".to_owned(),
+                    count => format!(", after {count} that name other services"),
+                };
+                let comment =
+                    rule.comment.as_ref().map_or_else(String::new, |comment| format!(" ({comment})"));
+                let place = format!("rule {} at {}:{}{comment}", rule.id, rule.span.file, rule.span.line);
+                format!("from `{from}` to `{to}`, {place} matches first{skipped}: it {says}")
+            }
+            None => {
+                let count = before(abi::RULE_DEFAULT);
+                let named = match count {
+                    0 => "no rule names these zones".to_owned(),
+                    1 => "the one rule for these zones names other services".to_owned(),
+                    count => format!("the {count} rules for these zones name other services"),
+                };
+                format!("from `{from}` to `{to}`, {named}: by default it {says}")
+            }
+        };
+        self.steps.push(step);
+    }
+
+    fn told(mut self, action: Action, reason: Reason, rule: Option<u16>, observed: bool) -> Explanation {
+        if observed {
+            self.steps.push("observe mode: this is only counted and told, the packet passes".into());
+        }
+        let place = |id: u16| {
+            let span = &self.policy.rule(id)?.span;
+            Some(RulePlace { id, file: span.file.clone(), line: span.line })
+        };
+        Explanation {
+            action,
+            reason,
+            rule: rule.and_then(place),
+            zone_in: self.policy.zone_name(self.from).to_owned(),
+            zone_out: self.policy.zone_name(self.to).to_owned(),
+            observed,
+            steps: self.steps,
+        }
+    }
+}
+
+/// The opening packet of a flow as it comes in at the zone's interface. TCP: a SYN; ICMP: type and code from `dport`.
+#[must_use]
+pub fn opening_frame(flow: &Flow, zone: &Zone) -> Vec<u8> {
+    let (source, destination) = (flow.src.to_canonical(), flow.dst.to_canonical());
+    let [kind, code] = flow.dport.to_be_bytes();
+    let mut payload = Vec::with_capacity(20);
+    match flow.proto {
+        Protocol::TCP => {
+            payload.extend(source_port(flow).to_be_bytes());
+            payload.extend(flow.dport.to_be_bytes());
+            // Sequence and acknowledgement numbers, offset 5 words, SYN, window, checksum, urgent pointer.
+            payload.extend([0, 0, 0, 1, 0, 0, 0, 0, 5 << 4, 2, 0xff, 0xff, 0, 0, 0, 0]);
+        }
+        Protocol::UDP => {
+            payload.extend(source_port(flow).to_be_bytes());
+            payload.extend(flow.dport.to_be_bytes());
+            payload.extend([0, 8, 0, 0]);
+        }
+        Protocol::ICMP | Protocol::ICMPV6 => payload.extend([kind, code, 0, 0, 0, 1, 0, 1]),
+        Protocol(_) => payload.extend([0; 8]),
+    }
+    // What must not have crossed a router is sent so that it could not have.
+    let hop_limit = match (flow.proto, kind) {
+        (Protocol::ICMPV6, 133..=137) => 255,
+        (Protocol::ICMPV6, 130..=132 | 143) | (Protocol(2), _) => 1,
+        _ => 64,
+    };
+    let mut frame = vec![2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2];
+    if let Some(vlan) = zone.vlan {
+        frame.extend([0x81, 0]);
+        frame.extend(vlan.to_be_bytes());
+    }
+    let length = payload.len() as u16;
+    match (to_kernel(source), to_kernel(destination)) {
+        (source, destination) if flow.src.to_canonical().is_ipv4() => {
+            frame.extend([0x08, 0, 0x45, 0]);
+            frame.extend((20 + length).to_be_bytes());
+            frame.extend([0, 0, 0x40, 0, hop_limit, flow.proto.0, 0, 0]);
+            frame.extend(&source[12..]);
+            frame.extend(&destination[12..]);
+        }
+        (source, destination) => {
+            frame.extend([0x86, 0xdd, 0x60, 0, 0, 0]);
+            frame.extend(length.to_be_bytes());
+            frame.extend([flow.proto.0, hop_limit]);
+            frame.extend(source);
+            frame.extend(destination);
+        }
+    }
+    frame.extend(payload);
+    frame
+}
+
+/// The flow's source port; one of the usual dynamic ones where it does not matter.
+fn source_port(flow: &Flow) -> u16 {
+    if flow.sport == 0 { 49_152 } else { flow.sport }
+}
+
+fn action_name<S: Serializer>(action: &Action, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(action.name())
+}
+
+fn reason_name<S: Serializer>(reason: &Reason, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(reason.name())
+}
