@@ -25,7 +25,8 @@ pub use config::Settings;
 pub use lists::Lists;
 pub use namespace::Namespace;
 pub use network::{
-    ATTACKER, CAMERAS, CAMERAS_VLAN, DMZ, EXPLOITER, GUEST, HOME, IOT, MANAGEMENT, Network, SERVICES, STORAGE, UPSTREAMS, VISITOR, WAN, ZONES, Zone,
+    ATTACKER, CAMERAS, CAMERAS_VLAN, DMZ, EXPLOITER, GUEST, HOME, IOT, MANAGEMENT, Network, SERVICES,
+    STORAGE, UPSTREAMS, VISITOR, WAN, ZONES, Zone,
 };
 pub use probe::{Echo, Probe};
 pub use process::Process;

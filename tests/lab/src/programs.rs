@@ -31,8 +31,6 @@ pub(crate) const NEEDED: &[&str] = &[
 ];
 /// How long a server may take to listen.
 const START: Duration = Duration::from_secs(10);
-/// The log line that counts as a failed login.
-const FAILED: &str = "Failed password for ";
 
 /// When a line of the authentication log was written.
 #[derive(Clone, Debug)]
@@ -139,14 +137,13 @@ impl Programs {
         Ok(String::from_utf8_lossy(&text).lines().last().unwrap_or_default().trim().to_owned())
     }
 
-    /// Failed logins of one source that stand in the authentication log, oldest first.
+    /// Lines of the authentication log that name this source, oldest first.
     #[must_use]
-    pub fn failed_logins(&self, source: &str) -> Vec<Written> {
-        let word = format!(" from {source} ");
+    pub fn lines_about(&self, source: &str) -> Vec<Written> {
         let written = self.written.lock().map(|lines| lines.clone()).unwrap_or_default();
         written
             .into_iter()
-            .filter(|written| written.line.contains(FAILED) && written.line.contains(&word))
+            .filter(|written| written.line.split([' ', '=']).any(|word| word == source))
             .collect()
     }
 
@@ -160,7 +157,7 @@ impl Programs {
             &config,
             format!(
                 "Port 22\nListenAddress {}\nListenAddress {}\nHostKey {}\nPidFile none\nUsePAM no\nStrictModes no\nPermitRootLogin yes\n\
-                 AuthorizedKeysFile {}\nMaxStartups 100\nUseDNS no\nLogLevel VERBOSE\nSubsystem sftp internal-sftp\n",
+                 AuthorizedKeysFile {}\nMaxStartups 100\nUseDNS no\nLogLevel INFO\nSubsystem sftp internal-sftp\n",
                 zone.host4,
                 zone.host6,
                 host_key.display(),

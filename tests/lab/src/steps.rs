@@ -210,16 +210,22 @@ fn brute_force(lab: &mut Lab) -> Result<Seen> {
         }
     }
     let Some(cut) = cut else { bail!("not banned after {MOST_LOGINS} failed logins") };
-    let lines = lab.programs.failed_logins(ATTACKER);
-    let before: Vec<_> = lines.iter().filter(|written| written.at <= cut).collect();
-    let last = before.last().context("cut before any failed login was logged")?;
+    let lines: Vec<_> =
+        lab.programs.lines_about(ATTACKER).into_iter().filter(|written| written.at <= cut).collect();
+    let evidence = evidence_of_ban(lab, ATTACKER)?;
+    let is_evidence =
+        |line: &str| evidence.iter().any(|text| !text.is_empty() && line.contains(text.as_str()));
+    let last = lines
+        .iter()
+        .rfind(|written| is_evidence(written.line.trim_end()))
+        .context("no log line stands in the ban's evidence")?;
+    let failed = lines.iter().filter(|written| written.line.contains("Failed password")).count();
     let took = cut.duration_since(last.at);
     let milliseconds = took.as_secs_f64() * 1e3;
     seen(
         took <= Duration::from_millis(10),
         format!(
-            "banned after {} failed logins; {milliseconds:.1} ms from line to first dropped packet",
-            before.len()
+            "banned after {failed} failed logins; {milliseconds:.1} ms from line to first dropped packet"
         ),
     )
 }
@@ -496,6 +502,18 @@ fn is_banned(lab: &Lab, address: &str) -> Result<bool> {
     }
     let rows = reply.json["decisions"].as_array().cloned().unwrap_or_default();
     Ok(rows.iter().any(|row| row["kind"] == "ban" && row["target"].to_string().contains(address)))
+}
+
+/// The log lines that a ban in force gives as its evidence.
+fn evidence_of_ban(lab: &Lab, address: &str) -> Result<Vec<String>> {
+    let reply = lab.appliance.ask(&["decisions"])?;
+    let rows = reply.json["decisions"].as_array().cloned().unwrap_or_default();
+    let ban = rows
+        .iter()
+        .find(|row| row["kind"] == "ban" && row["target"].to_string().contains(address))
+        .context("the ban is gone")?;
+    let pieces = ban["evidence"].as_array().cloned().unwrap_or_default();
+    Ok(pieces.iter().filter_map(|piece| piece["text"].as_str()).map(|text| text.trim().to_owned()).collect())
 }
 
 /// Packets of a zone that passed, from the metrics: `secd_packets_total{zone=…,verdict="pass",…}`.
