@@ -33,6 +33,8 @@ pub struct ListInfo {
     pub mode: Mode,
     /// Entries in its file.
     pub entries: u64,
+    /// It is the allow-list of the config, which beats bans as well as lists.
+    pub allow_list: bool,
 }
 
 /// What the lists say about a name.
@@ -72,11 +74,12 @@ struct Entry {
 const ALLOW: u8 = 1;
 const BELOW: u8 = 2;
 const OBSERVE: u8 = 4;
+const CONFIG: u8 = 8;
 
 impl Entry {
-    /// Later ranks win: an observed block, an observed exception, a block, an exception.
+    /// Later ranks win: an observed block, an observed exception, a block, an exception, the config.
     const fn rank(self) -> u8 {
-        (if self.flags & OBSERVE == 0 { 2 } else { 0 }) + (self.flags & ALLOW)
+        (if self.flags & OBSERVE == 0 { 2 } else { 0 }) + (self.flags & ALLOW) + (self.flags & CONFIG)
     }
 }
 
@@ -187,6 +190,7 @@ impl DomainSet {
                 other.flags & BELOW != 0
                     && other.flags & ALLOW == entry.flags & ALLOW
                     && other.flags & OBSERVE <= entry.flags & OBSERVE
+                    && other.flags & CONFIG >= entry.flags & CONFIG
                     && !(itself && other.flags == entry.flags)
             })
         })
@@ -228,14 +232,14 @@ impl DomainSetBuilder {
     /// Why the file as a whole is refused; nothing of it is taken then, but its place in the order is, so that the
     /// numbers of the lists after it stay.
     pub fn add(&mut self, name: &str, mode: Mode, bytes: &[u8]) -> Result<Report, ListError> {
-        let list = self.open(name, mode)?;
+        let list = self.open(name, mode, false)?;
         let mut text = 0;
         let report = domains::read(bytes, |_, entry| text += entry.name.as_str().len())?;
         let count = usize::try_from(report.entries).unwrap_or(usize::MAX);
         self.reserve(count, text)?;
         let set = &mut self.set;
         domains::read(bytes, |line, entry| {
-            set.insert(list, line, mode, entry.kind, entry.below, entry.name.as_str());
+            set.insert(list, line, flags(entry.kind, entry.below, mode), entry.name.as_str());
         })?;
         if let Some(info) = self.set.lists.last_mut() {
             info.entries = report.entries;
@@ -253,11 +257,11 @@ impl DomainSetBuilder {
         name: &str,
         allowed: impl IntoIterator<Item = (&'a Name, u32)>,
     ) -> Result<(), ListError> {
-        let list = self.open(name, Mode::Enforce)?;
+        let list = self.open(name, Mode::Enforce, true)?;
         let mut entries = 0;
         for (name, line) in allowed {
             self.reserve(1, name.as_str().len())?;
-            self.set.insert(list, line, Mode::Enforce, DomainKind::Allow, true, name.as_str());
+            self.set.insert(list, line, ALLOW | BELOW | CONFIG, name.as_str());
             entries += 1;
         }
         if let Some(info) = self.set.lists.last_mut() {
@@ -300,10 +304,10 @@ impl DomainSetBuilder {
         set
     }
 
-    fn open(&mut self, name: &str, mode: Mode) -> Result<u8, ListError> {
+    fn open(&mut self, name: &str, mode: Mode, allow_list: bool) -> Result<u8, ListError> {
         let full = ListError::TooManyLists { limit: MAX_DOMAIN_LISTS };
         let list = u8::try_from(self.set.lists.len()).map_err(|_| full)?;
-        self.set.lists.push(ListInfo { name: name.into(), mode, entries: 0 });
+        self.set.lists.push(ListInfo { name: name.into(), mode, entries: 0, allow_list });
         Ok(list)
     }
 
@@ -326,15 +330,7 @@ impl DomainSetBuilder {
 }
 
 impl DomainSet {
-    fn insert(&mut self, list: u8, line: u32, mode: Mode, kind: DomainKind, below: bool, name: &str) {
-        let flags = match kind {
-            DomainKind::Allow => ALLOW,
-            DomainKind::Block => 0,
-        } | if below { BELOW } else { 0 }
-            | match mode {
-                Mode::Observe => OBSERVE,
-                Mode::Enforce => 0,
-            };
+    fn insert(&mut self, list: u8, line: u32, flags: u8, name: &str) {
         let mut same = self.entries_of(name);
         let first = same.next();
         if first.is_some_and(|entry| entry.flags == flags) || same.any(|entry| entry.flags == flags) {
@@ -365,6 +361,18 @@ impl DomainSet {
         }
         self.table = table;
     }
+}
+
+fn flags(kind: DomainKind, below: bool, mode: Mode) -> u8 {
+    let kind = match kind {
+        DomainKind::Allow => ALLOW,
+        DomainKind::Block => 0,
+    };
+    let mode = match mode {
+        Mode::Observe => OBSERVE,
+        Mode::Enforce => 0,
+    };
+    kind | mode | if below { BELOW } else { 0 }
 }
 
 fn hash_of(hasher: &FixedState, arena: &[u8], entry: Entry) -> u64 {

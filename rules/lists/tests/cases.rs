@@ -1,5 +1,7 @@
 //! `tests/cases/lists/*.toml` through both readers.
 
+#![allow(clippy::unwrap_used, clippy::type_complexity, reason = "helpers of tests")]
+
 use lists::{AddressList, AddressReading, DomainKind, DomainSetBuilder, ListError, Report};
 use model::{Mode, Name};
 use serde::Deserialize;

@@ -1,5 +1,7 @@
 //! Real lists: nothing is rejected, memory stays small.
 
+#![allow(clippy::unwrap_used, clippy::type_complexity, reason = "helpers of tests")]
+
 use lists::{AddressList, AddressLists, AddressReading, DomainKind, DomainSetBuilder, ListedAs};
 use model::{Direction, Mode, Name};
 use std::{path::PathBuf, sync::Arc};

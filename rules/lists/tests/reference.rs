@@ -1,5 +1,7 @@
 //! The fast sets against slow, obvious ones, and readers against arbitrary bytes.
 
+#![allow(clippy::unwrap_used, clippy::type_complexity, reason = "helpers of tests")]
+
 use abi::ListValue;
 use ipnet::{IpNet, Ipv4Net};
 use lists::{

@@ -1,0 +1,71 @@
+//! Counters, as `secctl status` and metrics show them.
+
+use std::{
+    net::SocketAddr,
+    sync::atomic::{AtomicU64, Ordering::Relaxed},
+};
+
+macro_rules! counters {
+    ($($(#[doc = $doc:literal])+ $name:ident,)+) => {
+        #[derive(Default)]
+        pub(crate) struct Counters { $(pub(crate) $name: AtomicU64,)+ }
+
+        /// What happened since the start, and how it stands now.
+        #[derive(Clone, Debug, Default, PartialEq, Eq)]
+        pub struct Stats {
+            $($(#[doc = $doc])+ pub $name: u64,)+
+            /// Answers in the cache.
+            pub cache_entries: u64,
+            /// Questions that wait for an upstream.
+            pub in_flight: u64,
+            /// Upstreams in the order of the config.
+            pub upstreams: Vec<UpstreamStatus>,
+        }
+
+        impl Counters {
+            pub(crate) fn snapshot(&self) -> Stats {
+                Stats { $($name: self.$name.load(Relaxed),)+ ..Stats::default() }
+            }
+        }
+    };
+}
+
+counters! {
+    /// Questions of clients that are answered.
+    queries,
+    /// Answered by the sinkhole.
+    sinkholed,
+    /// Would have been answered by the sinkhole, but only observed.
+    observed,
+    /// Answered from the cache.
+    from_cache,
+    /// Answered by an upstream.
+    forwarded,
+    /// No upstream answered.
+    failed,
+    /// Refused at once because [`crate::limits::MAX_IN_FLIGHT`] questions waited.
+    overloaded,
+    /// Bytes that were no question.
+    malformed,
+    /// Datagrams and connections of clients outside every zone, not answered.
+    refused_clients,
+    /// Connections closed at once, too many were open.
+    refused_connections,
+}
+
+pub(crate) fn count(counter: &AtomicU64) {
+    counter.fetch_add(1, Relaxed);
+}
+
+/// How an upstream stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UpstreamStatus {
+    /// Its address.
+    pub address: SocketAddr,
+    /// It answers, or has not been tried yet.
+    pub up: bool,
+    /// Questions it was asked.
+    pub asked: u64,
+    /// Of these without an answer.
+    pub failed: u64,
+}
