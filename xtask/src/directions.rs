@@ -45,6 +45,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ),
     ("secctl", &["abi", "datapath", "model", "policy", "lists", "logs", "signatures", "config", "protocol"]),
     ("xtask", &[]),
+    ("directions", &[]),
     ("loki-receiver", &[]),
     ("lab", &["abi", "model"]),
     ("kernel-tests", &["abi", "datapath", "model", "policy", "enforce"]),
