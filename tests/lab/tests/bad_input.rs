@@ -1,0 +1,119 @@
+//! What people and attackers get wrong: a clear word, the last good state stays, nothing crashes.
+#![expect(clippy::unwrap_used, reason = "a test fails where its helpers do")]
+
+use lab::{ATTACKER, Lab, Own, VISITOR, Waiter};
+use std::fs;
+use std::io::Write;
+use std::time::Duration;
+
+const SOON: Duration = Duration::from_secs(20);
+
+/// A lab with a list of three names, in `directory`.
+fn small_lab(test: &str, directory: &std::path::Path) -> Option<Lab> {
+    if let Some(why) = lab::cannot_run() {
+        eprintln!("SKIP: lab::bad_input::{test}: {why}");
+        return None;
+    }
+    let list = directory.join("names.txt");
+    fs::write(&list, "one.example\ntwo.example\nthree.example\n").unwrap();
+    Some(Lab::start(Waiter::default(), false, Own { list: Some(list), ..Own::default() }).unwrap())
+}
+
+fn generation(lab: &Lab) -> u64 {
+    lab.appliance.status().unwrap()["generation"].as_u64().unwrap()
+}
+
+#[test]
+fn a_config_that_vanishes_or_is_wrong_leaves_the_last_good_one_in_force() {
+    let directory = tempfile::tempdir().unwrap();
+    let Some(mut lab) = small_lab("config", directory.path()) else { return };
+    let good = fs::read_to_string(&lab.appliance.config).unwrap();
+    let before = generation(&lab);
+
+    fs::remove_file(&lab.appliance.config).unwrap();
+    let reply = lab.appliance.ask(&["reload"]).unwrap();
+    assert_eq!(reply.code, 1, "{}", reply.text);
+    assert!(reply.text.contains("secd.toml"), "{}", reply.text);
+    assert_eq!(generation(&lab), before);
+
+    fs::write(&lab.appliance.config, good.replace("vlan = 410", "vlan = 5000")).unwrap();
+    let reply = lab.appliance.ask(&["reload"]).unwrap();
+    assert_eq!(reply.code, 1, "{}", reply.text);
+    assert!(reply.text.contains("5000"), "{}", reply.text);
+    assert_eq!(generation(&lab), before);
+
+    // SIGHUP has nobody to answer: it becomes an event, and the daemon goes on.
+    lab.appliance.hang_up().unwrap();
+    lab.waiter
+        .until("an event about the refused config", SOON, || {
+            let events = lab.appliance.events()?;
+            Ok(events
+                .iter()
+                .any(|event| event["kind"] == "system" && event.to_string().contains("5000"))
+                .then_some(()))
+        })
+        .unwrap();
+    assert_eq!(generation(&lab), before);
+
+    fs::write(&lab.appliance.config, good).unwrap();
+    let reply = lab.appliance.ask(&["reload"]).unwrap();
+    assert_eq!(reply.code, 0, "{}", reply.text);
+}
+
+#[test]
+fn a_ban_of_what_must_stay_reachable_is_refused_with_the_reason() {
+    let directory = tempfile::tempdir().unwrap();
+    let Some(lab) = small_lab("protected", directory.path()) else { return };
+    for target in ["10.1.0.1", "203.0.113.2", "203.0.113.53", "0.0.0.0/0"] {
+        let reply = lab.appliance.ask(&["ban", target]).unwrap();
+        assert_eq!(reply.code, 1, "{target}: {}", reply.text);
+        assert!(reply.text.len() > 20, "{target}: no reason in: {}", reply.text);
+    }
+    let decisions = lab.appliance.ask(&["decisions"]).unwrap();
+    assert_eq!(decisions.json["decisions"].as_array().unwrap().len(), 0, "{}", decisions.text);
+    // A good one is acknowledged when it is stored, and still there after a crash.
+    let reply = lab.appliance.ask(&["ban", VISITOR]).unwrap();
+    assert_eq!(reply.code, 0, "{}", reply.text);
+    let mut lab = lab;
+    lab.appliance.kill().unwrap();
+    lab.appliance.run(&lab.network.router, &lab.waiter).unwrap();
+    let decisions = lab.appliance.ask(&["decisions"]).unwrap();
+    assert!(decisions.text.contains(VISITOR), "{}", decisions.text);
+}
+
+#[test]
+fn a_list_that_is_a_web_page_keeps_the_old_one() {
+    let directory = tempfile::tempdir().unwrap();
+    let Some(lab) = small_lab("list", directory.path()) else { return };
+    let list = || lab.appliance.ask(&["lists"]).unwrap().json["lists"][0].clone();
+    assert_eq!(list()["entries"], 3, "{}", list());
+    let page =
+        format!("<!DOCTYPE html>\n<html><body>{}</body></html>\n", "<p>404 not found</p>\n".repeat(50));
+    fs::write(directory.path().join("names.txt"), page).unwrap();
+    lab.appliance.ask(&["reload"]).unwrap();
+    lab.waiter
+        .until("the list to be refused", SOON, || Ok(list()["error"].is_string().then_some(())))
+        .unwrap();
+    assert_eq!(list()["entries"], 3, "{}", list());
+    let why = lab.appliance.ask(&["why", "two.example"]).unwrap();
+    assert_eq!(why.json["blocked"], true, "{}", why.text);
+}
+
+#[test]
+fn a_log_with_binary_and_endless_lines_still_bans_who_attacks() {
+    let directory = tempfile::tempdir().unwrap();
+    let Some(lab) = small_lab("log", directory.path()) else { return };
+    let mut log = fs::OpenOptions::new().append(true).open(&lab.programs.auth_log).unwrap();
+    log.write_all(&vec![b'x'; 1024 * 1024]).unwrap();
+    log.write_all(b"\n\x00\xff\xfe\x80 invalid \xc3\x28\n\n").unwrap();
+    log.write_all("Failed password for root from 999.1.1.1 port 1 ssh2\n".repeat(20).as_bytes()).unwrap();
+    log.flush().unwrap();
+    let banned = || lab.appliance.ask(&["decisions"]).map(|reply| reply.text.contains(ATTACKER));
+    for _ in 0..12 {
+        lab.programs.ssh_with_wrong_password(&lab.network, ATTACKER, "root").unwrap();
+        if banned().unwrap() {
+            break;
+        }
+    }
+    lab.waiter.until("the ban", SOON, || Ok(banned()?.then_some(()))).unwrap();
+}
