@@ -327,7 +327,11 @@ fn mount_bpffs(missing: &Missing) -> Result<()> {
         }
         Ok(output) => bail!(
             "the BPF file system cannot be mounted on /sys/fs/bpf ({}); in a container, start it with --privileged or mount it from outside",
-            String::from_utf8_lossy(&output.stderr).trim()
+            String::from_utf8_lossy(&output.stderr)
+                .lines()
+                .next()
+                .unwrap_or_default()
+                .trim_start_matches("mount: ")
         ),
         Err(error) => bail!("mount cannot be run ({error}); install util-linux"),
     }

@@ -9,7 +9,7 @@ use std::net::Ipv4Addr;
 ///
 /// # Errors
 /// Not root, or the interface is not there.
-pub(crate) fn send_tagged(
+pub fn send_tagged(
     namespace: &Namespace,
     vlan: u16,
     source: Ipv4Addr,
