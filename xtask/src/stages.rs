@@ -224,7 +224,7 @@ fn deny(root: &Path) -> Result<End> {
         return Ok(End::Left("not installed; cargo xtask test --full installs it".into()));
     };
     let mut command = Command::new(program);
-    command.args(["--offline", "check", "bans", "licenses", "sources"]).current_dir(root);
+    command.args(["check", "bans", "licenses", "sources"]).current_dir(root);
     console::quietly(root, "deny", &mut command)?;
     Ok(End::Well(String::new()))
 }
