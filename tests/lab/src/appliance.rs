@@ -71,7 +71,7 @@ impl Appliance {
         let mut command = router.command(self.programs.join("secd"));
         command.arg("--config").arg(&self.config).arg("--state-dir").arg(&self.state);
         command.arg("--socket").arg(&self.socket).arg("--bpffs").arg(&self.bpffs);
-        command.env("RUST_LOG", std::env::var("RUST_LOG").unwrap_or_else(|_| "info".into()));
+        command.env("SECD_LOG", std::env::var("SECD_LOG").unwrap_or_else(|_| "info".into()));
         let mut process = Process::start("secd", &mut command, &self.logs)?;
         let outcome = waiter.until("an answer of secd", START, || {
             process.still_runs()?;
