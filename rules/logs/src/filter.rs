@@ -298,7 +298,7 @@ pub(crate) fn compile_groups(pattern: &str) -> Result<Regex, String> {
 pub(crate) fn compile_any(patterns: &[String]) -> Result<Regex, String> {
     let config = Regex::config()
         .utf8_empty(false)
-        .which_captures(regex_automata::nfa::thompson::WhichCaptures::None)
+        .which_captures(regex_automata::nfa::thompson::WhichCaptures::Implicit)
         .onepass(false)
         .nfa_size_limit(Some(limits::MAX_COMPILED_SET))
         .hybrid_cache_capacity(4 * limits::MAX_COMPILED);

@@ -1,0 +1,188 @@
+//! Runs `tests/cases/logs/*.toml` against the built-in filters and scenarios. How a case reads stands in `sshd.toml`
+//! there.
+
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use jiff::tz::TimeZone;
+use logs::{Clock, Engine, Library, Limits, Source, SourceIndex};
+use model::{Mode, Timestamp};
+use serde::Deserialize;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Cases {
+    filter: String,
+    hits: Vec<[String; 4]>,
+    misses: Vec<String>,
+    runs: Vec<Run>,
+    injection: Injection,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Run {
+    scenario: String,
+    address: IpAddr,
+    start: Timestamp,
+    every: String,
+    count: usize,
+    line: String,
+    ban_at: usize,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Injection {
+    chosen: IpAddr,
+    templates: Vec<String>,
+    evil: Vec<String>,
+    #[serde(default)]
+    cut: Vec<String>,
+    cut_at: Option<usize>,
+}
+
+fn engine(library: &Library, filter: &str) -> Engine {
+    let source = Source { name: "log".into(), filter: filter.into(), mode: Mode::Enforce };
+    Engine::new(library, vec![source], Limits::default(), Clock::new(TimeZone::UTC)).unwrap()
+}
+
+impl Run {
+    fn line_number(&self, number: usize, at: Timestamp) -> String {
+        let zoned = jiff::Timestamp::from_microsecond(at.0).unwrap().to_zoned(TimeZone::UTC);
+        self.line
+            .replace("{n}", &number.to_string())
+            .replace("{time}", &at.to_string())
+            .replace("{clf}", &zoned.strftime("%d/%b/%Y:%H:%M:%S +0000").to_string())
+            .replace("{slash}", &zoned.strftime("%Y/%m/%d %H:%M:%S").to_string())
+    }
+
+    fn check(&self, library: &Library, filter: &str) {
+        let every = model::parse_duration(&self.every).unwrap();
+        let scenario = library.scenarios().find(|known| known.name == self.scenario).unwrap();
+        let mut live = engine(library, filter);
+        let mut replayed = engine(library, filter);
+        let (mut banned_at, mut bans) = (0, 0);
+        for number in 1..=self.count {
+            let at = self.start.plus(every * u32::try_from(number - 1).unwrap());
+            let line = self.line_number(number, at);
+            let outputs = live.line(at.plus(Duration::from_millis(3)), SourceIndex(0), line.as_bytes());
+            let from_file = replayed.replay(self.start, SourceIndex(0), line.as_bytes());
+            assert_eq!(outputs, from_file, "{}: a replay differs at line {number}", self.scenario);
+            for overflow in outputs.overflows.iter().filter(|over| over.scenario == self.scenario) {
+                assert!(overflow.target.contains(&self.address), "{}: {}", self.scenario, overflow.target);
+                assert_eq!(overflow.ban, scenario.ban);
+                assert!(!overflow.evidence.is_empty() && overflow.evidence.len() <= 8);
+                assert_eq!(overflow.evidence[0].source, "log");
+                let last = overflow.evidence.last().unwrap();
+                assert!(
+                    line.starts_with(last.text.trim_end_matches('…').split('\\').next().unwrap()),
+                    "{last:?}"
+                );
+                assert_eq!(overflow.sources, [SourceIndex(0)]);
+                bans += 1;
+                banned_at = if banned_at == 0 { number } else { banned_at };
+            }
+        }
+        assert_eq!(banned_at, self.ban_at, "{}: `{}`", self.scenario, self.line);
+        // One attack is one ban.
+        assert_eq!(bans, usize::from(self.ban_at > 0), "{}", self.scenario);
+    }
+}
+
+/// As nginx writes text into the quoted fields of its access log.
+fn nginx_escaped(text: &str) -> String {
+    let escape = |b: u8| {
+        if matches!(b, b'"' | b'\\') || b < b' ' || b > 126 {
+            format!("\\x{b:02X}")
+        } else {
+            char::from(b).to_string()
+        }
+    };
+    text.bytes().map(escape).collect()
+}
+
+impl Injection {
+    /// Every line of an attacker, as many times as would ban somebody.
+    fn check(&self, library: &Library, filter: &str) -> usize {
+        let now: Timestamp = "2026-11-23T02:45:01Z".parse().unwrap();
+        let mut lines = Vec::new();
+        for template in &self.templates {
+            for evil in &self.evil {
+                let json =
+                    format!("\"{}\"", evil.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n"));
+                lines.push(
+                    template
+                        .replace("{evil}", evil)
+                        .replace("{escaped}", &nginx_escaped(evil))
+                        .replace("{json}", &json),
+                );
+            }
+        }
+        for template in &self.cut {
+            let length = self.cut_at.unwrap();
+            let header = template.find(": ").filter(|_| template.starts_with("Nov")).map_or(0, |at| at + 2);
+            for pad in ['x', ' '] {
+                let with = length - (template.len() - "{pad}".len() - header);
+                lines.push(template.replace("{pad}", &pad.to_string().repeat(with)));
+            }
+        }
+        for line in &lines {
+            let mut engine = engine(library, filter);
+            for _ in 0..60 {
+                for overflow in engine.line(now, SourceIndex(0), line.as_bytes()).overflows {
+                    let chosen = overflow.target.contains(&self.chosen);
+                    assert!(!chosen, "{}: the attacker chose whom to ban: {line}", overflow.scenario);
+                }
+            }
+            // Nor without a ban.
+            if let Some(found) = library.filter(filter).unwrap().parse(line.as_bytes()) {
+                assert_ne!(found.ip, self.chosen, "{line}");
+            }
+        }
+        lines.len()
+    }
+}
+
+fn run(file: &str) {
+    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../tests/cases/logs").join(file);
+    let cases: Cases = toml::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
+    let library = Library::builtin();
+    let filter = library.filter(&cases.filter).unwrap();
+    for [event, address, user, line] in &cases.hits {
+        let found = filter.parse(line.as_bytes()).unwrap_or_else(|| panic!("no event: {line}"));
+        let found_user = found.fields.iter().find(|(name, _)| name == "user").map_or("-", |(_, user)| user);
+        let shown = (found.event.as_str(), found.ip.to_string(), found_user);
+        assert_eq!(shown, (event.as_str(), address.clone(), user.as_str()), "{line}");
+    }
+    for line in &cases.misses {
+        assert_eq!(filter.parse(line.as_bytes()), None, "{line}");
+    }
+    for case in &cases.runs {
+        case.check(&library, &cases.filter);
+    }
+    let injections = cases.injection.check(&library, &cases.filter);
+    println!(
+        "{file}: {} hits, {} misses, {} runs, {injections} injections",
+        cases.hits.len(),
+        cases.misses.len(),
+        cases.runs.len()
+    );
+    assert!(injections >= 50);
+}
+
+#[test]
+fn sshd() {
+    run("sshd.toml");
+}
+
+#[test]
+fn nginx() {
+    run("nginx.toml");
+}
+
+#[test]
+fn traefik() {
+    run("traefik.toml");
+}
