@@ -93,7 +93,9 @@ fn empty(question: &Question, code: ResponseCode) -> Message {
     message.metadata.recursion_desired = question.recursion_desired;
     message.metadata.recursion_available = true;
     message.metadata.checking_disabled = question.checking_disabled;
-    message.add_query(Query::query(question.name.clone(), question.qtype));
+    let mut asked = Query::query(question.name.clone(), question.qtype);
+    asked.set_query_class(question.class);
+    message.add_query(asked);
     if question.edns {
         let mut edns = Edns::new();
         edns.set_max_payload(EDNS_PAYLOAD).set_dnssec_ok(question.dnssec);

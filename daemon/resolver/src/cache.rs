@@ -278,9 +278,8 @@ mod tests {
         assert_eq!(cache.len(), 10);
 
         let mut cache = Cache::new(MAX_CACHE_BYTES);
-        let big = vec![a(60); 200];
-        eprintln!("LEN {}", answer("h1.example.", ResponseCode::NoError, &big, None).to_vec().unwrap().len());
-        for number in 0..MAX_CACHE_BYTES / 3900 + 100 {
+        let big = vec![a(60); 150];
+        for number in 0..MAX_CACHE_BYTES / 3000 + 100 {
             let host = format!("h{number}.example.");
             cache.put(&question(&host), &answer(&host, ResponseCode::NoError, &big, None), now);
         }

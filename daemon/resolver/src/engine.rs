@@ -3,7 +3,7 @@
 use arc_swap::ArcSwap;
 use hickory_proto::{
     op::{Message, ResponseCode},
-    rr::{Name as WireName, RData, RecordType},
+    rr::{DNSClass, Name as WireName, RData, RecordType},
 };
 use lists::{DomainSet, Overrides};
 use model::{Body, DecisionKind, Event, EventAction, Mode, Name, Severity, Timestamp};
@@ -406,6 +406,7 @@ impl Question {
             name: name.clone(),
             text: text(name),
             qtype,
+            class: DNSClass::IN,
             recursion_desired: true,
             checking_disabled: false,
             edns: false,

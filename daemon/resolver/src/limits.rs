@@ -15,8 +15,9 @@ pub const PLAIN_PAYLOAD: u16 = 512;
 pub const MAX_QUERY: usize = 4096;
 /// Bytes of an upstream's UDP answer that are read; more than we offer, for upstreams that do not care.
 pub const MAX_UDP_ANSWER: usize = 4096;
-/// Questions that wait for an upstream. Further ones are answered SERVFAIL with EDE at once.
-pub const MAX_IN_FLIGHT: usize = 1024;
+/// Questions that wait for an upstream, each with a socket: well below the usual limit of 1024 open files. Further ones
+/// are answered SERVFAIL with EDE at once.
+pub const MAX_IN_FLIGHT: usize = 512;
 /// Time for all upstreams together. Then SERVFAIL with EDE 22.
 pub const QUERY_DEADLINE: Duration = Duration::from_millis(4500);
 /// Time for one upstream before the next is asked.

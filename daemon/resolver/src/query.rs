@@ -30,6 +30,8 @@ pub(crate) struct Question {
     pub(crate) text: String,
     /// Type.
     pub(crate) qtype: RecordType,
+    /// Class, repeated in the answer; only IN is answered.
+    pub(crate) class: DNSClass,
     /// Recursion desired, copied to the answer.
     pub(crate) recursion_desired: bool,
     /// Checking disabled, passed on.
@@ -80,6 +82,7 @@ pub(crate) fn read(bytes: &[u8], transport: Transport) -> Received {
         name: asked.name.clone(),
         text: text(&asked.name),
         qtype: asked.query_type,
+        class: asked.query_class,
         recursion_desired: message.metadata.recursion_desired,
         checking_disabled: message.metadata.checking_disabled,
         edns: edns.is_some(),

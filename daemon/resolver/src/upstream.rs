@@ -48,6 +48,8 @@ pub(crate) enum AttemptError {
     Timeout,
     #[error("{0}")]
     Socket(#[from] std::io::Error),
+    #[error("no socket to ask from: {0}")]
+    NoSocket(std::io::Error),
     #[error("too many answers to other questions")]
     Mismatches,
     #[error("unreadable answer")]
@@ -85,7 +87,10 @@ impl Upstreams {
                         }
                     }
                     Err(error) => {
-                        upstream.note(false);
+                        // Open files that have run out here say nothing about the upstream.
+                        if !matches!(error, AttemptError::NoSocket(_)) {
+                            upstream.note(false);
+                        }
                         let trouble = format!("{} {error}", upstream.address);
                         if !troubles.contains(&trouble) {
                             troubles.push(trouble);
@@ -171,7 +176,7 @@ impl Upstream {
             SocketAddr::V4(_) => IpAddr::from(Ipv4Addr::UNSPECIFIED),
             SocketAddr::V6(_) => IpAddr::from(Ipv6Addr::UNSPECIFIED),
         };
-        let socket = UdpSocket::bind((any, 0)).await?;
+        let socket = UdpSocket::bind((any, 0)).await.map_err(AttemptError::NoSocket)?;
         // Connected: the kernel drops what others send, and tells when nobody listens.
         socket.connect(self.address).await?;
         socket.send(bytes).await?;
