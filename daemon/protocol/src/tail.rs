@@ -86,5 +86,5 @@ fn words<T>(field: Option<&str>, read: impl Fn(&str) -> Option<T>) -> Result<Vec
 }
 
 fn wrong(field: &str, word: &str, known: &[&str]) -> String {
-    format!("`{}` is not a {field}; write one of {}", word.escape_debug(), known.join(", "))
+    format!("`{}` is no {field}; write one of {}", word.escape_debug(), known.join(", "))
 }
