@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// Highest exposure `systemd-analyze security` may find, times ten.
-const EXPOSURE_LIMIT: u32 = 45;
+const EXPOSURE_LIMIT: u32 = 35;
 /// Scripts of the package.
 const SCRIPTS: [&str; 3] = ["postinst", "prerm", "postrm"];
 
