@@ -2,7 +2,10 @@
 //! the very code that runs in the kernel.
 
 use abi::{RULE_NONE, ZONE_NONE, ZONE_SELF, ZoneId};
-use datapath::{Input, Verdict, decide};
+use datapath::{
+    Input, Verdict, decide,
+    host::{FrameBuilder, Payload},
+};
 use ipnet::IpNet;
 use model::{Action, Flow, Mode, Protocol, Reason};
 use serde::{Serialize, Serializer};
@@ -289,56 +292,27 @@ impl Story<'_> {
 }
 
 /// The opening packet of a flow as it comes in at the zone's interface. TCP: a SYN; ICMP: type and code from `dport`.
+/// Checksums stay zero, since the packet path reads none.
 #[must_use]
 pub fn opening_frame(flow: &Flow, zone: &Zone) -> Vec<u8> {
-    let (source, destination) = (flow.src.to_canonical(), flow.dst.to_canonical());
     let [kind, code] = flow.dport.to_be_bytes();
-    let mut payload = Vec::with_capacity(20);
-    match flow.proto {
-        Protocol::TCP => {
-            payload.extend(source_port(flow).to_be_bytes());
-            payload.extend(flow.dport.to_be_bytes());
-            // Sequence and acknowledgement numbers, offset 5 words, SYN, window, checksum, urgent pointer.
-            payload.extend([0, 0, 0, 1, 0, 0, 0, 0, 5 << 4, 2, 0xff, 0xff, 0, 0, 0, 0]);
-        }
-        Protocol::UDP => {
-            payload.extend(source_port(flow).to_be_bytes());
-            payload.extend(flow.dport.to_be_bytes());
-            payload.extend([0, 8, 0, 0]);
-        }
-        Protocol::ICMP | Protocol::ICMPV6 => payload.extend([kind, code, 0, 0, 0, 1, 0, 1]),
-        Protocol(_) => payload.extend([0; 8]),
-    }
+    let (from, to) = (source_port(flow), flow.dport);
+    const SYN: u8 = 2;
+    let payload = match flow.proto {
+        Protocol::TCP => Payload::Tcp { from, to, flags: SYN },
+        Protocol::UDP => Payload::Udp { from, to },
+        Protocol::ICMP | Protocol::ICMPV6 => Payload::Icmp { kind, code, id: from },
+        Protocol(number) => Payload::Other(number),
+    };
     // What must not have crossed a router is sent so that it could not have.
     let hop_limit = match (flow.proto, kind) {
         (Protocol::ICMPV6, 133..=137) => 255,
         (Protocol::ICMPV6, 130..=132 | 143) | (Protocol(2), _) => 1,
         _ => 64,
     };
-    let mut frame = vec![2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2];
-    if let Some(vlan) = zone.vlan {
-        frame.extend([0x81, 0]);
-        frame.extend(vlan.to_be_bytes());
-    }
-    let length = payload.len() as u16;
-    match (to_kernel(source), to_kernel(destination)) {
-        (source, destination) if flow.src.to_canonical().is_ipv4() => {
-            frame.extend([0x08, 0, 0x45, 0]);
-            frame.extend((20 + length).to_be_bytes());
-            frame.extend([0, 0, 0x40, 0, hop_limit, flow.proto.0, 0, 0]);
-            frame.extend(&source[12..]);
-            frame.extend(&destination[12..]);
-        }
-        (source, destination) => {
-            frame.extend([0x86, 0xdd, 0x60, 0, 0, 0]);
-            frame.extend(length.to_be_bytes());
-            frame.extend([flow.proto.0, hop_limit]);
-            frame.extend(source);
-            frame.extend(destination);
-        }
-    }
-    frame.extend(payload);
-    frame
+    let (source, destination) = (flow.src.to_canonical(), flow.dst.to_canonical());
+    let frame = FrameBuilder::new(to_kernel(source), to_kernel(destination), payload).hops(hop_limit);
+    zone.vlan.into_iter().fold(frame, FrameBuilder::tagged).build()
 }
 
 /// The flow's source port; one of the usual dynamic ones where it does not matter.
