@@ -8,7 +8,7 @@ use abi::{
 use crate::{
     Flow, Frame, Input, Tables, flow,
     ingress::reverse,
-    parse::{self, ACK, Ethertype, Kind, RST, SYN, TCP},
+    parse::{self, ACK, Ethertype, Kind, Packet, RST, SYN, TCP},
 };
 
 /// What was seen of a frame that leaves.
@@ -44,12 +44,15 @@ pub fn teach<T: Tables>(frame: &impl Frame, input: &Input, tables: &T, egress: &
     let Ok(link) = parse::link(frame, input) else { return };
     let port = PortKey { ifindex: input.ifindex, vlan: link.vlan, slot, reserved: 0 };
     let Some(zone) = tables.port(&port) else { return };
-    let packet = match link.ethertype {
-        Ethertype::V4 => parse::v4(frame, input, link.at, &mut egress.flow),
-        Ethertype::V6 => parse::v6(frame, input, link.at, &mut egress.flow),
+    let mut packet = Packet::EMPTY;
+    let read = match link.ethertype {
+        Ethertype::V4 => parse::v4(frame, input, link.at, &mut egress.flow, &mut packet),
+        Ethertype::V6 => parse::v6(frame, input, link.at, &mut egress.flow, &mut packet),
         Ethertype::Arp | Ethertype::Neighbour | Ethertype::Other => return,
     };
-    let Ok(packet) = packet else { return };
+    if read.is_err() {
+        return;
+    }
     let carries_tuple = match packet.kind {
         Kind::Opening => true,
         Kind::Following => egress.flow.protocol == TCP || parse::is_echo(&packet),

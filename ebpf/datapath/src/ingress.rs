@@ -8,23 +8,12 @@ use abi::{
 
 use crate::{
     Flow, Frame, Input, Tables, Touch, Verdict, flow,
-    parse::{self, Ethertype, ICMP, ICMPV6, IGMP, Kind, Packet, UDP},
+    parse::{self, Ethertype, ICMP, ICMPV6, IGMP, Kind, UDP},
+    verdict::{Setting, Work},
 };
 
-/// What holds for the packet at hand.
-#[derive(Clone, Copy)]
-struct Setting {
-    slot: u8,
-    epoch: u32,
-    now: u64,
-    length: u32,
-    /// `ZONE_*` bits of the zone it came from.
-    zone: u32,
-    /// The appliance or the zone only observes.
-    watched: bool,
-}
-
-/// Judges a frame. `verdict` is overwritten; it is an argument because the kernel's stack is too small for it.
+/// Judges a frame. `verdict` is overwritten; it is an argument because the kernel's stack is too small for it, and
+/// holds what the steps hand on to each other, so that the verifier does not carry it through every path.
 #[inline(always)]
 pub fn decide<T: Tables>(frame: &impl Frame, input: &Input, tables: &T, verdict: &mut Verdict) {
     *verdict = Verdict::EMPTY;
@@ -32,73 +21,87 @@ pub fn decide<T: Tables>(frame: &impl Frame, input: &Input, tables: &T, verdict:
     if active.generation == 0 {
         return;
     }
-    let mut setting = Setting {
-        slot: (active.generation & 1) as u8,
-        epoch: active.epoch,
+    verdict.work.setting = Setting {
         now: input.now,
+        epoch: active.epoch,
         length: input.length,
-        zone: 0,
+        zone: tables.zone((active.generation & 1) as u8, ZONE_NONE) & ZONE_OBSERVE,
+        slot: (active.generation & 1) as u8,
         watched: active.flags & ACTIVE_OBSERVE != 0,
     };
-    let link = match parse::link(frame, input) {
-        Ok(link) => link,
-        Err(reason) => {
-            setting.watched |= tables.zone(setting.slot, ZONE_NONE) & ZONE_OBSERVE != 0;
-            verdict.deny(Action::Drop, reason, RULE_NONE, setting.watched);
-            return;
-        }
-    };
-    verdict.vlan = link.vlan;
-    if link.ethertype == Ethertype::Neighbour && link.vlan == 0 {
-        return verdict.pass(Reason::LinkEssential, RULE_NONE);
-    }
-    let port = PortKey { ifindex: input.ifindex, vlan: link.vlan, slot: setting.slot, reserved: 0 };
-    let zone = tables.port(&port).unwrap_or(ZONE_NONE);
-    setting.zone = tables.zone(setting.slot, zone);
-    setting.watched |= setting.zone & ZONE_OBSERVE != 0;
-    verdict.zone_from = zone;
-    verdict.flow.zone = zone;
-    if zone == ZONE_NONE {
-        verdict.deny(Action::Drop, Reason::WrongVlan, RULE_NONE, setting.watched);
-        return;
-    }
-    let packet = match link.ethertype {
-        Ethertype::V4 => parse::v4(frame, input, link.at, &mut verdict.flow),
-        Ethertype::V6 => parse::v6(frame, input, link.at, &mut verdict.flow),
-        Ethertype::Arp => return verdict.pass(Reason::LinkEssential, RULE_NONE),
-        Ethertype::Neighbour | Ethertype::Other => return verdict.pass(Reason::NotIp, RULE_NONE),
-    };
-    match packet {
-        Ok(packet) => judge(tables, &setting, &packet, verdict),
-        Err(reason) => {
-            verdict.deny(Action::Drop, reason, RULE_NONE, setting.watched);
+    match enter(frame, input, tables, verdict) {
+        Entered::Packet => judge(tables, verdict),
+        Entered::Passed(reason) => verdict.pass(reason, RULE_NONE),
+        Entered::Refused(reason) => {
+            verdict.deny(Action::Drop, reason, RULE_NONE);
         }
     }
 }
 
-/// Judges a packet whose headers are read.
+/// How far the headers of a frame lead.
+enum Entered {
+    /// A packet with a tuple, to be judged.
+    Packet,
+    /// Nothing to judge.
+    Passed(Reason),
+    /// Against the rules of its protocol or place.
+    Refused(Reason),
+}
+
+/// Reads the headers, and finds the zone between the link's and the network's.
 #[inline(always)]
-fn judge<T: Tables>(tables: &T, setting: &Setting, packet: &Packet, verdict: &mut Verdict) {
+fn enter<T: Tables>(frame: &impl Frame, input: &Input, tables: &T, verdict: &mut Verdict) -> Entered {
+    let link = match parse::link(frame, input) {
+        Ok(link) => link,
+        Err(reason) => return Entered::Refused(reason),
+    };
+    verdict.vlan = link.vlan;
+    if link.ethertype == Ethertype::Neighbour && link.vlan == 0 {
+        return Entered::Passed(Reason::LinkEssential);
+    }
+    let slot = verdict.work.setting.slot;
+    let port = PortKey { ifindex: input.ifindex, vlan: link.vlan, slot, reserved: 0 };
+    let zone = tables.port(&port).unwrap_or(ZONE_NONE);
+    verdict.work.setting.zone = tables.zone(slot, zone);
+    verdict.zone_from = zone;
+    verdict.flow.zone = zone;
+    if zone == ZONE_NONE {
+        return Entered::Refused(Reason::WrongVlan);
+    }
+    let read = match link.ethertype {
+        Ethertype::V4 => parse::v4(frame, input, link.at, &mut verdict.flow, &mut verdict.work.packet),
+        Ethertype::V6 => parse::v6(frame, input, link.at, &mut verdict.flow, &mut verdict.work.packet),
+        Ethertype::Arp => return Entered::Passed(Reason::LinkEssential),
+        Ethertype::Neighbour | Ethertype::Other => return Entered::Passed(Reason::NotIp),
+    };
+    match read {
+        Ok(()) => Entered::Packet,
+        Err(reason) => Entered::Refused(reason),
+    }
+}
+
+/// Judges a packet whose headers are read.
+#[inline(never)]
+fn judge<T: Tables>(tables: &T, verdict: &mut Verdict) {
+    let packet = verdict.work.packet;
     let carries_tuple = match packet.kind {
         Kind::Opening => true,
-        Kind::Following => verdict.flow.protocol == parse::TCP || parse::is_echo(packet),
+        Kind::Following => verdict.flow.protocol == parse::TCP || parse::is_echo(&packet),
         Kind::Error | Kind::Fragment | Kind::Portless => false,
     };
-    if carries_tuple && known(tables, setting, packet, verdict) {
+    if carries_tuple && known(tables, verdict) {
         return;
     }
-    match essential(&verdict.flow, packet, setting.zone) {
+    match essential(verdict) {
         Essential::Yes => return verdict.pass(Reason::LinkEssential, RULE_NONE),
         Essential::Forged => {
-            if verdict.deny(Action::Drop, Reason::Malformed, RULE_NONE, setting.watched) {
+            if verdict.deny(Action::Drop, Reason::Malformed, RULE_NONE) {
                 return;
             }
         }
         Essential::No => {}
     }
-    if is_spoofed(tables, setting, packet, verdict)
-        && verdict.deny(Action::Drop, Reason::Spoofed, RULE_NONE, setting.watched)
-    {
+    if is_spoofed(tables, verdict) && verdict.deny(Action::Drop, Reason::Spoofed, RULE_NONE) {
         return;
     }
     // Both are matched by what they belong to: the second wall reassembles and looks inside.
@@ -107,22 +110,22 @@ fn judge<T: Tables>(tables: &T, setting: &Setting, packet: &Packet, verdict: &mu
         Kind::Error => return verdict.pass(Reason::IcmpError, RULE_NONE),
         Kind::Opening | Kind::Following | Kind::Portless => {}
     }
-    let (source, destination) = (verdict.flow.source, verdict.flow.destination);
-    if unwanted(tables, setting, &source, DIRECTION_IN, verdict)
-        || unwanted(tables, setting, &destination, DIRECTION_OUT, verdict)
+    if unwanted(tables, verdict, Side::Source, DIRECTION_IN)
+        || unwanted(tables, verdict, Side::Destination, DIRECTION_OUT)
     {
         return;
     }
     match packet.kind {
-        Kind::Opening => open(tables, setting, packet, verdict),
+        Kind::Opening => open(tables, verdict),
         Kind::Portless => verdict.pass(Reason::Portless, RULE_NONE),
         Kind::Following | Kind::Fragment | Kind::Error => verdict.pass(Reason::NoState, RULE_NONE),
     }
 }
 
 /// Looks in the flow table. `true` if the verdict stands.
-#[inline(always)]
-fn known<T: Tables>(tables: &T, setting: &Setting, packet: &Packet, verdict: &mut Verdict) -> bool {
+#[inline(never)]
+fn known<T: Tables>(tables: &T, verdict: &mut Verdict) -> bool {
+    let Work { setting, packet } = verdict.work;
     let protocol = verdict.flow.protocol;
     let Some(entry) = tables.flow(&verdict.flow) else { return false };
     let value = entry.value();
@@ -145,13 +148,13 @@ fn known<T: Tables>(tables: &T, setting: &Setting, packet: &Packet, verdict: &mu
     verdict.reply = value.flags & FLOW_REPLY != 0;
     verdict.zone_to = if verdict.reply { value.zone_from } else { value.zone_to };
     if is_cut {
-        verdict.deny(Action::Drop, Reason::Signature, value.rule, setting.watched);
+        verdict.deny(Action::Drop, Reason::Signature, value.rule);
         entry.touch(&touch);
         return true;
     }
     if value.epoch == setting.epoch {
         verdict.pass(Reason::Established, value.rule);
-    } else if review(tables, setting, &value, verdict) {
+    } else if review(tables, &value, verdict) {
         // The entry keeps its old epoch: when the ban or rule goes, the flow goes on.
         return true;
     } else {
@@ -169,33 +172,31 @@ fn known<T: Tables>(tables: &T, setting: &Setting, packet: &Packet, verdict: &mu
 
 /// Judges a known flow again, as its opening packet would be now. `true` if it may not go on.
 #[inline(always)]
-fn review<T: Tables>(tables: &T, setting: &Setting, value: &FlowValue, verdict: &mut Verdict) -> bool {
-    let (source, destination) = (verdict.flow.source, verdict.flow.destination);
+fn review<T: Tables>(tables: &T, value: &FlowValue, verdict: &mut Verdict) -> bool {
     if value.flags & FLOW_TAUGHT != 0 {
         verdict.rule = RULE_NONE;
         // We started it, or (seen in its middle) either end may have.
-        return unwanted(tables, setting, &source, DIRECTION_OUT, verdict)
-            || (value.flags & FLOW_REPLY == 0 && unwanted(tables, setting, &source, DIRECTION_IN, verdict));
+        return unwanted(tables, verdict, Side::Source, DIRECTION_OUT)
+            || (value.flags & FLOW_REPLY == 0 && unwanted(tables, verdict, Side::Source, DIRECTION_IN));
     }
     let is_reply = value.flags & FLOW_REPLY != 0;
     let (starter, target, port) = if is_reply {
-        (destination, source, verdict.flow.source_port)
+        (Side::Destination, Side::Source, verdict.flow.source_port)
     } else {
-        (source, destination, verdict.flow.destination_port)
+        (Side::Source, Side::Destination, verdict.flow.destination_port)
     };
-    if unwanted(tables, setting, &starter, DIRECTION_IN, verdict)
-        || unwanted(tables, setting, &target, DIRECTION_OUT, verdict)
-    {
+    if unwanted(tables, verdict, starter, DIRECTION_IN) || unwanted(tables, verdict, target, DIRECTION_OUT) {
         return true;
     }
-    let to = tables.network(setting.slot, &target).unwrap_or(ZONE_NONE);
+    let slot = verdict.work.setting.slot;
+    let to = tables.network(slot, target.of(verdict)).unwrap_or(ZONE_NONE);
     let port = match verdict.flow.protocol {
         ICMP => [8, 0],
         ICMPV6 => [128, 0],
         _ => port,
     };
     let key = PolicyKey {
-        slot: setting.slot,
+        slot,
         from: if is_reply { value.zone_from } else { verdict.zone_from },
         to,
         protocol: verdict.flow.protocol,
@@ -204,7 +205,7 @@ fn review<T: Tables>(tables: &T, setting: &Setting, value: &FlowValue, verdict: 
     if !is_reply {
         verdict.zone_to = to;
     }
-    let is_denied = verdict.by_policy(tables.policy(&key), setting.watched);
+    let is_denied = verdict.by_policy(tables.policy(&key));
     // It is no new flow that a rule would log, and nftables would let it through as established.
     verdict.log = false;
     if is_denied {
@@ -214,14 +215,15 @@ fn review<T: Tables>(tables: &T, setting: &Setting, value: &FlowValue, verdict: 
 }
 
 /// A new flow: what the policy says, and remembers what passes.
-#[inline(always)]
-fn open<T: Tables>(tables: &T, setting: &Setting, packet: &Packet, verdict: &mut Verdict) {
+#[inline(never)]
+fn open<T: Tables>(tables: &T, verdict: &mut Verdict) {
+    let Work { setting, packet } = verdict.work;
     let to = tables.network(setting.slot, &verdict.flow.destination).unwrap_or(ZONE_NONE);
     verdict.zone_to = to;
     let protocol = verdict.flow.protocol;
     let port = if matches!(protocol, ICMP | ICMPV6) { packet.icmp } else { verdict.flow.destination_port };
     let key = PolicyKey { slot: setting.slot, from: verdict.zone_from, to, protocol, port };
-    if verdict.by_policy(tables.policy(&key), setting.watched) {
+    if verdict.by_policy(tables.policy(&key)) {
         return;
     }
     verdict.opened = true;
@@ -267,41 +269,53 @@ pub(crate) fn reverse(flow: &FlowKey, zone: ZoneId, into: &mut FlowKey) {
     into.reserved = [0; 2];
 }
 
+/// Which address of a packet.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Side {
+    Source,
+    Destination,
+}
+
+impl Side {
+    #[inline(always)]
+    fn of(self, verdict: &Verdict) -> &Address {
+        match self {
+            Self::Source => &verdict.flow.source,
+            Self::Destination => &verdict.flow.destination,
+        }
+    }
+}
+
 /// A ban or list is against the address in this direction, and it is not protected. `true` if that ends the matter.
-#[inline(always)]
-fn unwanted<T: Tables>(
-    tables: &T,
-    setting: &Setting,
-    address: &Address,
-    direction: u8,
-    verdict: &mut Verdict,
-) -> bool {
+#[inline(never)]
+fn unwanted<T: Tables>(tables: &T, verdict: &mut Verdict, side: Side, direction: u8) -> bool {
     let starts = direction == DIRECTION_IN;
-    if let Some(ban) = tables.ban(address)
+    let Setting { slot, now, .. } = verdict.work.setting;
+    if let Some(ban) = tables.ban(side.of(verdict))
         && ban.directions & direction != 0
-        && ban.until > setting.now
-        && !is_protected(tables, setting, address)
+        && ban.until > now
+        && !is_protected(tables, verdict, side)
     {
         let reason = if starts { Reason::BannedSource } else { Reason::BannedDestination };
-        if verdict.deny(Action::Drop, reason, ban.decision, setting.watched || ban.observe != 0) {
+        if verdict.deny_if(Action::Drop, reason, ban.decision, ban.observe != 0) {
             return true;
         }
     }
-    if let Some(listed) = tables.listed(setting.slot, address)
+    if let Some(listed) = tables.listed(slot, side.of(verdict))
         && listed.directions & direction != 0
-        && !is_protected(tables, setting, address)
+        && !is_protected(tables, verdict, side)
     {
         let reason = if starts { Reason::ListedSource } else { Reason::ListedDestination };
-        let observed = setting.watched || listed.observe != 0;
-        return verdict.deny(Action::Drop, reason, u32::from(listed.list), observed);
+        return verdict.deny_if(Action::Drop, reason, u32::from(listed.list), listed.observe != 0);
     }
     false
 }
 
 #[inline(always)]
-fn is_protected<T: Tables>(tables: &T, setting: &Setting, address: &Address) -> bool {
-    tables.protected(setting.slot, address)
-        || tables.allowed(address).is_some_and(|until| until > setting.now)
+fn is_protected<T: Tables>(tables: &T, verdict: &Verdict, side: Side) -> bool {
+    let Setting { slot, now, .. } = verdict.work.setting;
+    let address = side.of(verdict);
+    tables.protected(slot, address) || tables.allowed(address).is_some_and(|until| until > now)
 }
 
 /// Whether the link itself needs a packet.
@@ -314,9 +328,10 @@ enum Essential {
 
 /// DHCP (RFC 2131, 8415), neighbour discovery (RFC 4861), MLD (RFC 3810) and IGMP (RFC 3376), where they belong.
 #[inline(always)]
-fn essential(flow: &FlowKey, packet: &Packet, zone: u32) -> Essential {
+fn essential(verdict: &Verdict) -> Essential {
     const DHCP: [[u8; 2]; 2] = [[0, 67], [0, 68]];
     const DHCPV6: [[u8; 2]; 2] = [547_u16.to_be_bytes(), 546_u16.to_be_bytes()];
+    let (flow, packet, zone) = (&verdict.flow, &verdict.work.packet, verdict.work.setting.zone);
     let is_essential = match flow.protocol {
         UDP if packet.kind == Kind::Opening => {
             let [server, client] = if packet.v6 { DHCPV6 } else { DHCP };
@@ -342,7 +357,8 @@ fn essential(flow: &FlowKey, packet: &Packet, zone: u32) -> Essential {
 
 /// The source cannot be where the packet came from.
 #[inline(always)]
-fn is_spoofed<T: Tables>(tables: &T, setting: &Setting, packet: &Packet, verdict: &Verdict) -> bool {
+fn is_spoofed<T: Tables>(tables: &T, verdict: &Verdict) -> bool {
+    let Work { setting, packet } = &verdict.work;
     let source = &verdict.flow.source;
     if parse::is_loopback(source, packet.v6)
         || parse::is_multicast(source, packet.v6)

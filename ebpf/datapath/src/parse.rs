@@ -46,7 +46,8 @@ pub(crate) enum Ethertype {
 }
 
 /// What a packet can do for a flow.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
     /// It may open one.
     Opening,
@@ -61,7 +62,8 @@ pub(crate) enum Kind {
 }
 
 /// What of the headers is not in the tuple.
-#[derive(Clone, Copy)]
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Packet {
     pub(crate) kind: Kind,
     pub(crate) v6: bool,
@@ -69,6 +71,27 @@ pub(crate) struct Packet {
     pub(crate) hop_limit: u8,
     /// ICMP type and code.
     pub(crate) icmp: [u8; 2],
+    /// Where the transport header begins, and how many bytes the network header says there are from it on.
+    at: u16,
+    available: u16,
+    /// It is not the first of several fragments.
+    whole: bool,
+    reserved: [u8; 1],
+}
+
+impl Packet {
+    /// Nothing read yet.
+    pub(crate) const EMPTY: Self = Self {
+        kind: Kind::Portless,
+        v6: false,
+        tcp_flags: 0,
+        hop_limit: 0,
+        icmp: [0; 2],
+        at: 0,
+        available: 0,
+        whole: true,
+        reserved: [0],
+    };
 }
 
 /// Reads Ethernet and its tags.
@@ -115,8 +138,14 @@ const fn is_tag(ethertype: u16) -> bool {
 }
 
 /// Reads an IPv4 header with options and what follows (RFC 791).
-#[inline(always)]
-pub(crate) fn v4(frame: &impl Frame, input: &Input, at: usize, flow: &mut FlowKey) -> Result<Packet, Reason> {
+#[inline(never)]
+pub(crate) fn v4(
+    frame: &impl Frame,
+    input: &Input,
+    at: usize,
+    flow: &mut FlowKey,
+    packet: &mut Packet,
+) -> Result<(), Reason> {
     let Some(header) = frame.read::<20>(at) else { return Err(Reason::Malformed) };
     let header_length = usize::from(header[0] & 0x0f) * 4;
     let total = usize::from(u16::from_be_bytes([header[2], header[3]]));
@@ -131,20 +160,27 @@ pub(crate) fn v4(frame: &impl Frame, input: &Input, at: usize, flow: &mut FlowKe
     flow.destination = mapped([header[16], header[17], header[18], header[19]]);
     flow.protocol = header[9];
     let fragment = u16::from_be_bytes([header[6], header[7]]);
-    let mut packet =
-        Packet { kind: Kind::Portless, v6: false, tcp_flags: 0, hop_limit: header[8], icmp: [0; 2] };
+    packet.v6 = false;
+    packet.hop_limit = header[8];
     if fragment & 0x1fff != 0 {
         packet.kind = Kind::Fragment;
-        return Ok(packet);
+        return Ok(());
     }
-    let whole = fragment & 0x2000 == 0;
-    transport(frame, at + header_length, total - header_length, whole, flow, &mut packet)?;
-    Ok(packet)
+    packet.whole = fragment & 0x2000 == 0;
+    packet.at = (at + header_length) as u16;
+    packet.available = (total - header_length) as u16;
+    transport(frame, flow, packet)
 }
 
 /// Reads an IPv6 header, walks its extension headers (RFC 8200 §4) and reads what follows.
-#[inline(always)]
-pub(crate) fn v6(frame: &impl Frame, input: &Input, at: usize, flow: &mut FlowKey) -> Result<Packet, Reason> {
+#[inline(never)]
+pub(crate) fn v6(
+    frame: &impl Frame,
+    input: &Input,
+    at: usize,
+    flow: &mut FlowKey,
+    packet: &mut Packet,
+) -> Result<(), Reason> {
     let Some(header) = frame.read::<8>(at) else { return Err(Reason::Malformed) };
     let (Some(source), Some(destination)) = (frame.read::<16>(at + 8), frame.read::<16>(at + 24)) else {
         return Err(Reason::Malformed);
@@ -157,8 +193,8 @@ pub(crate) fn v6(frame: &impl Frame, input: &Input, at: usize, flow: &mut FlowKe
     }
     flow.source = source;
     flow.destination = destination;
-    let mut packet =
-        Packet { kind: Kind::Portless, v6: true, tcp_flags: 0, hop_limit: header[7], icmp: [0; 2] };
+    packet.v6 = true;
+    packet.hop_limit = header[7];
     let mut next = header[6];
     let mut at = start;
     let mut whole = true;
@@ -183,7 +219,7 @@ pub(crate) fn v6(frame: &impl Frame, input: &Input, at: usize, flow: &mut FlowKe
                 if fragment & 0xfff8 != 0 {
                     flow.protocol = FRAGMENT;
                     packet.kind = Kind::Fragment;
-                    return if at + 8 > end { Err(Reason::Malformed) } else { Ok(packet) };
+                    return if at + 8 > end { Err(Reason::Malformed) } else { Ok(()) };
                 }
                 whole &= fragment & 1 == 0;
                 8
@@ -199,8 +235,10 @@ pub(crate) fn v6(frame: &impl Frame, input: &Input, at: usize, flow: &mut FlowKe
         }
     }
     flow.protocol = next;
-    transport(frame, at, end - at, whole, flow, &mut packet)?;
-    Ok(packet)
+    packet.whole = whole;
+    packet.at = at as u16;
+    packet.available = (end - at) as u16;
+    transport(frame, flow, packet)
 }
 
 const HOP_BY_HOP: u8 = 0;
@@ -212,16 +250,15 @@ const MOBILITY: u8 = 135;
 const HOST_IDENTITY: u8 = 139;
 const SHIM6: u8 = 140;
 
-/// Reads ports or ICMP type and identifier. `whole`: the packet is not the first of several fragments.
-#[inline(always)]
-fn transport(
-    frame: &impl Frame,
-    at: usize,
-    available: usize,
-    whole: bool,
-    flow: &mut FlowKey,
-    packet: &mut Packet,
-) -> Result<(), Reason> {
+/// The furthest a transport header can begin: tags, and [`MAX_EXTENSION_HEADERS`] of the longest. A power of two less
+/// one, so that the verifier sees the bound.
+const FURTHEST: usize = 0x3fff;
+
+/// Reads ports or ICMP type and identifier.
+#[inline(never)]
+fn transport(frame: &impl Frame, flow: &mut FlowKey, packet: &mut Packet) -> Result<(), Reason> {
+    let at = usize::from(packet.at) & FURTHEST;
+    let available = usize::from(packet.available);
     match (flow.protocol, packet.v6) {
         (TCP, _) => {
             let Some(header) = frame.read::<14>(at) else { return Err(Reason::Malformed) };
@@ -237,7 +274,7 @@ fn transport(
         (UDP, _) => {
             let Some(header) = frame.read::<8>(at) else { return Err(Reason::Malformed) };
             let length = usize::from(u16::from_be_bytes([header[4], header[5]]));
-            if available < 8 || length < 8 || (whole && length > available) {
+            if available < 8 || length < 8 || (packet.whole && length > available) {
                 return Err(Reason::Malformed);
             }
             flow.source_port = [header[0], header[1]];

@@ -1,6 +1,8 @@
 //! What was decided about one packet, with everything that counters and records need.
 
-use abi::{Action, FlowKey, PolicyValue, RULE_NONE, Reason, ZONE_NONE, ZoneId};
+use abi::{Action, FlowKey, PolicyValue, RULE_NONE, Reason, ZONE_NONE, ZONE_OBSERVE, ZoneId};
+
+use crate::parse::Packet;
 
 /// The verdict about one packet.
 #[repr(C)]
@@ -34,6 +36,32 @@ pub struct Verdict {
     pub inspect: bool,
     /// The flow is known: the verdict was found in the flow table.
     pub known: bool,
+    /// What the steps hand on to each other.
+    pub(crate) work: Work,
+}
+
+/// What the steps of a decision hand on to each other.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Work {
+    pub(crate) setting: Setting,
+    pub(crate) packet: Packet,
+}
+
+/// What holds for the packet at hand.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Setting {
+    /// Boot time in ns.
+    pub(crate) now: u64,
+    pub(crate) epoch: u32,
+    /// Bytes of the frame.
+    pub(crate) length: u32,
+    /// `ZONE_*` bits of the zone it came from.
+    pub(crate) zone: u32,
+    pub(crate) slot: u8,
+    /// The appliance only observes.
+    pub(crate) watched: bool,
 }
 
 impl Verdict {
@@ -53,6 +81,10 @@ impl Verdict {
         reply: false,
         inspect: false,
         known: false,
+        work: Work {
+            setting: Setting { now: 0, epoch: 0, length: 0, zone: 0, slot: 0, watched: false },
+            packet: Packet::EMPTY,
+        },
     };
 
     /// The frame is dropped here. A reject is not: it goes up to the second wall, which answers.
@@ -60,6 +92,21 @@ impl Verdict {
     #[must_use]
     pub const fn drops(&self) -> bool {
         matches!(self.action, Action::Drop) && !self.observed
+    }
+
+    /// The slot of the generation under which it was judged.
+    #[inline(always)]
+    #[must_use]
+    pub const fn slot(&self) -> u8 {
+        self.work.setting.slot
+    }
+
+    /// The verdict without what only the steps among themselves need: what two runs at different times have in common.
+    #[cfg(feature = "host")]
+    #[must_use]
+    pub const fn result(mut self) -> Self {
+        self.work = Self::EMPTY.work;
+        self
     }
 
     /// The packet passes, unless something that only observes has spoken already: that stays the verdict.
@@ -72,10 +119,18 @@ impl Verdict {
         }
     }
 
-    /// Something is against the packet. `true`: that is the verdict. `false`: it is only observed, go on judging;
-    /// the first that was observed is kept.
+    /// Something is against the packet. `true`: that is the verdict. `false`: appliance or zone only observe, go on
+    /// judging; the first that was observed is kept.
     #[inline(always)]
-    pub(crate) fn deny(&mut self, action: Action, reason: Reason, rule: u32, observed: bool) -> bool {
+    pub(crate) fn deny(&mut self, action: Action, reason: Reason, rule: u32) -> bool {
+        self.deny_if(action, reason, rule, false)
+    }
+
+    /// The same for a part that may observe only.
+    #[inline(always)]
+    pub(crate) fn deny_if(&mut self, action: Action, reason: Reason, rule: u32, observed: bool) -> bool {
+        let Setting { zone, watched, .. } = self.work.setting;
+        let observed = observed || watched || zone & ZONE_OBSERVE != 0;
         if !(observed && self.observed) {
             self.action = action;
             self.reason = reason;
@@ -87,12 +142,12 @@ impl Verdict {
 
     /// What the policy says to a new flow. `true` if that ends the matter.
     #[inline(always)]
-    pub(crate) fn by_policy(&mut self, found: Option<PolicyValue>, watched: bool) -> bool {
+    pub(crate) fn by_policy(&mut self, found: Option<PolicyValue>) -> bool {
         let Some(found) = found else {
-            return self.deny(Action::Drop, Reason::DefaultDenied, RULE_NONE, watched);
+            return self.deny(Action::Drop, Reason::DefaultDenied, RULE_NONE);
         };
         let rule = if found.rule == abi::RULE_DEFAULT { RULE_NONE } else { found.rule as u32 };
-        let observed = watched || found.flags & abi::POLICY_OBSERVE != 0;
+        let observed = found.flags & abi::POLICY_OBSERVE != 0;
         self.log |= found.flags & abi::POLICY_LOG != 0;
         if found.action == Action::Pass as u8 {
             self.pass(Reason::RuleAllowed, rule);
@@ -100,7 +155,7 @@ impl Verdict {
         }
         let action = if found.action == Action::Reject as u8 { Action::Reject } else { Action::Drop };
         let reason = if rule == RULE_NONE { Reason::DefaultDenied } else { Reason::RuleDenied };
-        self.deny(action, reason, rule, observed)
+        self.deny_if(action, reason, rule, observed)
     }
 }
 

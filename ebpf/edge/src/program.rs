@@ -11,7 +11,7 @@ use aya_ebpf::{
     macros::{classifier, xdp},
     programs::{TcContext, XdpContext},
 };
-use datapath::{Egress, Frame, Input, Tables as _, Verdict, decide, teach};
+use datapath::{Egress, Frame, Input, Verdict, decide, teach};
 
 use crate::maps::{Count, EVENTS, INSPECT, Maps, count, count_lost, leaving, verdict, within_budget};
 
@@ -89,7 +89,7 @@ fn count_packet(verdict: &Verdict, length: u32) {
     if verdict.rule == RULE_NONE {
         return;
     }
-    let slot = Maps.active().generation & 1;
+    let slot = u32::from(verdict.slot());
     match verdict.reason {
         Reason::Established | Reason::RuleAllowed | Reason::RuleDenied if verdict.rule < MAX_RULES => {
             count(&Count::Rule(slot * MAX_RULES + verdict.rule), length);

@@ -5,7 +5,7 @@ use aya::maps::{HashMap, MapData};
 use datapath::idle_after;
 use std::path::Path;
 
-use super::{Error, boot_now, pinned};
+use super::{Error, absent_is_fine, boot_now, pinned};
 
 /// One way of a flow, as the kernel has it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -96,6 +96,14 @@ impl Flows {
             self.flows.insert(known.key, value, 0).map_err(Error::kernel("end an inspection"))?;
         }
         Ok(entries.len())
+    }
+
+    /// Takes one entry out; absent is fine.
+    ///
+    /// # Errors
+    /// The kernel refuses.
+    pub fn forget(&mut self, key: &FlowKey) -> Result<(), Error> {
+        absent_is_fine(self.flows.remove(key), "FLOWS")
     }
 
     /// The entries of a tuple and of its answers. Answers of a translated flow come in under another tuple: what

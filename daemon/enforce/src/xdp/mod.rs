@@ -201,6 +201,14 @@ impl Dataplane {
         program(&mut self.bpf, INGRESS)
     }
 
+    /// The loaded TC program, for test runs.
+    ///
+    /// # Errors
+    /// The object has no such program.
+    pub fn egress_program(&mut self) -> Result<&mut SchedClassifier, Error> {
+        program(&mut self.bpf, EGRESS)
+    }
+
     /// A map of the loaded object by name, for test runs.
     #[must_use]
     pub fn map(&self, name: &str) -> Option<&Map> {
