@@ -29,6 +29,7 @@ const LAB: &[&str] = &[
     "nginx-light",
     "nsd",
     "knot-dnsutils",
+    "bind9-dnsutils",
     "curl",
 ];
 /// Packages that bring a service, which is neither started nor enabled by this set-up.

@@ -31,7 +31,7 @@ pub(crate) enum Group {
 impl Group {
     fn of(package: &str) -> Self {
         match package {
-            "kernel" => Self::Kernel,
+            "kernel-tests" => Self::Kernel,
             "lab" => Self::Lab,
             _ => Self::Plain,
         }
