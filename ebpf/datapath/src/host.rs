@@ -40,6 +40,9 @@ impl Prefix {
     }
 }
 
+/// Zones from and to, protocol, port, significant bits of the port.
+pub type PortPrefix = (ZoneId, ZoneId, u8, u16, u8);
+
 /// One generation of every table, and the flows. The slot of keys is ignored.
 #[derive(Debug, Default)]
 pub struct MemoryTables {
@@ -59,8 +62,8 @@ pub struct MemoryTables {
     pub bans: Vec<(Prefix, BanValue)>,
     /// List entries.
     pub listed: Vec<(Prefix, ListValue)>,
-    /// Policy: zones from and to, protocol, port, significant bits of the port.
-    pub policy: Vec<((ZoneId, ZoneId, u8, u16, u8), PolicyValue)>,
+    /// What the policy says.
+    pub policy: Vec<(PortPrefix, PolicyValue)>,
     /// Flows.
     pub flows: RefCell<BTreeMap<FlowKey, FlowValue>>,
 }
