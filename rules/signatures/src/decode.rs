@@ -341,7 +341,25 @@ pub(crate) fn transport<'f>(layer: &IpLayer<'f>, reassembled: bool) -> Option<Pa
         }
         _ => 0,
     };
-    packet.transport_header = body.get(..header_length)?;
+    packet.transport_header = match &packet.icmp {
+        Some(icmp) if layer.source.is_ipv4() => {
+            body.get(..icmp_header_length(icmp.kind, body).min(body.len()))?
+        }
+        Some(_) | None => body.get(..header_length)?,
+    };
     packet.payload = packet.payload.get(header_length..)?;
     Some(packet)
+}
+
+/// The length of an ICMP header with what belongs to it by type (RFC 792, RFC 950, RFC 1256).
+fn icmp_header_length(kind: u8, body: &[u8]) -> usize {
+    match kind {
+        9 => {
+            let count = |at: usize| usize::from(body.get(at).copied().unwrap_or(0));
+            8 + count(4) * count(5) * 4
+        }
+        13 | 14 => 20,
+        17 | 18 => 12,
+        _ => 8,
+    }
 }

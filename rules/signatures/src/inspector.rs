@@ -40,6 +40,8 @@ pub struct Judgement<'i> {
     /// Rules have matched in part and wait for more bytes, or bytes wait for a missing segment: leaving this flow now
     /// could miss something.
     pub pending: bool,
+    /// Payload of the frame's direction of the flow so far, in bytes.
+    pub payload_bytes: u64,
 }
 
 /// What holds for a flow.
@@ -219,11 +221,24 @@ impl Inspector {
                 }
             }
         }
-        let (verdict, flow_id, pending) = match seen.and_then(|place| self.flows.get_mut(place)) {
-            Some(flow) => (verdict_of(flow), Some(flow.id), is_pending(flow)),
-            None => (FlowVerdict::Continue, None, false),
-        };
-        Judgement { alerts: &self.judge.alerts, verdict, flow_id, pending }
+        let alerts = &self.judge.alerts;
+        let flow = seen.and_then(|(place, direction)| Some((self.flows.get_mut(place)?, direction)));
+        match flow {
+            Some((flow, direction)) => Judgement {
+                alerts,
+                verdict: verdict_of(flow),
+                flow_id: Some(flow.id),
+                pending: is_pending(flow),
+                payload_bytes: flow.payload_bytes[direction.index()],
+            },
+            None => Judgement {
+                alerts,
+                verdict: FlowVerdict::Continue,
+                flow_id: None,
+                pending: false,
+                payload_bytes: 0,
+            },
+        }
     }
 
     /// Judges a decoded packet; gives the place of its flow.
@@ -232,7 +247,7 @@ impl Inspector {
         now: Timestamp,
         packet: &Packet<'_>,
         hint: Option<FlowDirection>,
-    ) -> Option<usize> {
+    ) -> Option<(usize, FlowDirection)> {
         let Some((place, direction)) = self.flow_of(now, packet, hint) else {
             // TCP in the middle of a flow that is not followed: its bytes are judged alone.
             let look =
@@ -242,8 +257,9 @@ impl Inspector {
         };
         let look = Look { number: self.packet_number, now, direction, untracked: false };
         let flow = self.flows.get_mut(place)?;
+        flow.payload_bytes[direction.index()] += packet.payload.len() as u64;
         if flow.settled.is_some() {
-            return Some(place);
+            return Some((place, direction));
         }
         let first = !std::mem::replace(&mut flow.seen[direction.index()], true);
         let mut new_bytes = 0;
@@ -261,7 +277,7 @@ impl Inspector {
         self.flows.pending_lost += lost;
         self.skip_gaps(place, packet, look);
         self.settle(place);
-        Some(place)
+        Some((place, direction))
     }
 
     /// Goes on behind gaps that will not close any more, in both directions.
@@ -311,7 +327,7 @@ impl Inspector {
         packet: &Packet<'_>,
         hint: Option<FlowDirection>,
     ) -> Option<(usize, FlowDirection)> {
-        if let Some((place, direction)) = self.flows.find(now, packet) {
+        if let Some((place, direction)) = self.flows.find(now, packet, &self.limits) {
             let opens = packet.tcp.is_some_and(|tcp| tcp.flags & (SYN | ACK | RST) == SYN);
             let over = self
                 .flows
@@ -336,7 +352,7 @@ impl Inspector {
                 })
             }
         };
-        let place = self.flows.insert(now, packet, direction, self.limits.flows);
+        let place = self.flows.insert(now, packet, direction, &self.limits);
         if packet.tcp.is_some() {
             let flow = self.flows.get_mut(place)?;
             flow.tcp = Some(Box::new(TcpFlow {

@@ -59,6 +59,9 @@ pub struct Limits {
     pub thresholds: usize,
     /// TCP flows whose beginning was not seen, or of which only one side is seen, are followed too.
     pub midstream: bool,
+    /// Equal addresses and ports in different VLANs are different flows. A router sees the two directions of one flow
+    /// in different VLANs.
+    pub track_vlan: bool,
     /// `drop` and `reject` end a flow. Otherwise they only tell, and the flow is looked at on.
     pub cut: bool,
 }
@@ -75,6 +78,7 @@ impl Default for Limits {
             fragment_bytes: 2 * 1024 * 1024,
             thresholds: 65_536,
             midstream: true,
+            track_vlan: true,
             cut: true,
         }
     }
@@ -89,6 +93,7 @@ impl Limits {
             stream_bytes: 4 * 1024 * 1024,
             fragment_bytes: 512 * 1024,
             thresholds: 8192,
+            track_vlan: false,
             ..Self::default()
         }
     }

@@ -7,6 +7,7 @@ use model::Timestamp;
 
 use super::stream::Stream;
 use crate::decode::Packet;
+use crate::limits::Limits;
 use crate::rule::FlowDirection;
 
 /// Seconds without a packet after which a flow of TCP that is open is forgotten.
@@ -64,6 +65,8 @@ pub(crate) struct Flow {
     pub client: (IpAddr, u16),
     pub last_seen: Timestamp,
     pub seen: [bool; 2],
+    /// Payload of each direction so far.
+    pub payload_bytes: [u64; 2],
     pub bits: Vec<u16>,
     pub settled: Option<Settled>,
     pub tcp: Option<Box<TcpFlow>>,
@@ -102,10 +105,15 @@ pub(crate) struct Flows {
 }
 
 impl Key {
-    fn of(packet: &Packet<'_>) -> Self {
+    fn of(packet: &Packet<'_>, track_vlan: bool) -> Self {
         let a = (packet.source, packet.source_port);
         let b = (packet.destination, packet.destination_port);
-        Self { low: a.min(b), high: a.max(b), protocol: packet.protocol, vlan: packet.vlan }
+        Self {
+            low: a.min(b),
+            high: a.max(b),
+            protocol: packet.protocol,
+            vlan: if track_vlan { packet.vlan } else { 0 },
+        }
     }
 }
 
@@ -160,8 +168,13 @@ impl Flows {
     }
 
     /// The flow of a packet and the packet's direction, if it is followed. An idle one is forgotten.
-    pub(crate) fn find(&mut self, now: Timestamp, packet: &Packet<'_>) -> Option<(usize, FlowDirection)> {
-        let place = *self.places.get(&Key::of(packet))?;
+    pub(crate) fn find(
+        &mut self,
+        now: Timestamp,
+        packet: &Packet<'_>,
+        limits: &Limits,
+    ) -> Option<(usize, FlowDirection)> {
+        let place = *self.places.get(&Key::of(packet, limits.track_vlan))?;
         let flow = self.slots.get(place)?.as_ref()?;
         if flow.is_idle(now) {
             self.remove(place);
@@ -179,11 +192,11 @@ impl Flows {
         now: Timestamp,
         packet: &Packet<'_>,
         direction: FlowDirection,
-        limit: usize,
+        limits: &Limits,
     ) -> usize {
         while let Some(oldest) = self.oldest {
             let idle = self.slots.get(oldest).and_then(Option::as_ref).is_some_and(|flow| flow.is_idle(now));
-            let full = self.places.len() >= limit.max(1);
+            let full = self.places.len() >= limits.flows.max(1);
             if !idle && !full {
                 break;
             }
@@ -198,12 +211,13 @@ impl Flows {
             FlowDirection::ToClient => (packet.destination, packet.destination_port),
         };
         self.next_id += 1;
-        let key = Key::of(packet);
+        let key = Key::of(packet, limits.track_vlan);
         let flow = Flow {
             id: identity(&key, now, self.next_id),
             client,
             last_seen: now,
             seen: [false; 2],
+            payload_bytes: [0; 2],
             bits: Vec::new(),
             settled: None,
             tcp: None,

@@ -202,7 +202,8 @@ fn fast_pattern(draft: &mut Draft<'_>, option: &RawOption<'_>) -> Result<(), Str
         }
     }
     let part = draft.part_index();
-    draft.fast = draft.parts[part].matches.len().checked_sub(1).map(|at| (part, at));
+    let content = |one: &PayloadMatch| matches!(one, PayloadMatch::Content(_));
+    draft.fast = draft.parts[part].matches.iter().rposition(content).map(|at| (part, at));
     Ok(())
 }
 

@@ -86,13 +86,21 @@ impl<'n> Draft<'n> {
         Ok(())
     }
 
-    /// The content that a modifier belongs to: the last match of the current buffer.
+    /// The content that a modifier belongs to: the last one of the current buffer.
     pub(crate) fn last_content(&mut self) -> Result<&mut content::Content, String> {
         let at = self.part_index();
-        match self.parts[at].matches.last_mut() {
-            Some(PayloadMatch::Content(content)) => Ok(content),
-            Some(_) | None => Err("it modifies a content, and there is none before it in this buffer".into()),
-        }
+        let mut contents = self.parts[at].matches.iter_mut().rev().filter_map(|one| match one {
+            PayloadMatch::Content(content) => Some(content),
+            PayloadMatch::Pcre(_)
+            | PayloadMatch::IsDataAt(_)
+            | PayloadMatch::ByteTest(_)
+            | PayloadMatch::ByteJump(_)
+            | PayloadMatch::ByteExtract(_)
+            | PayloadMatch::Size(_) => None,
+        });
+        contents
+            .next()
+            .ok_or_else(|| "it modifies a content, and there is none before it in this buffer".into())
     }
 }
 

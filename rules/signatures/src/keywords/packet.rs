@@ -73,6 +73,8 @@ impl PacketTest {
     pub(crate) fn holds(&self, packet: &Packet<'_>) -> bool {
         let icmp = |pick: fn(&crate::decode::Icmp) -> u32| packet.icmp.as_ref().map(pick);
         match self {
+            // As in Suricata, `!N` asks for a payload as well.
+            Self::PayloadSize(NumberTest::NotEqual(_)) if packet.payload.is_empty() => false,
             Self::PayloadSize(test) => test.holds(u32::try_from(packet.payload.len()).unwrap_or(u32::MAX)),
             Self::TcpFlags { set, seen, mode } => packet.tcp.as_ref().is_some_and(|tcp| {
                 let flags = tcp.flags & seen;

@@ -296,8 +296,12 @@ mod tests {
     fn matches(pattern: &str, text: &[u8]) -> bool {
         let translated = translate(pattern, Flags::default()).unwrap();
         let syntax = syntax::Config::new().unicode(false).utf8(false);
-        let built = meta::Builder::new().configure(meta::Config::new().utf8_empty(false)).syntax(syntax);
-        built.build(&translated).unwrap_or_else(|e| panic!("{pattern} -> {translated}: {e:?}")).is_match(text)
+        let built = meta::Builder::new()
+            .configure(meta::Config::new().utf8_empty(false))
+            .syntax(syntax)
+            .build(&translated)
+            .unwrap_or_else(|e| panic!("{pattern} -> {translated}: {e:?}"));
+        built.is_match(text)
     }
 
     #[test]
