@@ -12,15 +12,15 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
     time::{Instant, SystemTime},
 };
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::{
     By, Judgement, Settings, Stats,
     answer::{self, Extended},
     cache::Cache,
     judge::{Special, judge, special},
-    limits::{MAX_ALIASES, MAX_IN_FLIGHT},
+    limits::{MAX_ALIASES, MAX_IN_FLIGHT, MAX_IN_FLIGHT_PER_CLIENT},
     query::{Question, Received, Transport, read, text},
+    quota::{Place, Quota},
     stats::{Counters, count},
     upstream::Upstreams,
 };
@@ -63,7 +63,7 @@ pub struct Engine {
     overrides: Arc<ArcSwap<Overrides>>,
     cache: Mutex<Cache>,
     pub(crate) counters: Counters,
-    in_flight: Arc<Semaphore>,
+    in_flight: Arc<Quota>,
     sink: Box<dyn Sink>,
 }
 
@@ -84,7 +84,7 @@ pub(crate) struct Pending {
     zone: Arc<str>,
     started: Instant,
     verdict: Judgement,
-    _permit: OwnedSemaphorePermit,
+    _place: Place,
 }
 
 /// What an event says beside the question.
@@ -113,7 +113,7 @@ impl Engine {
             overrides,
             cache,
             counters: Counters::default(),
-            in_flight: Arc::new(Semaphore::new(MAX_IN_FLIGHT)),
+            in_flight: Quota::new(MAX_IN_FLIGHT, MAX_IN_FLIGHT_PER_CLIENT),
             sink: Box::new(sink),
         }
     }
@@ -133,7 +133,7 @@ impl Engine {
     pub fn stats(&self) -> Stats {
         let mut stats = self.counters.snapshot();
         stats.cache_entries = self.cache().len() as u64;
-        stats.in_flight = (MAX_IN_FLIGHT - self.in_flight.available_permits()) as u64;
+        stats.in_flight = self.in_flight.taken() as u64;
         stats.upstreams = self.active.load().upstreams.status(Instant::now());
         stats
     }
@@ -192,8 +192,7 @@ impl Engine {
 
     /// Waits until no question is under way.
     pub(crate) async fn drained(&self) {
-        let all = u32::try_from(MAX_IN_FLIGHT).unwrap_or(u32::MAX);
-        let _ = self.in_flight.acquire_many(all).await;
+        self.in_flight.emptied().await;
     }
 
     /// What can be said about a query without waiting.
@@ -237,11 +236,11 @@ impl Engine {
             count(&self.counters.from_cache);
             return Step::Reply(self.deliver(&question, &asker, &verdict, message, "cache".into()));
         }
-        match Arc::clone(&self.in_flight).try_acquire_owned() {
-            Ok(permit) => {
-                Step::Forward(Box::new(Pending { question, client, zone, started, verdict, _permit: permit }))
+        match self.in_flight.take(client) {
+            Some(place) => {
+                Step::Forward(Box::new(Pending { question, client, zone, started, verdict, _place: place }))
             }
-            Err(_) => {
+            None => {
                 count(&self.counters.overloaded);
                 self.tell(&question, &asker, &Told::pass(ResponseCode::ServFail, "overload"));
                 Step::Reply(answer::failure(
@@ -255,7 +254,7 @@ impl Engine {
 
     /// Asks the upstreams, and answers.
     pub(crate) async fn forward(&self, pending: Pending) -> Vec<u8> {
-        let Pending { question, client, zone, started, verdict, _permit } = pending;
+        let Pending { question, client, zone, started, verdict, _place } = pending;
         let active = self.active.load_full();
         let asker = Asker { client, zone: &zone, started };
         match active.upstreams.ask(&question).await {

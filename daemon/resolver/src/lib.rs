@@ -12,6 +12,7 @@ mod engine;
 mod judge;
 mod listen;
 mod query;
+mod quota;
 mod settings;
 mod stats;
 mod upstream;

@@ -18,6 +18,9 @@ pub const MAX_UDP_ANSWER: usize = 4096;
 /// Questions that wait for an upstream, each with a socket: well below the usual limit of 1024 open files. Further ones
 /// are answered SERVFAIL with EDE at once.
 pub const MAX_IN_FLIGHT: usize = 512;
+/// Of these the questions of one client (an IPv6 client is its /64), so that none can starve the others. Further ones
+/// are answered SERVFAIL with EDE at once.
+pub const MAX_IN_FLIGHT_PER_CLIENT: usize = 128;
 /// Time for all upstreams together. Then SERVFAIL with EDE 22.
 pub const QUERY_DEADLINE: Duration = Duration::from_millis(4500);
 /// Time for one upstream before the next is asked.

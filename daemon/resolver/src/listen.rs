@@ -4,9 +4,9 @@ use arc_swap::ArcSwap;
 use lists::{DomainSet, Overrides};
 use model::Name;
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::BTreeMap,
     net::{IpAddr, SocketAddr},
-    sync::{Arc, Mutex, PoisonError},
+    sync::Arc,
     time::Duration,
 };
 use tokio::{
@@ -22,6 +22,7 @@ use crate::{
     engine::Step,
     limits::{MAX_QUERY, MAX_TCP_CONNECTIONS, MAX_TCP_PER_CLIENT, SHUTDOWN_GRACE, TCP_IDLE},
     query::Transport,
+    quota::Quota,
     stats::count,
 };
 
@@ -32,7 +33,7 @@ pub struct Resolver;
 /// A resolver that runs. Dropped, it stops at once; [`Handle::shutdown`] lets answers under way out first.
 pub struct Handle {
     engine: Arc<Engine>,
-    connections: Arc<Connections>,
+    connections: Arc<Quota>,
     listeners: tokio::sync::Mutex<BTreeMap<SocketAddr, Listener>>,
     stop: watch::Sender<bool>,
 }
@@ -67,7 +68,7 @@ impl Resolver {
         let listen = settings.listen.clone();
         let handle = Handle {
             engine: Arc::new(Engine::new(settings, lists, overrides, sink)),
-            connections: Arc::default(),
+            connections: Quota::new(MAX_TCP_CONNECTIONS, MAX_TCP_PER_CLIENT),
             listeners: tokio::sync::Mutex::default(),
             stop: watch::Sender::new(false),
         };
@@ -191,47 +192,10 @@ async fn send(socket: &UdpSocket, answer: &[u8], client: SocketAddr) {
     }
 }
 
-/// Open connections by client.
-#[derive(Default)]
-struct Connections(Mutex<HashMap<IpAddr, usize>>);
-
-/// A place among the open connections, given back when dropped.
-struct Place {
-    connections: Arc<Connections>,
-    client: IpAddr,
-}
-
-impl Connections {
-    fn take(self: &Arc<Self>, client: IpAddr) -> Option<Place> {
-        let mut open = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if open.values().sum::<usize>() >= MAX_TCP_CONNECTIONS {
-            return None;
-        }
-        let of_client = open.entry(client).or_default();
-        if *of_client >= MAX_TCP_PER_CLIENT {
-            return None;
-        }
-        *of_client += 1;
-        Some(Place { connections: Arc::clone(self), client })
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        let mut open = self.connections.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(of_client) = open.get_mut(&self.client) {
-            *of_client -= 1;
-            if *of_client == 0 {
-                open.remove(&self.client);
-            }
-        }
-    }
-}
-
 async fn serve_tcp(
     engine: Arc<Engine>,
     listener: TcpListener,
-    connections: Arc<Connections>,
+    connections: Arc<Quota>,
     stop: watch::Receiver<bool>,
 ) {
     loop {

@@ -43,7 +43,7 @@ counters! {
     forwarded,
     /// No upstream answered.
     failed,
-    /// Refused at once because [`crate::limits::MAX_IN_FLIGHT`] questions waited.
+    /// Refused at once because [`crate::limits::MAX_IN_FLIGHT`] questions waited, or the client's share of them.
     overloaded,
     /// Bytes that were no question.
     malformed,

@@ -229,3 +229,77 @@ fn answer(question: &Question, id: u16, bytes: &[u8]) -> Option<Message> {
         && asked.name == question.name;
     same.then_some(message)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{answer::relay, cache::Cache, query::Transport};
+    use proptest::prelude::*;
+
+    const QUERY: &[u8] = b"\x12\x34\x01\0\0\x01\0\0\0\0\0\0\x03www\x07example\0\0\x01\0\x01";
+    /// An alias, an address, an SOA, an NSEC3-like unknown type, an HTTPS record with parameters, an OPT with options.
+    const ANSWER: &[u8] = b"\x12\x34\x81\x80\0\x01\0\x04\0\x01\0\x01\x03www\x07example\0\0\x01\0\x01\
+        \xc0\x0c\0\x05\0\x01\0\0\x01\x2c\0\x04\x01b\xc0\x10\
+        \x01b\xc0\x10\0\x01\0\x01\0\0\x01\x2c\0\x04\xc0\0\x02\x01\
+        \xc0\x0c\0\x32\0\x01\0\0\x01\x2c\0\x06\x01\0\0\x0a\x01\xff\
+        \xc0\x0c\0\x41\0\x01\0\0\x01\x2c\0\x0a\0\x01\0\0\x01\0\x03\x02h2\
+        \xc0\x10\0\x06\0\x01\0\0\x01\x2c\0\x19\x01n\xc0\x10\0\0\0\0\x01\0\0\0\x02\0\0\0\x03\0\0\0\x04\0\0\0\x05\
+        \0\0\x29\x04\xd0\0\0\0\0\0\x06\0\x0f\0\x02\0\x0f";
+
+    fn question() -> Question {
+        match crate::query::read(QUERY, Transport::Udp) {
+            crate::query::Received::Question(question) => *question,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn only_answers_to_the_question_are_taken() {
+        let question = question();
+        let whole = answer(&question, 0x1234, ANSWER).unwrap();
+        assert_eq!((whole.answers.len(), whole.authorities.len(), whole.edns.is_some()), (4, 1, true));
+        let taken = |change: fn(&mut Vec<u8>)| {
+            let mut bytes = ANSWER[..29].to_vec();
+            (bytes[7], bytes[9], bytes[11]) = (0, 0, 0);
+            change(&mut bytes);
+            answer(&question, 0x1234, &bytes).is_some()
+        };
+        assert!(taken(|_| {}));
+        assert!(taken(|bytes| bytes[13] = b'W'), "letters may change");
+        assert!(!taken(|bytes| bytes[1] ^= 1), "id");
+        assert!(!taken(|bytes| bytes[2] &= 0x7f), "a query");
+        assert!(!taken(|bytes| bytes[2] |= 4 << 3), "opcode");
+        assert!(!taken(|bytes| bytes[5] = 0), "no question");
+        assert!(!taken(|bytes| bytes[13] = b'x'), "name");
+        assert!(!taken(|bytes| bytes[26] = 28), "type");
+        assert!(!taken(|bytes| bytes[28] = 3), "class");
+        assert!(!taken(|bytes| bytes.truncate(20)), "cut");
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(2000))]
+        /// What an upstream sends, however broken, is refused or handed on: parsed, cached, written again.
+        #[test]
+        fn hostile_answers_never_panic(
+            changes in proptest::collection::vec((12..ANSWER.len(), any::<u8>()), 0..6),
+            counts in proptest::option::of(any::<[u8; 6]>()),
+            cut in 12..=ANSWER.len(),
+        ) {
+            let question = question();
+            let mut bytes = ANSWER.to_vec();
+            for (at, byte) in changes {
+                bytes[at] = byte;
+            }
+            if let Some(counts) = counts {
+                bytes[6..12].copy_from_slice(&counts);
+            }
+            bytes.truncate(cut);
+            if let Some(message) = answer(&question, 0x1234, &bytes) {
+                let mut cache = Cache::new(10);
+                cache.put(&question, &message, Instant::now());
+                let _ = cache.get(&question, Instant::now());
+                prop_assert!(relay(&question, message).len() <= question.limit);
+            }
+        }
+    }
+}

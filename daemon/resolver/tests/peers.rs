@@ -1,6 +1,6 @@
 //! Real programs at both ends: Debian's `dig` and `kdig` ask, `nsd` is the upstream.
 
-#![allow(clippy::unwrap_used, reason = "helpers of tests")]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "helpers of tests")]
 
 mod common;
 

@@ -14,8 +14,8 @@ use lists::{DomainSet, Overrides};
 use model::{Name, Timestamp};
 use proptest::prelude::*;
 use resolver::{
-    By, Engine, Judgement, Resolver, ResolverError,
-    limits::{MAX_IN_FLIGHT, MAX_TCP_PER_CLIENT, SINKHOLE_TTL},
+    By, ClientNetwork, Engine, Judgement, Resolver, ResolverError,
+    limits::{MAX_IN_FLIGHT, MAX_IN_FLIGHT_PER_CLIENT, MAX_TCP_PER_CLIENT, SINKHOLE_TTL},
 };
 use std::{
     collections::BTreeSet,
@@ -60,6 +60,22 @@ async fn several_questions_over_one_connection() {
         assert_eq!(answer.metadata.id, question.metadata.id);
         assert_eq!(records(&answer), [expected]);
     }
+}
+
+#[tokio::test]
+async fn several_addresses_of_both_families() {
+    let upstream = Upstream::start(script(&[("www.example A", &["300 A 192.0.2.1"])])).await;
+    let mut settings = settings(vec![upstream.address]);
+    settings.listen.push("[::1]:0".parse().unwrap());
+    settings.clients.push(ClientNetwork { net: "::1/128".parse().unwrap(), zone: "home".into() });
+    let bench = Bench::start(settings, ads("||ads.example^")).await;
+    let addresses = bench.handle.addresses().await;
+    assert_eq!(addresses.len(), 2);
+    let mut stream = TcpStream::connect(addresses[1]).await.unwrap();
+    send_tcp(&mut stream, &query("www.example", "A", None).to_vec().unwrap()).await;
+    assert_eq!(records(&receive_tcp(&mut stream).await), ["A 192.0.2.1"]);
+    let event = bench.last_event();
+    assert_eq!(event.zone.as_deref(), Some("home"));
 }
 
 #[tokio::test]
@@ -208,12 +224,24 @@ async fn dead_upstreams_fail_with_a_reason() {
 async fn questions_in_flight_are_bounded() {
     let silent = Upstream::start(script(&[("wait.example A", &["silent"])])).await;
     let bench = Bench::start(settings(vec![silent.address]), ads("||ads.example^")).await;
-    let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
-    socket.connect(bench.address).await.unwrap();
     let question = query("wait.example", "A", Some(1232)).to_vec().unwrap();
-    for sent in 1..=MAX_IN_FLIGHT as u64 {
-        socket.send(&question).await.unwrap();
-        until("the question is seen", || bench.handle.stats().queries == sent).await;
+    let mut sent = 0;
+    let mut flood = async |client: u8, share: usize| {
+        let socket = UdpSocket::bind((Ipv4Addr::new(127, 0, 1, client), 0)).await.unwrap();
+        socket.connect(bench.address).await.unwrap();
+        for _ in 0..share {
+            socket.send(&question).await.unwrap();
+            sent += 1;
+            until("the question is seen", || bench.handle.stats().queries == sent).await;
+        }
+        socket
+    };
+    let greedy = flood(0, MAX_IN_FLIGHT_PER_CLIENT + 1).await;
+    let refused = Message::from_vec(&receive_udp(&greedy).await).unwrap();
+    assert_eq!(refused.metadata.response_code, ResponseCode::ServFail, "its share is used up");
+    assert_eq!(bench.handle.stats().in_flight, MAX_IN_FLIGHT_PER_CLIENT as u64);
+    for client in 1..MAX_IN_FLIGHT / MAX_IN_FLIGHT_PER_CLIENT {
+        flood(u8::try_from(client).unwrap(), MAX_IN_FLIGHT_PER_CLIENT).await;
     }
     assert_eq!(bench.handle.stats().in_flight, MAX_IN_FLIGHT as u64);
     let answer = bench.ask("wait.example", "A").await;
@@ -224,7 +252,7 @@ async fn questions_in_flight_are_bounded() {
         ["A 0.0.0.0"],
         "the sinkhole needs no upstream"
     );
-    assert_eq!(bench.handle.stats().overloaded, 1);
+    assert_eq!(bench.handle.stats().overloaded, 2);
 }
 
 #[tokio::test]

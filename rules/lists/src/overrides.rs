@@ -1,6 +1,6 @@
 //! Standing orders about names: they go before every list.
 
-use model::{Decision, DecisionKind, Mode, Name, Target, Timestamp};
+use model::{Decision, DecisionKind, Mode, Target, Timestamp};
 use std::collections::HashMap;
 
 use crate::{limits::MAX_OVERRIDES, set::suffixes};
@@ -21,7 +21,7 @@ pub struct Override {
 /// Decisions about names, as a snapshot. An allow beats every ban; a ban covers everything below its name.
 #[derive(Clone, Debug, Default)]
 pub struct Overrides {
-    names: HashMap<Name, Vec<Override>>,
+    names: HashMap<Box<str>, Vec<Override>>,
     held: usize,
     beyond: u64,
 }
@@ -39,7 +39,7 @@ impl Overrides {
                 continue;
             }
             overrides.held += 1;
-            overrides.names.entry(name.clone()).or_default().push(Override {
+            overrides.names.entry(name.as_str().into()).or_default().push(Override {
                 kind: decision.kind,
                 mode: decision.mode,
                 until: decision.until,
@@ -64,10 +64,7 @@ impl Overrides {
         let lasts = |order: &Override| order.until.map_or(i64::MAX, |until| until.0);
         let mut best: Option<(Override, &'name str)> = None;
         for suffix in suffixes(name) {
-            // Parsing is how a text becomes a key; a name off the wire may be none, its parents may.
-            let Some(orders) = suffix.parse::<Name>().ok().and_then(|name| self.names.get(&name)) else {
-                continue;
-            };
+            let Some(orders) = self.names.get(suffix) else { continue };
             for order in orders.iter().filter(|order| order.until.is_none_or(|until| now < until)) {
                 let better = best.is_none_or(|(known, at)| {
                     strength(order) > strength(&known)

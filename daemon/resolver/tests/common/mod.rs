@@ -1,6 +1,11 @@
 //! What the tests share: an upstream that answers from a script, a client, and a resolver between them.
 
-#![allow(dead_code, clippy::unwrap_used, reason = "each test uses its part of it; helpers of tests")]
+#![allow(
+    dead_code,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "each test uses its part of it; helpers of tests"
+)]
 
 use arc_swap::ArcSwap;
 use hickory_proto::{
