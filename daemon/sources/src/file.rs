@@ -7,7 +7,7 @@ use std::time::Instant;
 use tokio::sync::Notify;
 use tokio::time::timeout;
 
-use crate::config::{Line, Position, Start, Trust};
+use crate::config::{Line, Position, Trust};
 use crate::handle::Outlet;
 use crate::limits;
 use crate::tail::Tail;
@@ -18,13 +18,12 @@ pub(crate) async fn run(
     outlet: Outlet,
     watch: Arc<Watch>,
     path: PathBuf,
-    start: Start,
-    known: Option<Position>,
+    mut tail: Tail,
 ) -> Option<Position> {
     let waker = Arc::new(Notify::new());
-    let mut tail = Tail::new(path.clone(), start, known);
     let mut guards: Vec<Guard> = Vec::new();
-    let mut delivered = known;
+    let mut delivered = tail.position();
+    outlet.status(|status| status.position = delivered);
     let mut stop = outlet.stop.clone();
     loop {
         if guards.is_empty() {
@@ -66,11 +65,11 @@ pub(crate) async fn run(
             delivered = Some(position);
             outlet.count_line(delivered);
         }
-        if delivered.is_none() {
-            delivered = tail.position();
-            outlet.status(|status| status.position = delivered);
-        }
-        outlet.status(|status| status.oversized = tail.oversized);
+        delivered = delivered.or_else(|| tail.position());
+        outlet.status(|status| {
+            status.oversized = tail.oversized;
+            status.position = delivered;
+        });
         if step.more {
             tokio::task::yield_now().await;
             if *stop.borrow() {

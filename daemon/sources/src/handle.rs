@@ -10,6 +10,7 @@ use tokio::task::JoinHandle;
 
 use crate::config::{Line, Notice, Position, SourceConfig, SourceError, SourceKind, Status};
 use crate::syslog::Bound;
+use crate::tail::Tail;
 use crate::watch::Watch;
 use crate::{file, limits, syslog};
 
@@ -128,7 +129,9 @@ impl Handle {
         let task = match config.kind.clone() {
             SourceKind::File { path, start } => {
                 let known = self.positions.remove(&config.name);
-                tokio::spawn(file::run(outlet, Arc::clone(&self.watch), path, start, known))
+                let mut tail = Tail::new(path.clone(), start, known);
+                tail.prepare();
+                tokio::spawn(file::run(outlet, Arc::clone(&self.watch), path, tail))
             }
             SourceKind::Syslog { transport, listen, senders } => {
                 let bound = match Bound::new(transport, listen) {

@@ -20,6 +20,8 @@ pub(crate) struct Tail {
     previous: Option<(Open, Instant)>,
     chunk: Vec<u8>,
     last: Option<Position>,
+    /// What happened when the file was opened ahead of the first step.
+    early: Vec<String>,
     pub(crate) oversized: u64,
 }
 
@@ -44,7 +46,17 @@ impl Tail {
             previous: None,
             chunk: vec![0; limits::CHUNK],
             last: known,
+            early: Vec::new(),
             oversized: 0,
+        }
+    }
+
+    /// Opens the file, so that what is written from now on counts as new. A file that cannot be opened is tried again
+    /// by [`Self::step`].
+    pub(crate) fn prepare(&mut self) {
+        let mut step = Step::default();
+        if self.open(&mut step).is_ok() {
+            self.early = step.notices;
         }
     }
 
@@ -58,7 +70,7 @@ impl Tail {
     /// # Errors
     /// A sentence about why the file cannot be read.
     pub(crate) fn step(&mut self, now: Instant) -> Result<Step, String> {
-        let mut step = Step::default();
+        let mut step = Step { notices: std::mem::take(&mut self.early), ..Step::default() };
         if let Some((previous, since)) = &mut self.previous {
             let read = previous.read(&mut self.chunk, &mut step.lines, &mut self.oversized).unwrap_or(0);
             let over = read == 0 && now.duration_since(*since) >= limits::ROTATED_GRACE;
