@@ -60,7 +60,8 @@ fn policy_of(zones: u8, mut rules: Vec<Rule>) -> Policy {
     Policy { zones, rules, ..Policy::default() }
 }
 
-/// What the kernel would find: the longest prefix.
+/// What the kernel would find. Prefixes are disjoint ([`assert_minimal`]), so the longest that holds a port is the last
+/// that starts at it or before.
 fn look_up(
     plan: &BTreeMap<PolicyPrefix, PolicyValue>,
     from: ZoneId,
@@ -68,10 +69,11 @@ fn look_up(
     protocol: u8,
     port: u16,
 ) -> Option<PolicyValue> {
-    (0..=16u8).rev().find_map(|bits| {
-        let masked = if bits == 0 { 0 } else { port & (u16::MAX << (16 - bits)) };
-        plan.get(&PolicyPrefix { from, to, protocol, port: masked, bits }).copied()
-    })
+    let last = PolicyPrefix { from, to, protocol, port, bits: 16 };
+    let (prefix, value) = plan.range(..=last).next_back()?;
+    let holds = (prefix.from, prefix.to, prefix.protocol) == (from, to, protocol)
+        && u32::from(port) < u32::from(prefix.port) + (1 << (16 - u32::from(prefix.bits)));
+    holds.then_some(*value)
 }
 
 fn assert_same(policy: &Policy, plan: &Plan, ports: impl Iterator<Item = u16> + Clone) {
