@@ -1,11 +1,20 @@
 //! The daemon: wires the engines to the kernel, the sockets and the store.
 
+pub mod api;
+pub mod appliance;
 pub mod clock;
 pub mod decisions;
+pub mod events;
 pub mod feeds;
 pub mod flags;
+pub mod inspection;
 pub mod keeper;
+pub mod kernel;
+pub mod loading;
+pub mod logs;
 pub mod machine;
+pub mod metrics;
 pub mod packets;
 pub mod process;
+pub mod sandbox;
 pub mod why;

@@ -30,11 +30,13 @@ CREATE TABLE sequence (
 ) STRICT;
 INSERT INTO sequence (only, last, in_force) VALUES (1, 0, 0);
 
--- How far a log file was read. The fingerprint is of the first bytes of the file: inode numbers are used again.
+-- How far a log file was read. The head is a hash of the first bytes of the file: inode numbers are used again.
 CREATE TABLE offsets (
     source      TEXT    PRIMARY KEY,
+    device      INTEGER NOT NULL,
     inode       INTEGER NOT NULL,
-    fingerprint INTEGER NOT NULL,
+    head_length INTEGER NOT NULL,
+    head        INTEGER NOT NULL,
     position    INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 

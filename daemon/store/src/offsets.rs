@@ -9,10 +9,14 @@ use crate::{MAX_SOURCES, Result, Store, StoreError, row::check_length};
 pub struct LogOffset {
     /// Name of the source in the config.
     pub source: String,
+    /// Device number of the file.
+    pub device: u64,
     /// Inode of the file.
     pub inode: u64,
+    /// How many first bytes `head` is of.
+    pub head_length: u16,
     /// Hash of the first bytes of the file: inode numbers are used again.
-    pub fingerprint: u64,
+    pub head: u64,
     /// Bytes read.
     pub offset: u64,
 }
@@ -26,12 +30,14 @@ impl Store {
         let read = |row: sqlx::sqlite::SqliteRow| {
             Ok(LogOffset {
                 source: row.try_get("source")?,
+                device: row.try_get::<i64, _>("device")?.cast_unsigned(),
                 inode: row.try_get::<i64, _>("inode")?.cast_unsigned(),
-                fingerprint: row.try_get::<i64, _>("fingerprint")?.cast_unsigned(),
+                head_length: u16::try_from(row.try_get::<i64, _>("head_length")?).unwrap_or(0),
+                head: row.try_get::<i64, _>("head")?.cast_unsigned(),
                 offset: row.try_get::<i64, _>("position")?.cast_unsigned(),
             })
         };
-        sqlx::query("SELECT source, inode, fingerprint, position FROM offsets ORDER BY source")
+        sqlx::query("SELECT source, device, inode, head_length, head, position FROM offsets ORDER BY source")
             .fetch_all(&self.relaxed)
             .await
             .map_err(self.failed("read log offsets"))?
@@ -53,12 +59,15 @@ impl Store {
         let mut transaction = self.relaxed.begin_with("BEGIN IMMEDIATE").await.map_err(failed())?;
         for offset in offsets {
             sqlx::query(
-                "INSERT INTO offsets (source, inode, fingerprint, position) VALUES (?1, ?2, ?3, ?4)
-                 ON CONFLICT (source) DO UPDATE SET inode = ?2, fingerprint = ?3, position = ?4",
+                "INSERT INTO offsets (source, device, inode, head_length, head, position) VALUES (?1, ?2, ?3, ?4, ?5, ?6)
+                 ON CONFLICT (source) DO UPDATE
+                 SET device = ?2, inode = ?3, head_length = ?4, head = ?5, position = ?6",
             )
             .bind(&offset.source)
+            .bind(offset.device.cast_signed())
             .bind(offset.inode.cast_signed())
-            .bind(offset.fingerprint.cast_signed())
+            .bind(i64::from(offset.head_length))
+            .bind(offset.head.cast_signed())
             .bind(offset.offset.cast_signed())
             .execute(&mut *transaction)
             .await

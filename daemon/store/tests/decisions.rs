@@ -168,7 +168,9 @@ async fn offsets_and_settings_are_kept() {
     let offset = |source: &str, offset| LogOffset {
         source: source.into(),
         inode: u64::MAX,
-        fingerprint: u64::MAX - 1,
+        device: 8,
+        head_length: u16::MAX,
+        head: u64::MAX - 1,
         offset,
     };
     store.save_offsets(&[offset("sshd", 10), offset("nginx", 20)]).await.unwrap();

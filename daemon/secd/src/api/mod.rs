@@ -10,10 +10,11 @@ use axum::{
     routing::{get, post},
 };
 use protocol::{
-    API_HEADER, API_VERSION, DecisionsQuery, ErrorReply, FlowsQuery, Lift, MAX_REQUEST_BYTES, ModeRequest, Order, Peer,
-    TailQuery, WhyQuery, path,
+    API_HEADER, API_VERSION, DecisionsQuery, ErrorReply, FlowsQuery, Lift, MAX_REQUEST_BYTES, ModeRequest,
+    Order, Peer, TailQuery, WhyQuery, path,
 };
 use serde::Serialize;
+use shippers::Tailed;
 use std::{
     fs, io,
     os::unix::fs::{FileTypeExt, PermissionsExt},
@@ -21,7 +22,6 @@ use std::{
     sync::Arc,
 };
 use tokio::net::{UnixListener, UnixStream};
-use tokio::sync::broadcast::error::RecvError;
 
 use crate::{appliance::Appliance, decisions::Failure};
 
@@ -77,7 +77,9 @@ fn router(appliance: Arc<Appliance>) -> Router {
         .route(path::RELOAD, post(async |State(secd): Of| answer(secd.reload().await)))
         .route(path::DETACH, post(async |State(secd): Of| answer(secd.detach().await)))
         .route(path::METRICS, get(metrics))
-        .fallback(async || failure((404, ErrorReply::new("no such thing in this API", Some("see `secctl --help`")))))
+        .fallback(async || {
+            failure((404, ErrorReply::new("no such thing in this API", Some("see `secctl --help`"))))
+        })
         .layer(DefaultBodyLimit::max(MAX_REQUEST_BYTES))
         .layer(middleware::from_fn(versioned))
         .with_state(appliance)
@@ -141,20 +143,20 @@ async fn tail(State(secd): Of, query: Result<Query<TailQuery>, QueryRejection>) 
         let message = format!("{MAX_TAILS} readers follow the events already");
         return failure((503, ErrorReply::new(message, Some("end one of them"))));
     };
-    let mut events = secd.subscribe();
+    let mut events = secd.tail();
     let (lines, body) = tokio::sync::mpsc::channel::<Result<String, io::Error>>(64);
     tokio::spawn(async move {
         let _permit = permit;
         loop {
             let event = tokio::select! {
-                event = events.recv() => event,
+                event = events.next() => event,
                 () = lines.closed() => return,
             };
             let line = match event {
-                Ok(event) if filter.matches(&event) => serde_json::to_string(&*event),
-                Ok(_) => continue,
-                Err(RecvError::Lagged(lost)) => serde_json::to_string(&crate::appliance::lagged(lost)),
-                Err(RecvError::Closed) => return,
+                Some(Tailed::Event(event)) if filter.matches(&event) => serde_json::to_string(&*event),
+                Some(Tailed::Event(_)) => continue,
+                Some(Tailed::Missed(count)) => serde_json::to_string(&crate::appliance::missed(count)),
+                None => return,
             };
             let Ok(line) = line else { continue };
             if lines.send(Ok(line + "\n")).await.is_err() {
@@ -162,7 +164,8 @@ async fn tail(State(secd): Of, query: Result<Query<TailQuery>, QueryRejection>) 
             }
         }
     });
-    let stream = futures_util::stream::unfold(body, async |mut body| body.recv().await.map(|line| (line, body)));
+    let stream =
+        futures_util::stream::unfold(body, async |mut body| body.recv().await.map(|line| (line, body)));
     ([(CONTENT_TYPE, "application/x-ndjson")], Body::from_stream(stream)).into_response()
 }
 

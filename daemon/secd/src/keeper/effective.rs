@@ -115,6 +115,11 @@ impl Effective {
         self.decisions.len()
     }
 
+    /// Whether no decision is active.
+    pub fn is_empty(&self) -> bool {
+        self.decisions.is_empty()
+    }
+
     /// How many prefixes hold something.
     pub fn prefixes(&self) -> usize {
         self.by_net.len()

@@ -1,0 +1,485 @@
+//! Answers to the control socket.
+
+use abi::{Action, FLOW_REPLY, FLOW_TAUGHT, MAX_FLOWS};
+use config::ListKind;
+use ipnet::IpNet;
+use model::{Flow, Mode, Protocol, Reason, Target};
+use policy::{Policy, ZoneSet};
+use protocol::{
+    API_VERSION, By, ByKind, DEFAULT_ROWS, DecisionsQuery, DnsStatus, ErrorReply, EventsStatus, FlowRow,
+    Flows, FlowsQuery, InterfaceStatus, ListRow, ListSummary, Lists, LogStatus, MAX_ROWS, MemoryStatus,
+    ModeReply, PacketsStatus, RuleRow, Rules, SignaturesStatus, Status, Subject, Why,
+};
+use std::{collections::BTreeMap, net::IpAddr};
+
+use super::{Appliance, Current};
+use crate::{clock, decisions::Failure, metrics::Page, packets, process::Memory, why::Sources};
+
+impl Appliance {
+    /// The state of the whole.
+    pub async fn status(&self) -> Status {
+        let current = self.current.load_full();
+        let config = &current.loaded.config;
+        let now = clock::now().wall;
+        let memory = Memory::read();
+        let (active, bpf) = {
+            let walls = self.change.lock().await;
+            (walls.dataplane.active().unwrap_or_default(), walls.dataplane.memory().unwrap_or(0))
+        };
+        let dns = match self.resolver.read().await.as_ref() {
+            Some(resolver) => {
+                let stats = resolver.stats();
+                Some(DnsStatus {
+                    listen: resolver.addresses().await.iter().map(ToString::to_string).collect(),
+                    queries: stats.queries,
+                    blocked: stats.sinkholed,
+                    cached: stats.from_cache,
+                    failed: stats.failed,
+                })
+            }
+            None => None,
+        };
+        let logs = self.logs.states().await.into_iter().map(|state| LogStatus {
+            name: state.source.name,
+            lines: state.source.lines,
+            matched: state.matched,
+            last: state.source.last_line,
+            error: state.source.error,
+        });
+        let summary = |state: &crate::feeds::ListState| ListSummary {
+            name: state.name.clone(),
+            kind: list_kind(state.kind),
+            entries: state.entries,
+            error: state.error.clone(),
+        };
+        Status {
+            version: env!("CARGO_PKG_VERSION").into(),
+            api: API_VERSION,
+            mode: config.mode,
+            config: self.flags.config.display().to_string(),
+            started: self.started,
+            uptime_seconds: now.since(self.started).as_secs(),
+            generation: active.generation.into(),
+            epoch: active.epoch.into(),
+            applied: current.applied,
+            troubles: self.troubles.lock().map(|all| all.values().cloned().collect()).unwrap_or_default(),
+            interfaces: interfaces(&current),
+            packets: self.packets(),
+            dns,
+            decisions: self.decisions.keeper().len() as u64,
+            lists: current.feeds.states.iter().map(summary).collect(),
+            logs: logs.collect(),
+            signatures: SignaturesStatus {
+                rules: current.loaded.signatures.len() as u64,
+                refused: current.loaded.signatures.refused() as u64,
+                hits: self.inspection.hits(),
+            },
+            events: self.events_status(),
+            memory: MemoryStatus { rss: memory.resident, rss_peak: memory.peak, bpf },
+        }
+    }
+
+    /// Packets by what happened to them.
+    fn packets(&self) -> PacketsStatus {
+        let mut status = PacketsStatus::default();
+        for count in self.counters_handle().packets().unwrap_or_default() {
+            let packets = count.counter.packets;
+            match count.action {
+                Action::Pass => status.passed += packets,
+                Action::Drop => status.dropped += packets,
+                Action::Reject => status.rejected += packets,
+            }
+            if count.action != Action::Pass {
+                *status.reasons.entry(count.reason.name().into()).or_default() += packets;
+            }
+        }
+        status
+    }
+
+    fn events_status(&self) -> EventsStatus {
+        let mut status = EventsStatus::default();
+        for sink in self.sender.sinks() {
+            status.sent += sink.delivered;
+            status.lost += sink.lost + sink.dropped;
+            status.queue += sink.queued as u64 + sink.undelivered;
+            status.queue_limit += sink.capacity as u64;
+            status.error = status.error.or(sink.trouble.map(|trouble| format!("{}: {trouble}", sink.name)));
+        }
+        status
+    }
+
+    /// Every list.
+    pub fn lists(&self) -> Lists {
+        let current = self.current.load();
+        let hits = self.counters_handle().lists(current.loaded.config.lists.len()).unwrap_or_default();
+        let states = current.feeds.states.iter().zip(&current.loaded.config.lists).enumerate();
+        let lists = states.map(|(number, (state, source))| ListRow {
+            name: state.name.clone(),
+            kind: list_kind(state.kind),
+            path: source.path.display().to_string(),
+            mode: source.mode,
+            direction: (source.kind == ListKind::Addresses).then_some(source.direction),
+            entries: state.entries,
+            rejected: state.rejected,
+            hits: hits.get(number).map_or(0, |counter| counter.packets),
+            loaded: state.loaded,
+            error: state.error.clone(),
+        });
+        Lists { lists: lists.collect() }
+    }
+
+    /// Every rule with its counters.
+    pub fn rules(&self) -> Rules {
+        let current = self.current.load();
+        let policy = &current.loaded.config.policy;
+        let counters = self.counters_handle().rules(policy.rules.len()).unwrap_or_default();
+        let rules = policy.rules.iter().map(|rule| {
+            let counter = counters.get(usize::from(rule.id)).copied().unwrap_or_default();
+            RuleRow {
+                id: Some(rule.id),
+                from: zone_names(policy, &rule.from),
+                to: zone_names(policy, &rule.to),
+                services: rule.services.iter().map(|service| service.name.clone()).collect(),
+                action: if rule.action == Action::Pass { "allow".into() } else { rule.action.name().into() },
+                mode: rule.mode,
+                log: rule.log,
+                comment: rule.comment.clone(),
+                file: rule.span.file.clone(),
+                line: rule.span.line,
+                packets: counter.packets,
+                bytes: counter.bytes,
+            }
+        });
+        let mut rows: Vec<_> = rules.collect();
+        let packets = self.counters_handle().packets().unwrap_or_default();
+        for zone in &policy.zones {
+            let denied =
+                packets.iter().filter(|count| count.zone == zone.id && count.reason == Reason::DefaultDenied);
+            let (packets, bytes) = denied.fold((0, 0), |(packets, bytes), count| {
+                (packets + count.counter.packets, bytes + count.counter.bytes)
+            });
+            rows.push(RuleRow {
+                id: None,
+                from: vec![zone.name.clone()],
+                to: vec!["any".into()],
+                services: Vec::new(),
+                action: zone.denial.name().into(),
+                mode: zone.mode,
+                log: false,
+                comment: Some("what no rule names".into()),
+                file: zone.span.file.clone(),
+                line: zone.span.line,
+                packets,
+                bytes,
+            });
+        }
+        Rules { rules: rows }
+    }
+
+    /// Flows the packet path knows, newest first.
+    ///
+    /// # Errors
+    /// 503 the kernel's table cannot be read.
+    pub fn flows(&self, query: &FlowsQuery) -> Result<Flows, Failure> {
+        let names = std::sync::Arc::clone(&self.current.load().names);
+        let known = self.flows_handle().list(MAX_FLOWS as usize);
+        let mut known = known.map_err(|error| (503, ErrorReply::new(error.to_string(), None)))?;
+        known.sort_by_key(|flow| std::cmp::Reverse(flow.value.last_seen));
+        // Each flow stands under both of its tuples; the one that opened it speaks, or the only one there is.
+        known.retain(|flow| flow.value.flags & FLOW_REPLY == 0 || flow.value.flags & FLOW_TAUGHT != 0);
+        let total = known.len() as u64;
+        let now = clock::now();
+        let rows = known.into_iter().map(|flow| {
+            let reply = flow.value.flags & FLOW_REPLY != 0;
+            let (mut src, mut dst) =
+                (packets::address(flow.key.source), packets::address(flow.key.destination));
+            let mut ports = (flow.key.source_port, flow.key.destination_port);
+            if reply {
+                std::mem::swap(&mut src, &mut dst);
+                ports = (ports.1, ports.0);
+            }
+            let reason = Reason::from_number(flow.value.reason).unwrap_or(Reason::Established);
+            FlowRow {
+                zone: names.policy.zone_name(flow.value.zone_from).to_owned(),
+                zone_out: (flow.value.zone_to != 0)
+                    .then(|| names.policy.zone_name(flow.value.zone_to).to_owned()),
+                src,
+                dst,
+                proto: Protocol(flow.key.protocol).to_string(),
+                sport: u16::from_be_bytes(ports.0),
+                dport: u16::from_be_bytes(ports.1),
+                verdict: Action::ALL
+                    .get(usize::from(flow.value.action))
+                    .map_or("pass", |action| action.name())
+                    .into(),
+                reason: reason.name().into(),
+                by: names.by(reason, flow.value.rule, flow.value.zone_from),
+                packets: flow.value.packets,
+                bytes: flow.value.bytes,
+                idle_ms: now.boot.saturating_sub(flow.value.last_seen) / 1_000_000,
+            }
+        });
+        let wanted = |row: &FlowRow| {
+            query.zone.as_ref().is_none_or(|zone| row.zone == *zone)
+                && query.address.is_none_or(|address| row.src == address || row.dst == address)
+        };
+        let flows = rows.filter(wanted).take(limit(query.limit)).collect();
+        Ok(Flows { flows, total, capacity: u64::from(MAX_FLOWS) / 2 })
+    }
+
+    /// Decisions in force, newest first.
+    pub fn decisions_in_force(&self, query: &DecisionsQuery) -> protocol::Decisions {
+        let keeper = self.decisions.keeper();
+        let total = keeper.len() as u64;
+        let mut found = match &query.target {
+            Some(Target::Net(net)) => keeper.about(net.addr()),
+            Some(Target::Domain(name)) => keeper.about_name(name),
+            None => keeper.decisions(),
+        };
+        found.retain(|decision| {
+            query.kind.is_none_or(|kind| decision.kind == kind)
+                && query.origin.is_none_or(|origin| decision.origin.kind == origin)
+        });
+        found.sort_by_key(|decision| std::cmp::Reverse(decision.since));
+        protocol::Decisions {
+            decisions: found.into_iter().take(limit(query.limit)).cloned().collect(),
+            total,
+        }
+    }
+
+    /// Prometheus text.
+    pub fn metrics(&self) -> String {
+        let current = self.current.load();
+        let mut page = Page::default();
+        let packets = self.counters_handle().packets().unwrap_or_default();
+        page.packets(&packets, &current.loaded.config.policy);
+        let lost = self.counters_handle().lost().unwrap_or_default();
+        let lost = lost.iter().map(|(kind, count)| (kind.name(), *count));
+        page.by_label(
+            ("secd_kernel_lost_total", "counter", "What the packet path could not tell or keep."),
+            "kind",
+            lost,
+        );
+        page.events(&self.sender.counts(), &self.sender.sinks());
+        let entries = current.feeds.states.iter().map(|state| (state.name.as_str(), state.entries));
+        page.by_label(("secd_list_entries", "gauge", "Entries of a list in force."), "list", entries);
+        let (decisions, prefixes) = {
+            let keeper = self.decisions.keeper();
+            (keeper.len() as u64, keeper.banned_prefixes() as u64)
+        };
+        page.single("secd_decisions", "gauge", "Decisions in force.", decisions);
+        page.single("secd_banned_prefixes", "gauge", "Prefixes banned in the kernel.", prefixes);
+        page.single("secd_signature_hits_total", "counter", "Signature matches.", self.inspection.hits());
+        page.single("secd_memory_bytes", "gauge", "Resident memory of the daemon.", Memory::read().resident);
+        page.finish()
+    }
+
+    /// The mode and what observes in spite of it.
+    pub fn mode(&self) -> ModeReply {
+        let current = self.current.load();
+        let config = &current.loaded.config;
+        let mut observing = Vec::new();
+        let mut part = |mode: Mode, what: String| {
+            if mode == Mode::Observe {
+                observing.push(what);
+            }
+        };
+        for zone in &config.policy.zones {
+            part(zone.mode, format!("zone {}", zone.name));
+        }
+        for rule in &config.policy.rules {
+            part(rule.mode, format!("rule {} ({}:{})", rule.id + 1, rule.span.file, rule.span.line));
+        }
+        for list in &config.lists {
+            part(list.mode, format!("list {}", list.name));
+        }
+        for log in &config.logs {
+            part(log.mode, format!("log {}", log.name));
+        }
+        part(config.dns.mode, "dns".into());
+        part(config.signatures.mode, "signatures".into());
+        ModeReply { mode: config.mode, configured: current.loaded.configured, observing }
+    }
+
+    /// Why a subject is blocked, or that it is not.
+    pub fn why(&self, subject: &Subject) -> Why {
+        let current = self.current.load_full();
+        match subject {
+            Subject::Target(target) => self.why_target(&current, target),
+            Subject::Flow(flow) => self.why_flow(&current, flow),
+        }
+    }
+
+    fn why_target(&self, current: &Current, target: &Target) -> Why {
+        let config = &current.loaded.config;
+        let keeper = self.decisions.keeper();
+        let lists: Vec<_> =
+            config.lists.iter().map(|list| (list.name.clone(), list.path.display().to_string())).collect();
+        let sources = Sources {
+            decisions: match target {
+                Target::Net(net) => keeper.about(net.addr()),
+                Target::Domain(name) => keeper.about_name(name),
+            },
+            protected: keeper.protected(),
+            addresses: &current.feeds.addresses,
+            domains: &current.feeds.domains,
+            lists: &lists,
+            mode: config.mode,
+            now: clock::now().wall,
+        };
+        match target {
+            Target::Net(net) => sources.net(*net),
+            Target::Domain(name) => sources.name(name),
+        }
+    }
+
+    /// What the packet path knows of the flow itself, then what holds against its ends, then the policy.
+    fn why_flow(&self, current: &Current, flow: &Flow) -> Why {
+        let mut why = self.why_policy(current, flow);
+        if let Some(cut) = self.cut_by_signature(current, flow) {
+            why.also.extend(why.by.take());
+            return Why { target: flow.to_string(), ..cut };
+        }
+        for (end, outward) in [(flow.src, false), (flow.dst, true)] {
+            let about = self.why_target(current, &Target::Net(IpNet::from(end)));
+            let holds = about.reason.ends_with(if outward { "_destination" } else { "_source" });
+            if holds && (about.blocked || about.observed) {
+                why.also.extend(why.by.take());
+                return Why { target: flow.to_string(), also: [why.also, about.also].concat(), ..about };
+            }
+        }
+        why
+    }
+
+    fn why_policy(&self, current: &Current, flow: &Flow) -> Why {
+        let config = &current.loaded.config;
+        let own: Vec<IpAddr> = current.machine.addresses.iter().copied().collect();
+        let mut why = Why {
+            target: flow.to_string(),
+            blocked: false,
+            reason: "unknown".into(),
+            by: None,
+            since: current.applied,
+            until: None,
+            evidence: Vec::new(),
+            allow_command: None,
+            observed: false,
+            also: Vec::new(),
+        };
+        let explained = match config.policy.explain(&own, flow) {
+            Ok(explained) => explained,
+            Err(error) => {
+                why.by = Some(By { kind: ByKind::Check, name: error.to_string(), line: None, file: None });
+                return why;
+            }
+        };
+        let stopped = explained.action != Action::Pass;
+        why.blocked = stopped && !explained.observed;
+        why.observed = stopped && explained.observed;
+        why.reason = explained.reason.name().into();
+        why.by = Some(match explained.rule {
+            Some(rule) => {
+                let comment =
+                    config.policy.rules.get(usize::from(rule.id)).and_then(|rule| rule.comment.clone());
+                let name = comment.map_or_else(
+                    || format!("rule {}", rule.id + 1),
+                    |text| format!("rule {}: {text}", rule.id + 1),
+                );
+                By { kind: ByKind::Rule, name, line: Some(rule.line), file: Some(rule.file) }
+            }
+            None if explained.reason == Reason::DefaultDenied => {
+                let zone = config.policy.zones.iter().find(|zone| zone.name == explained.zone_in);
+                By {
+                    kind: ByKind::ZoneDefault,
+                    name: explained.zone_in.clone(),
+                    line: zone.map(|zone| zone.span.line),
+                    file: zone.map(|zone| zone.span.file.clone()),
+                }
+            }
+            None => By { kind: ByKind::Check, name: explained.steps.join("; "), line: None, file: None },
+        });
+        if why.blocked {
+            why.allow_command = Some(format!(
+                "add before line {} of {}: [[rules]] from = [\"{}\"] to = [\"{}\"] services = [\"{}/{}\"] action = \"allow\", then secctl reload",
+                why.by.as_ref().and_then(|by| by.line).unwrap_or(1),
+                self.flags.config.display(),
+                explained.zone_in,
+                explained.zone_out,
+                flow.proto,
+                flow.dport
+            ));
+        }
+        why
+    }
+
+    fn cut_by_signature(&self, current: &Current, flow: &Flow) -> Option<Why> {
+        let known = self.flows_handle().list(MAX_FLOWS as usize).ok()?;
+        let cut = known.into_iter().find(|known| {
+            let ends = (packets::address(known.key.source), packets::address(known.key.destination));
+            let ports =
+                (u16::from_be_bytes(known.key.source_port), u16::from_be_bytes(known.key.destination_port));
+            known.value.reason == Reason::Signature as u8
+                && known.key.protocol == flow.proto.0
+                && ((ends == (flow.src, flow.dst) && ports.1 == flow.dport)
+                    || (ends == (flow.dst, flow.src) && ports.0 == flow.dport))
+        })?;
+        let rule = current.loaded.signatures.rules().find(|rule| rule.sid == cut.value.rule);
+        Some(Why {
+            target: String::new(),
+            blocked: true,
+            reason: Reason::Signature.name().into(),
+            by: Some(By {
+                kind: ByKind::Signature,
+                name: rule.map_or_else(
+                    || format!("sid:{}", cut.value.rule),
+                    |rule| format!("sid:{} {}", rule.sid, rule.msg),
+                ),
+                line: rule.map(|rule| rule.line),
+                file: rule.map(|rule| rule.file.to_string()),
+            }),
+            since: Some(packets::wall_time(cut.value.first_seen, clock::now())),
+            until: None,
+            evidence: Vec::new(),
+            allow_command: Some(format!(
+                "comment out sid {} in its file, then secctl reload",
+                cut.value.rule
+            )),
+            observed: false,
+            also: Vec::new(),
+        })
+    }
+}
+
+fn limit(asked: Option<u32>) -> usize {
+    asked.unwrap_or(DEFAULT_ROWS).min(MAX_ROWS) as usize
+}
+
+fn list_kind(kind: ListKind) -> protocol::ListKind {
+    match kind {
+        ListKind::Domains => protocol::ListKind::Domains,
+        ListKind::Addresses => protocol::ListKind::Addresses,
+    }
+}
+
+fn zone_names(policy: &Policy, zones: &ZoneSet) -> Vec<String> {
+    match zones {
+        ZoneSet::Any => vec!["any".into()],
+        ZoneSet::Of(ids) => ids.iter().map(|id| policy.zone_name(*id).to_owned()).collect(),
+    }
+}
+
+fn interfaces(current: &Current) -> Vec<InterfaceStatus> {
+    let mut zones = BTreeMap::<&str, Vec<String>>::new();
+    for zone in &current.loaded.config.policy.zones {
+        let shown = zone.vlan.map_or_else(|| zone.name.clone(), |vlan| format!("{} ({vlan})", zone.name));
+        zones.entry(&zone.interface).or_default().push(shown);
+    }
+    let attached = |name: &str| {
+        let held = current.interfaces.iter().find(|(held, _)| held == name);
+        held.map_or("absent", |(_, how)| how).to_owned()
+    };
+    zones
+        .into_iter()
+        .map(|(name, zones)| InterfaceStatus { name: name.to_owned(), attached: attached(name), zones })
+        .collect()
+}

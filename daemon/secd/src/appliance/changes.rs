@@ -1,0 +1,326 @@
+//! Plan, then apply: one path for start, reload, change of mode and repair.
+
+use anyhow::Result;
+use enforce::nft::WallState;
+use model::{Mode, Severity};
+use protocol::{Detached, ErrorReply, ModeReply, Reloaded};
+use resolver::{ClientNetwork, Resolver, Settings};
+use std::{collections::HashMap, sync::Arc};
+
+use super::{Appliance, Current, Walls, tell};
+use crate::{
+    clock, decisions::Failure, events::QuerySink, feeds::Feeds, loading::Loaded, machine::Machine,
+    packets::Names,
+};
+
+impl Appliance {
+    /// The first plan. Unlike later ones its failure ends the start.
+    pub(super) async fn bring_up(&self) -> Result<()> {
+        let mut walls = self.change.lock().await;
+        let chosen = self.store.mode().await?;
+        let loaded = Loaded::read(&self.flags.config, chosen).map_err(|problems| {
+            anyhow::anyhow!("the config changed while starting: {} errors", problems.len())
+        })?;
+        self.put_in_force(&mut walls, loaded).await
+    }
+
+    /// Reads everything again. If anything is wrong, what was in force stays.
+    ///
+    /// # Errors
+    /// 422 the config is bad, 503 the kernel refused.
+    pub async fn reload(&self) -> Result<Reloaded, Failure> {
+        let mut walls = self.change.lock().await;
+        let former = self.current.load_full();
+        let chosen = self.store.mode().await.unwrap_or_else(|error| {
+            tracing::warn!(%error, "the chosen mode cannot be read; it stays");
+            Some(former.loaded.config.mode)
+        });
+        let loaded = Loaded::read(&self.flags.config, chosen).map_err(|problems| {
+            self.trouble(
+                "the config",
+                Some(format!("the config has {} errors, the old one stays", problems.len())),
+            );
+            let reply =
+                ErrorReply::new("the config is bad; the old one stays in force", Some("see `secctl check`"));
+            (422, reply.with_problems(problems))
+        })?;
+        let mut notes = loaded.notes.clone();
+        if loaded.config.loki != former.loaded.config.loki
+            || loaded.config.events != former.loaded.config.events
+        {
+            notes.push("`[loki]` and `[events]` change with a restart: systemctl restart secd".into());
+        }
+        if loaded.config.store != former.loaded.config.store {
+            notes.push("`[store]` changes with a restart: systemctl restart secd".into());
+        }
+        self.put_in_force(&mut walls, loaded).await.map_err(|error| {
+            let reply = ErrorReply::new(
+                format!("{error:#}"),
+                Some("the old plan stays in force; see `secctl status`"),
+            );
+            (503, reply)
+        })?;
+        self.trouble("the config", None);
+        let current = self.current.load();
+        let changes = changes(&former, &current);
+        self.system(Severity::Info, format!("reloaded: {}", changes.join(", ")));
+        let generation = walls.dataplane.active().map_or(0, |active| u64::from(active.generation));
+        Ok(Reloaded { generation, changes, notes })
+    }
+
+    /// Changes the mode of the whole and keeps it over restarts.
+    ///
+    /// # Errors
+    /// 503 it could not be stored or applied.
+    pub async fn set_mode(&self, mode: Mode, user: &str) -> Result<ModeReply, Failure> {
+        let unavailable = |error: String| (503, ErrorReply::new(error, Some("the mode is as it was")));
+        self.store.save_mode(Some(mode)).await.map_err(|error| unavailable(error.to_string()))?;
+        self.reload().await?;
+        self.system(Severity::Notice, format!("mode {mode}, by {user}"));
+        Ok(self.mode())
+    }
+
+    /// Takes everything out of the kernel. The daemon goes on without a packet path until a reload.
+    ///
+    /// # Errors
+    /// 503 something could not be removed.
+    pub async fn detach(&self) -> Result<Detached, Failure> {
+        let mut walls = self.change.lock().await;
+        let failed = |error: String| {
+            (
+                503,
+                ErrorReply::new(error, Some("try again; `nft list ruleset` and `ip link` show what is left")),
+            )
+        };
+        let mut removed = Vec::new();
+        let attached = walls.dataplane.attached().map_err(|error| failed(error.to_string()))?;
+        for interface in attached {
+            walls.dataplane.detach(&interface.name).map_err(|error| failed(error.to_string()))?;
+            removed.push(format!("programs on {}", interface.name));
+        }
+        walls.wall.remove().map_err(|error| failed(error.to_string()))?;
+        removed.push(format!("nftables table inet {}", enforce::nft::TABLE));
+        self.trouble(
+            "enforcement",
+            Some("detached by `secctl detach`; `secctl reload` attaches again".into()),
+        );
+        Ok(Detached { removed })
+    }
+
+    /// Compares the kernel with the plan and repairs it. Called every minute and when interfaces change.
+    pub(super) async fn reconcile(&self) {
+        let mut walls = self.change.lock().await;
+        let detached = self.troubles.lock().is_ok_and(|troubles| troubles.contains_key("enforcement"));
+        if detached {
+            return;
+        }
+        let current = self.current.load_full();
+        let machine = Machine::read();
+        if machine != current.machine {
+            let ended = self.decisions.keeper().protect(machine.protected(&current.loaded.config));
+            self.end_now_protected(&ended).await;
+        }
+        match self.apply(&mut walls, &current.loaded, &machine, &current.feeds) {
+            Ok(applied) => {
+                if let Some(repaired) = applied.repaired {
+                    self.system(Severity::Warning, repaired);
+                }
+                let names = names(&current.loaded, &machine);
+                self.current.store(Arc::new(Current {
+                    loaded: current.loaded.clone(),
+                    machine,
+                    feeds: current.feeds.clone(),
+                    names: Arc::new(names),
+                    applied: if applied.changed { Some(clock::now().wall) } else { current.applied },
+                    interfaces: applied.interfaces,
+                }));
+                self.trouble("the packet path", None);
+            }
+            Err(error) => {
+                self.trouble("the packet path", Some(format!("the plan could not be applied: {error:#}")))
+            }
+        }
+    }
+
+    async fn put_in_force(&self, walls: &mut Walls, loaded: Loaded) -> Result<()> {
+        let machine = Machine::read();
+        let config = &loaded.config;
+        let own: Vec<_> = config
+            .policy
+            .zones
+            .iter()
+            .flat_map(|zone| zone.networks.iter().copied())
+            .chain(machine.addresses.iter().map(|address| (*address).into()))
+            .collect();
+        let seed = std::hash::BuildHasher::hash_one(&std::hash::RandomState::new(), 0);
+        let now = clock::now().wall;
+        let (feeds, told) = Feeds::load(config, &own, &self.flags.state_dir, now, seed);
+        let applied = self.apply(walls, &loaded, &machine, &feeds)?;
+        // The packet path holds. From here on nothing may fail the change: what does is a trouble and is told.
+        for event in told {
+            self.sender.send(event);
+        }
+        let ended = self.decisions.keeper().protect(machine.protected(config));
+        self.end_now_protected(&ended).await;
+        self.domains.store(Arc::clone(&feeds.domains));
+        let logs = self.logs.update(config, &loaded.library).await;
+        self.trouble("logs", logs.err().map(|error| format!("the log sources are as they were: {error:#}")));
+        self.inspection.update(&loaded);
+        let resolver = self.update_resolver(&loaded).await;
+        self.trouble("dns", resolver.err().map(|error| format!("{error:#}")));
+        let names = Arc::new(names(&loaded, &machine));
+        for note in &loaded.notes {
+            tracing::warn!("{note}");
+        }
+        self.current.store(Arc::new(Current {
+            names,
+            feeds,
+            machine,
+            applied: Some(now),
+            interfaces: applied.interfaces,
+            loaded,
+        }));
+        self.troubles.lock().map(|mut troubles| troubles.remove("enforcement")).ok();
+        let absent = applied.missing;
+        let message =
+            format!("these interfaces are not there: {}; zones on them see no packets", absent.join(", "));
+        self.trouble("interfaces", (!absent.is_empty()).then_some(message));
+        Ok(())
+    }
+
+    /// Brings both walls to the plan, the second one first: what XDP then lets through meets the new policy.
+    fn apply(&self, walls: &mut Walls, loaded: &Loaded, machine: &Machine, feeds: &Feeds) -> Result<Applied> {
+        let own: Vec<_> = machine.addresses.iter().copied().collect();
+        let plan = loaded.config.policy.lower(&own, feeds.addresses.table())?;
+        let policy_is_new = self.current.load().applied.is_none()
+            || self.current.load().loaded.config.policy != loaded.config.policy;
+        let state = walls.wall.check()?;
+        let mut repaired = None;
+        if policy_is_new || state != WallState::Same {
+            walls.wall.apply(&loaded.config.policy)?;
+            if !policy_is_new {
+                let table = enforce::nft::TABLE;
+                repaired =
+                    Some(format!("the nftables table inet {table} was changed by someone else; repaired"));
+            }
+        }
+        let installed = walls.dataplane.install(&plan)?;
+        Ok(Applied {
+            changed: installed.plan.changed,
+            interfaces: installed.attached.into_iter().map(|held| (held.name, held.how.name())).collect(),
+            missing: installed.plan.missing,
+            repaired,
+        })
+    }
+
+    async fn update_resolver(&self, loaded: &Loaded) -> Result<()> {
+        let settings = dns_settings(loaded);
+        let mut resolver = self.resolver.write().await;
+        if settings.listen.is_empty() {
+            if let Some(running) = resolver.take() {
+                running.shutdown().await;
+            }
+            return Ok(());
+        }
+        match resolver.as_ref() {
+            Some(running) => running.update(settings).await?,
+            None => {
+                let sink = QuerySink(tell(&self.sender));
+                let lists = Arc::clone(&self.domains);
+                *resolver = Some(Resolver::start(settings, lists, self.decisions.overrides(), sink).await?);
+            }
+        }
+        Ok(())
+    }
+
+    /// Lifts bans of what has become protected.
+    async fn end_now_protected(&self, ids: &[u64]) {
+        for id in ids {
+            let Some(target) = self.decisions.keeper().get(*id).map(|ban| ban.target.clone()) else {
+                continue;
+            };
+            let message = format!("the ban of {target} is lifted: it is protected now");
+            let lift = protocol::Lift { target, kind: Some(model::DecisionKind::Ban), user: "secd".into() };
+            match self.decisions.lift(lift).await {
+                Ok(_) => self.system(Severity::Warning, message),
+                Err((_, reply)) => {
+                    tracing::warn!(error = reply.error.message, "a ban of a protected address stays")
+                }
+            }
+        }
+    }
+}
+
+/// What [`Appliance::apply`] did.
+struct Applied {
+    changed: bool,
+    interfaces: Vec<(String, &'static str)>,
+    missing: Vec<String>,
+    repaired: Option<String>,
+}
+
+fn names(loaded: &Loaded, machine: &Machine) -> Names {
+    Names {
+        policy: Arc::new(loaded.config.policy.clone()),
+        lists: loaded.config.lists.iter().map(|list| list.name.clone()).collect(),
+        interfaces: machine
+            .interfaces
+            .iter()
+            .map(|(index, name)| (*index, name.clone()))
+            .collect::<HashMap<_, _>>(),
+    }
+}
+
+/// The resolver answers the zones, never the WAN.
+fn dns_settings(loaded: &Loaded) -> Settings {
+    let config = &loaded.config;
+    let zones = config.policy.zones.iter().filter(|zone| !zone.wan);
+    let mut clients: Vec<_> = zones
+        .flat_map(|zone| {
+            zone.networks.iter().map(|net| ClientNetwork { net: *net, zone: zone.name.as_str().into() })
+        })
+        .collect();
+    for loopback in ["127.0.0.0/8", "::1/128"] {
+        if let Ok(net) = loopback.parse() {
+            clients.push(ClientNetwork { net, zone: "self".into() });
+        }
+    }
+    Settings {
+        listen: config.dns.listen.clone(),
+        upstreams: config.dns.upstreams.clone(),
+        mode: config.mode.and(config.dns.mode),
+        cache_entries: config.dns.cache_entries,
+        clients,
+    }
+}
+
+/// What a reload changed, in a line each.
+fn changes(former: &Current, current: &Current) -> Vec<String> {
+    let (old, new) = (&former.loaded.config, &current.loaded.config);
+    let mut changes = Vec::new();
+    let mut count = |what: &str, old: usize, new: usize, same: bool| {
+        if old != new {
+            changes.push(format!("{what}: {old} -> {new}"));
+        } else if !same {
+            changes.push(format!("{what}: changed"));
+        }
+    };
+    count("zones", old.policy.zones.len(), new.policy.zones.len(), old.policy.zones == new.policy.zones);
+    count("rules", old.policy.rules.len(), new.policy.rules.len(), old.policy.rules == new.policy.rules);
+    count("lists", old.lists.len(), new.lists.len(), old.lists == new.lists);
+    count("logs", old.logs.len(), new.logs.len(), old.logs == new.logs);
+    count("domains listed", former.feeds.domains.len(), current.feeds.domains.len(), true);
+    let listed = |current: &Current| current.feeds.addresses.table().len();
+    count("address prefixes listed", listed(former), listed(current), true);
+    count("signatures", former.loaded.signatures.len(), current.loaded.signatures.len(), true);
+    if old.mode != new.mode {
+        changes.push(format!("mode: {} -> {}", old.mode, new.mode));
+    }
+    if old.dns != new.dns {
+        changes.push("dns: changed".into());
+    }
+    if changes.is_empty() {
+        changes.push("nothing".into());
+    }
+    changes
+}

@@ -1,0 +1,271 @@
+//! The appliance: everything that runs, and how it starts, changes and stops.
+
+mod answers;
+mod changes;
+mod tasks;
+
+use anyhow::{Context, Result};
+use arc_swap::ArcSwap;
+use enforce::{
+    nft::Wall,
+    xdp::{Counters, Dataplane, Flows},
+};
+use lists::DomainSet;
+use model::{Body, Event, EventAction, Severity, Timestamp};
+use shippers::{EventSender, Shippers, Tail};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+use store::Store;
+use tokio::sync::Semaphore;
+
+use crate::{
+    api::MAX_TAILS,
+    clock,
+    decisions::{Decisions, Tell},
+    events,
+    feeds::Feeds,
+    flags::Flags,
+    inspection::Inspection,
+    keeper::Keeper,
+    kernel::KernelOrders,
+    loading::Loaded,
+    logs::Pipeline,
+    machine::Machine,
+    packets::Names,
+};
+
+/// How long a stop waits for sinks to take the last events.
+const SHIP_BY: Duration = Duration::from_secs(5);
+
+/// Everything that runs.
+pub struct Appliance {
+    flags: Flags,
+    started: Timestamp,
+    /// What is in force.
+    current: ArcSwap<Current>,
+    /// One change at a time.
+    change: tokio::sync::Mutex<Walls>,
+    flows: Mutex<Flows>,
+    counters: Mutex<Counters>,
+    domains: Arc<ArcSwap<DomainSet>>,
+    store: Store,
+    decisions: Arc<Decisions<KernelOrders>>,
+    resolver: tokio::sync::RwLock<Option<resolver::Handle>>,
+    logs: Arc<Pipeline>,
+    inspection: Inspection,
+    sender: EventSender,
+    shippers: Mutex<Option<Shippers>>,
+    tails: Arc<Semaphore>,
+    troubles: Mutex<BTreeMap<&'static str, String>>,
+}
+
+/// What is in force, as one snapshot.
+struct Current {
+    loaded: Loaded,
+    machine: Machine,
+    feeds: Feeds,
+    names: Arc<Names>,
+    /// When the plan was last changed.
+    applied: Option<Timestamp>,
+    interfaces: Vec<(String, &'static str)>,
+}
+
+/// Both walls, which belong to whoever changes them.
+struct Walls {
+    dataplane: Dataplane,
+    wall: Wall,
+}
+
+impl Appliance {
+    /// Starts everything: adopts what an earlier run left in the kernel, then brings it to what the config says.
+    ///
+    /// # Errors
+    /// The config is bad, the kernel lacks something, or the store cannot be opened.
+    pub async fn start(flags: Flags) -> Result<Arc<Self>> {
+        let started = clock::now().wall;
+        std::fs::create_dir_all(&flags.state_dir)
+            .with_context(|| format!("cannot make the state folder {}", flags.state_dir.display()))?;
+        let file = store_file(&flags)?;
+        let store = Store::open(&file).await?;
+        let chosen = store.mode().await?;
+        let loaded = Loaded::read(&flags.config, chosen).map_err(|problems| {
+            let lines: Vec<_> = problems.iter().map(problem_line).collect();
+            anyhow::anyhow!("the config has errors:\n{}", lines.join("\n"))
+        })?;
+        let shippers = events::start(&loaded.config, &flags.state_dir)?;
+        let sender = shippers.sender();
+        let tell = tell(&sender);
+        let (dataplane, adopted) = Dataplane::open(&flags.bpffs)?;
+        let orders = dataplane.orders()?;
+        let held = (nets(orders.bans()?), nets(orders.allows()?));
+        let machine = Machine::read();
+        let mut keeper = Keeper::new(KernelOrders(orders));
+        keeper.protect(machine.protected(&loaded.config));
+        let decisions = Decisions::start(keeper, held, store.clone(), Arc::clone(&tell)).await?;
+        let logs = Pipeline::start(
+            &loaded.config,
+            &loaded.library,
+            &store,
+            Arc::clone(&decisions),
+            Arc::clone(&tell),
+        );
+        let logs = Arc::new(logs.await?);
+        let flows = dataplane.flows()?;
+        let inspection =
+            Inspection::start(&loaded, dataplane.inspect_ring()?, dataplane.flows()?, Arc::clone(&tell))?;
+        let packet_ring = dataplane.packet_ring()?;
+        let appliance = Arc::new(Self {
+            started,
+            counters: Mutex::new(dataplane.counters()?),
+            flows: Mutex::new(flows),
+            change: tokio::sync::Mutex::new(Walls { dataplane, wall: Wall::default() }),
+            domains: Arc::new(ArcSwap::new(Feeds::empty().domains)),
+            current: ArcSwap::from_pointee(Current {
+                loaded,
+                machine,
+                feeds: Feeds::empty(),
+                names: Arc::default(),
+                applied: None,
+                interfaces: Vec::new(),
+            }),
+            flags,
+            store,
+            decisions,
+            resolver: tokio::sync::RwLock::new(None),
+            logs,
+            inspection,
+            sender,
+            shippers: Mutex::new(Some(shippers)),
+            tails: Arc::new(Semaphore::new(MAX_TAILS)),
+            troubles: Mutex::default(),
+        });
+        if adopted.maps {
+            appliance.system(
+                Severity::Info,
+                format!(
+                    "adopted generation {} with {} bans on {}",
+                    adopted.generation,
+                    adopted.bans,
+                    adopted.interfaces.join(", ")
+                ),
+            );
+        }
+        appliance.bring_up().await?;
+        appliance.spawn_tasks(packet_ring)?;
+        appliance.system(Severity::Info, format!("secd {} started", env!("CARGO_PKG_VERSION")));
+        Ok(appliance)
+    }
+
+    /// Stops what runs here. Enforcement stays pinned in the kernel.
+    pub async fn stop(&self) {
+        self.system(Severity::Info, "secd stops; enforcement stays in the kernel".into());
+        if let Some(resolver) = self.resolver.write().await.take() {
+            resolver.shutdown().await;
+        }
+        if let Err(error) = self.logs.stop(&self.store).await {
+            tracing::warn!(%error, "log offsets are not saved");
+        }
+        let shippers = self.shippers.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(shippers) = shippers
+            && !shippers.stop(SHIP_BY).await
+        {
+            tracing::warn!("some events were not delivered");
+        }
+        self.store.clone().close().await;
+    }
+
+    /// The decisions.
+    pub fn decisions(&self) -> &Decisions<KernelOrders> {
+        &self.decisions
+    }
+
+    /// Permits to follow the events.
+    pub fn tails(&self) -> &Arc<Semaphore> {
+        &self.tails
+    }
+
+    /// Follows the events from now on.
+    pub fn tail(&self) -> Tail {
+        self.sender.tail()
+    }
+
+    /// Group whose members may use the control socket.
+    pub fn socket_group(&self) -> Option<String> {
+        self.current.load().loaded.config.api.group.clone()
+    }
+
+    fn flows_handle(&self) -> MutexGuard<'_, Flows> {
+        self.flows.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn counters_handle(&self) -> MutexGuard<'_, Counters> {
+        self.counters.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn system(&self, severity: Severity, message: String) {
+        self.sender.send(system_event(severity, message, None));
+    }
+
+    /// Remembers (or forgets) what needs a person; tells when it changes.
+    fn trouble(&self, what: &'static str, trouble: Option<String>) {
+        let changed = {
+            let mut troubles = self.troubles.lock().unwrap_or_else(PoisonError::into_inner);
+            match &trouble {
+                Some(text) => troubles.insert(what, text.clone()).as_ref() != Some(text),
+                None => troubles.remove(what).is_some(),
+            }
+        };
+        match trouble {
+            Some(text) if changed => {
+                tracing::warn!("{text}");
+                self.system(Severity::Warning, text);
+            }
+            None if changed => self.system(Severity::Info, format!("{what} is well again")),
+            Some(_) | None => {}
+        }
+    }
+}
+
+/// Tells events to the sinks.
+fn tell(sender: &EventSender) -> Tell {
+    let sender = sender.clone();
+    Arc::new(move |event| sender.send(event))
+}
+
+/// A reader of events was too slow.
+#[must_use]
+pub fn missed(count: u64) -> Event {
+    system_event(Severity::Warning, "this reader was too slow and missed events".into(), Some(count))
+}
+
+fn system_event(severity: Severity, message: String, count: Option<u64>) -> Event {
+    Event {
+        ts: clock::now().wall,
+        severity,
+        action: EventAction::Alert,
+        zone: None,
+        reason: Some("system".into()),
+        body: Body::System { message, count },
+    }
+}
+
+fn nets<V>(orders: Vec<(ipnet::IpNet, V)>) -> Vec<ipnet::IpNet> {
+    orders.into_iter().map(|(net, _)| net).collect()
+}
+
+fn problem_line(problem: &protocol::Problem) -> String {
+    let help = problem.help.as_deref().map(|help| format!("; {help}")).unwrap_or_default();
+    format!("{}:{}:{}: {}{help}", problem.file, problem.line, problem.column, problem.message)
+}
+
+/// The store's file stands in the config, and the mode that wins over the config's stands in the store: so the config
+/// is looked at once for the former alone.
+fn store_file(flags: &Flags) -> Result<std::path::PathBuf> {
+    let text = std::fs::read_to_string(&flags.config)
+        .with_context(|| format!("{} cannot be read; give --config FILE", flags.config.display()))?;
+    let configured = config::parse("", &text).ok().and_then(|config| config.store.path);
+    Ok(configured.unwrap_or_else(|| flags.state_dir.join("secd.db")))
+}

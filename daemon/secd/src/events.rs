@@ -1,0 +1,50 @@
+//! Where events go: the sinks of the config, and the ways in for the engines.
+
+use anyhow::{Context, Result};
+use config::Config;
+use model::Event;
+use shippers::{FileSettings, LokiSettings, Settings, Shippers};
+use std::{fs, path::Path};
+
+use crate::decisions::Tell;
+
+/// Bytes of a password file.
+const MAX_PASSWORD: u64 = 4096;
+
+/// Starts the sinks.
+///
+/// # Errors
+/// Loki's address or password file cannot be used.
+pub fn start(config: &Config, state_dir: &Path) -> Result<Shippers> {
+    let file = FileSettings {
+        path: config.events.file.clone().unwrap_or_else(|| state_dir.join("events.jsonl")),
+        rotate_bytes: config.events.rotate_bytes,
+        keep_files: config.events.keep_files,
+    };
+    let loki = config.loki.as_ref().map(loki).transpose()?;
+    Ok(Shippers::start(Settings { file: Some(file), loki, ..Settings::default() }))
+}
+
+fn loki(loki: &config::Loki) -> Result<LokiSettings> {
+    let url = loki.url.parse().map_err(|error| anyhow::anyhow!("[loki] url {}: {error}", loki.url))?;
+    let host = fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    let mut settings = LokiSettings::new(url, host.trim());
+    settings.tenant.clone_from(&loki.tenant);
+    if let (Some(user), Some(file)) = (&loki.user, &loki.password_file) {
+        let shown = file.display();
+        let length = fs::metadata(file).with_context(|| format!("[loki] password_file {shown}"))?.len();
+        anyhow::ensure!(length <= MAX_PASSWORD, "[loki] password_file {shown} has {length} bytes");
+        let password = fs::read_to_string(file).with_context(|| format!("[loki] password_file {shown}"))?;
+        settings.credentials = Some((user.clone(), password.trim_end().to_owned()));
+    }
+    Ok(settings)
+}
+
+/// The resolver's way in.
+pub struct QuerySink(pub Tell);
+
+impl resolver::Sink for QuerySink {
+    fn event(&self, event: Event) {
+        (self.0)(event);
+    }
+}

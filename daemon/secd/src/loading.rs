@@ -1,0 +1,136 @@
+//! From files to everything the appliance runs on. Nothing is changed until all of it was read.
+
+use ::logs::Library;
+use config::Config;
+use model::Mode;
+use protocol::Problem;
+use signatures::{Classification, Loader, RuleSet, Variables};
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use crate::logs;
+
+/// Bytes of one rule file. A larger one is refused by name.
+const MAX_RULE_FILE: u64 = 64 * 1024 * 1024;
+/// Refused signatures that are told one by one; the rest is counted.
+const MAX_TOLD: usize = 20;
+
+/// What was read, checked and compiled.
+#[derive(Clone)]
+pub struct Loaded {
+    /// The config; its mode is the one in force.
+    pub config: Config,
+    /// The mode the file names.
+    pub configured: Mode,
+    /// Filters and scenarios.
+    pub library: Library,
+    /// Signatures.
+    pub signatures: Arc<RuleSet>,
+    /// What is odd but no error.
+    pub notes: Vec<String>,
+}
+
+impl Loaded {
+    /// Reads the config and what it names. `chosen` is the mode a person chose; it wins over the file's.
+    ///
+    /// # Errors
+    /// Every mistake with its place.
+    pub fn read(file: &Path, chosen: Option<Mode>) -> Result<Self, Vec<Problem>> {
+        let name = file.display().to_string();
+        let text = fs::read_to_string(file).map_err(|error| {
+            vec![Problem {
+                file: name.clone(),
+                line: 1,
+                column: 1,
+                message: format!("cannot be read: {error}"),
+                help: Some("write one; `secctl config reference` prints every key".into()),
+            }]
+        })?;
+        let mut config = config::parse(&name, &text)
+            .map_err(|errors| errors.into_iter().map(problem).collect::<Vec<_>>())?;
+        let library = logs::library(&config.filters_dir)?;
+        let mut problems = Vec::new();
+        for log in &config.logs {
+            if library.filter(&log.filter).is_none() {
+                let known: Vec<_> = library.filters().map(|filter| filter.name.as_str()).collect();
+                let help = format!(
+                    "write one of {}, or add it to {}",
+                    known.join(", "),
+                    config.filters_dir.display()
+                );
+                problems.push(Problem::at(
+                    &log.span,
+                    format!("there is no filter `{}`", log.filter),
+                    Some(help),
+                ));
+            }
+        }
+        if !problems.is_empty() {
+            return Err(problems);
+        }
+        let mut notes: Vec<String> = config.warnings.iter().map(ToString::to_string).collect();
+        let signatures = signatures(&config.signatures.files, &config.signatures.variables, &mut notes);
+        let configured = config.mode;
+        config.mode = chosen.unwrap_or(configured);
+        config.policy.mode = config.mode;
+        Ok(Self { config, configured, library, signatures, notes })
+    }
+}
+
+/// Reads rule files, and `classification.config` beside them. What cannot be read or is not supported is a note: the
+/// other rules run.
+fn signatures(
+    files: &[PathBuf],
+    variables: &BTreeMap<String, String>,
+    notes: &mut Vec<String>,
+) -> Arc<RuleSet> {
+    let variables = Variables::with(variables.iter().map(|(name, value)| (name.as_str(), value.as_str())));
+    let mut classification = Classification::default();
+    for folder in files.iter().filter_map(|file| file.parent()) {
+        let file = folder.join("classification.config");
+        if let Ok(text) = read_rules(&file) {
+            classification = Classification::parse(&text, &file.display().to_string()).0;
+            break;
+        }
+    }
+    let mut loader = Loader::new(&variables, &classification);
+    for file in files {
+        match read_rules(file) {
+            Ok(text) => loader.file(&text, &file.display().to_string()),
+            Err(error) => notes.push(format!("{}: {error}; its rules do not run", file.display())),
+        }
+    }
+    let (rules, refused) = loader.finish();
+    notes.extend(refused.iter().take(MAX_TOLD).map(ToString::to_string));
+    if rules.refused() > MAX_TOLD {
+        notes.push(format!(
+            "{} signatures are not supported; `secctl inspect` lists them all",
+            rules.refused()
+        ));
+    }
+    Arc::new(rules)
+}
+
+fn read_rules(file: &Path) -> std::io::Result<String> {
+    let length = fs::metadata(file)?.len();
+    if length > MAX_RULE_FILE {
+        return Err(std::io::Error::other(format!(
+            "{length} bytes, more than the {MAX_RULE_FILE} that are read"
+        )));
+    }
+    Ok(String::from_utf8_lossy(&fs::read(file)?).into_owned())
+}
+
+fn problem(error: config::ConfigError) -> Problem {
+    Problem {
+        file: error.file,
+        line: error.line,
+        column: error.column,
+        message: error.message,
+        help: Some(error.help),
+    }
+}

@@ -1,0 +1,319 @@
+//! From log lines to bans: sources deliver, the engine judges, the keeper enforces.
+//!
+//! The offset of a line is kept only when the line has been judged, so nothing is skipped over a restart; after a
+//! crash the lines of the last moment are judged again, which at worst repeats a ban.
+
+use anyhow::{Context, Result};
+use config::{Config, LogInput};
+use logs::{Clock, Engine, Library, Limits, Overflow, Source};
+use model::{
+    Body, Decision, DecisionKind, Event, EventAction, Mode, Origin, OriginKind, Severity, Timestamp,
+};
+use sources::{Line, Notice, Position, SourceConfig, SourceKind, Sources, Start, Trust};
+use std::{
+    collections::HashMap,
+    fs,
+    path::Path,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+use store::{LogOffset, Store};
+use tokio::{sync::mpsc, task::JoinHandle};
+
+use crate::{
+    clock,
+    decisions::{Decisions, Tell},
+    keeper::{Kernel, Refusal},
+};
+
+/// Lines on their way from the sources to the engine. When full, files and TCP senders wait, UDP messages are lost and
+/// counted.
+const MAX_LINES_WAITING: usize = 4096;
+/// Notices about sources on their way to events. When full, further ones stand in the journal only.
+const MAX_NOTICES_WAITING: usize = 64;
+/// How often offsets are saved.
+const SAVE_EVERY: Duration = Duration::from_secs(1);
+/// Files of own filters. More are refused by name.
+const MAX_FILTER_FILES: usize = 64;
+
+/// The running pipeline.
+pub struct Pipeline {
+    sources: tokio::sync::Mutex<Option<sources::Handle>>,
+    engine: Arc<Mutex<Engine>>,
+    judged: Arc<Mutex<HashMap<String, Position>>>,
+    judge: JoinHandle<()>,
+}
+
+/// How one source is doing, engine included.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SourceState {
+    /// As the source knows it.
+    pub source: sources::Status,
+    /// Lines that were events.
+    pub matched: u64,
+}
+
+impl Pipeline {
+    /// Starts reading where the last run stopped.
+    ///
+    /// # Errors
+    /// A filter is missing or the offsets cannot be read.
+    pub async fn start<K: Kernel + 'static>(
+        config: &Config,
+        library: &Library,
+        store: &Store,
+        decisions: Arc<Decisions<K>>,
+        tell: Tell,
+    ) -> Result<Self> {
+        let engine = Arc::new(Mutex::new(engine(config, library)?));
+        let kept = store.offsets().await.context("log offsets cannot be read")?;
+        let positions = kept.into_iter().map(|kept| (kept.source.clone(), position(&kept))).collect();
+        let (lines, incoming) = mpsc::channel(MAX_LINES_WAITING);
+        let (notices, noticed) = mpsc::channel(MAX_NOTICES_WAITING);
+        let sources = Sources::start(source_configs(config), positions, lines, notices)?;
+        let judged = Arc::new(Mutex::new(HashMap::new()));
+        tokio::spawn(tell_notices(noticed, Arc::clone(&tell)));
+        let judge = tokio::spawn(judge(incoming, Arc::clone(&engine), Arc::clone(&judged), decisions, tell));
+        Ok(Self { sources: tokio::sync::Mutex::new(Some(sources)), engine, judged, judge })
+    }
+
+    /// Takes a new config; buckets that still fit go on.
+    ///
+    /// # Errors
+    /// A filter is missing; then nothing is changed.
+    pub async fn update(&self, config: &Config, library: &Library) -> Result<()> {
+        let fresh = engine(config, library)?;
+        {
+            let mut current = self.engine.lock().unwrap_or_else(PoisonError::into_inner);
+            let former = std::mem::replace(&mut *current, fresh);
+            current.adopt(former);
+        }
+        if let Some(sources) = self.sources.lock().await.as_mut() {
+            sources.update(source_configs(config)).await?;
+        }
+        Ok(())
+    }
+
+    /// How each source is doing.
+    pub async fn states(&self) -> Vec<SourceState> {
+        let sources = self.sources.lock().await.as_ref().map(sources::Handle::status).unwrap_or_default();
+        let engine = self.engine.lock().unwrap_or_else(PoisonError::into_inner);
+        let matched = |name: &str| engine.source(name).map_or(0, |at| engine.source_stats(at).1);
+        sources.into_iter().map(|source| SourceState { matched: matched(&source.name), source }).collect()
+    }
+
+    /// Saves how far lines were judged.
+    ///
+    /// # Errors
+    /// The store cannot be written; the next try saves it all.
+    pub async fn save(&self, store: &Store) -> Result<(), store::StoreError> {
+        let judged = self.judged.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        if judged.is_empty() {
+            return Ok(());
+        }
+        let offsets: Vec<_> = judged.iter().map(|(source, position)| offset(source, position)).collect();
+        store.save_offsets(&offsets).await
+    }
+
+    /// Saves offsets every [`SAVE_EVERY`], until the pipeline is dropped.
+    pub async fn keep_saving(self: Arc<Self>, store: Store) {
+        let mut tick = tokio::time::interval(SAVE_EVERY);
+        let mut saved = HashMap::new();
+        loop {
+            tick.tick().await;
+            let judged = self.judged.lock().unwrap_or_else(PoisonError::into_inner).clone();
+            if judged != saved {
+                match self.save(&store).await {
+                    Ok(()) => saved = judged,
+                    Err(error) => tracing::warn!(%error, "log offsets are not saved"),
+                }
+            }
+        }
+    }
+
+    /// Stops reading, judges what was read, and saves.
+    ///
+    /// # Errors
+    /// The store cannot be written.
+    pub async fn stop(&self, store: &Store) -> Result<(), store::StoreError> {
+        if let Some(sources) = self.sources.lock().await.take() {
+            sources.stop().await;
+        }
+        // With the last sender gone the judge ends by itself; the deadline is for a kernel that does not answer.
+        let deadline = tokio::time::Instant::now() + Duration::from_secs(5);
+        while !self.judge.is_finished() && tokio::time::Instant::now() < deadline {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        self.save(store).await
+    }
+}
+
+/// The built-in filters and those of the config's folder.
+///
+/// # Errors
+/// Every mistake in them, each with file and line.
+pub fn library(filters_dir: &Path) -> Result<Library, Vec<protocol::Problem>> {
+    let mut library = Library::builtin();
+    let Ok(entries) = fs::read_dir(filters_dir) else { return Ok(library) };
+    let mut files: Vec<_> = entries.flatten().map(|entry| entry.path()).collect();
+    files.retain(|path| path.extension().is_some_and(|extension| extension == "toml"));
+    files.sort();
+    let mut problems = Vec::new();
+    let problem = |file: String, line, column, message: String, help| protocol::Problem {
+        file,
+        line,
+        column,
+        message,
+        help,
+    };
+    for path in files.iter().skip(MAX_FILTER_FILES) {
+        problems.push(problem(
+            path.display().to_string(),
+            1,
+            1,
+            format!("more than {MAX_FILTER_FILES} filter files"),
+            Some("put several filters into one file".into()),
+        ));
+    }
+    for path in files.iter().take(MAX_FILTER_FILES) {
+        let file = path.display().to_string();
+        match fs::read_to_string(path) {
+            Ok(text) => {
+                let errors = library.add(&file, &text).err().unwrap_or_default();
+                problems.extend(
+                    errors
+                        .into_iter()
+                        .map(|e| problem(e.file, e.line, e.column.unwrap_or(1), e.message, Some(e.help))),
+                );
+            }
+            Err(error) => problems.push(problem(file, 1, 1, format!("cannot be read: {error}"), None)),
+        }
+    }
+    if problems.is_empty() { Ok(library) } else { Err(problems) }
+}
+
+fn engine(config: &Config, library: &Library) -> Result<Engine> {
+    let sources = config.logs.iter().map(|log| Source {
+        name: log.name.clone(),
+        filter: log.filter.clone(),
+        mode: log.mode,
+    });
+    Ok(Engine::new(library, sources.collect(), Limits::default(), Clock::new(jiff::tz::TimeZone::system()))?)
+}
+
+fn source_configs(config: &Config) -> Vec<SourceConfig> {
+    let kind = |input: &LogInput| match input {
+        LogInput::File(path) => SourceKind::File { path: path.clone(), start: Start::End },
+        LogInput::Syslog { transport, listen, senders } => SourceKind::Syslog {
+            transport: match transport {
+                config::Transport::Udp => sources::Transport::Udp,
+                config::Transport::Tcp => sources::Transport::Tcp,
+            },
+            listen: *listen,
+            senders: senders.clone(),
+        },
+    };
+    config.logs.iter().map(|log| SourceConfig { name: log.name.clone(), kind: kind(&log.input) }).collect()
+}
+
+/// Judges every line, until the sources are gone.
+async fn judge<K: Kernel + 'static>(
+    mut lines: mpsc::Receiver<Line>,
+    engine: Arc<Mutex<Engine>>,
+    judged: Arc<Mutex<HashMap<String, Position>>>,
+    decisions: Arc<Decisions<K>>,
+    tell: Tell,
+) {
+    while let Some(line) = lines.recv().await {
+        let now = clock::now().wall;
+        let overflows = {
+            let mut engine = engine.lock().unwrap_or_else(PoisonError::into_inner);
+            engine.source(&line.source).map(|source| engine.line(now, source, &line.bytes).overflows)
+        };
+        for overflow in overflows.into_iter().flatten() {
+            let decision = decision(&overflow, line.trust, now);
+            match decisions.ban(decision) {
+                Ok(()) => tracing::debug!(scenario = overflow.scenario, "banned"),
+                Err(Refusal::Standing { .. }) => {}
+                Err(refusal) => tell(refused(&overflow, &refusal, now)),
+            }
+        }
+        if let Some(position) = line.position {
+            let mut judged = judged.lock().unwrap_or_else(PoisonError::into_inner);
+            match judged.get_mut(&*line.source) {
+                Some(known) => *known = position,
+                None => {
+                    judged.insert(line.source.to_string(), position);
+                }
+            }
+        }
+    }
+}
+
+/// Anybody can send a UDP message in another's name: what only such lines say is observed, not enforced.
+fn decision(overflow: &Overflow, trust: Trust, now: Timestamp) -> Decision {
+    let mode = match trust {
+        Trust::Udp => Mode::Observe,
+        Trust::Tcp | Trust::File => overflow.mode,
+    };
+    Decision {
+        id: 0,
+        kind: DecisionKind::Ban,
+        target: overflow.decision_target(),
+        direction: overflow.direction,
+        mode,
+        since: now,
+        until: Some(overflow.at.plus(overflow.ban).max(now)),
+        origin: Origin {
+            kind: OriginKind::Scenario,
+            name: overflow.scenario.clone(),
+            at: Some(overflow.defined.clone()),
+        },
+        evidence: overflow.evidence.clone(),
+    }
+}
+
+fn refused(overflow: &Overflow, refusal: &Refusal, now: Timestamp) -> Event {
+    Event {
+        ts: now,
+        severity: Severity::Warning,
+        action: EventAction::Alert,
+        zone: None,
+        reason: Some("ban_refused".into()),
+        body: Body::System { message: format!("scenario {}: {refusal}", overflow.scenario), count: None },
+    }
+}
+
+async fn tell_notices(mut notices: mpsc::Receiver<Notice>, tell: Tell) {
+    while let Some(notice) = notices.recv().await {
+        tell(Event {
+            ts: clock::now().wall,
+            severity: Severity::Notice,
+            action: EventAction::Alert,
+            zone: None,
+            reason: Some("log_source".into()),
+            body: Body::Source { source: notice.source.to_string(), message: notice.message },
+        });
+    }
+}
+
+fn position(kept: &LogOffset) -> Position {
+    Position {
+        device: kept.device,
+        inode: kept.inode,
+        offset: kept.offset,
+        head_length: kept.head_length,
+        head: kept.head,
+    }
+}
+
+fn offset(source: &str, position: &Position) -> LogOffset {
+    LogOffset {
+        source: source.to_owned(),
+        device: position.device,
+        inode: position.inode,
+        head_length: position.head_length,
+        head: position.head,
+        offset: position.offset,
+    }
+}

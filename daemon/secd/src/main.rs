@@ -1,0 +1,100 @@
+//! `secd`: starts the appliance, follows signals and tells systemd how it is.
+
+use anyhow::{Context, Result};
+use clap::Parser;
+use sd_notify::NotifyState;
+use secd::{api, appliance::Appliance, flags::Flags, sandbox};
+use std::{process::ExitCode, sync::Arc, time::Duration};
+use tokio::signal::unix::{SignalKind, signal};
+use tracing_subscriber::EnvFilter;
+
+/// Threads of the runtime: one more than a packet's way needs, so that a slow list never stops the answers.
+const WORKERS: usize = 2;
+
+fn main() -> ExitCode {
+    let flags = Flags::parse();
+    let from_systemd = std::env::var_os("JOURNAL_STREAM").is_some();
+    let filter = EnvFilter::try_from_env("SECD_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
+    let log =
+        tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false);
+    if from_systemd {
+        log.without_time().with_ansi(false).init();
+    } else {
+        log.with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr())).init();
+    }
+    match start(flags) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::error!("{error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn start(flags: Flags) -> Result<()> {
+    // Loading needs what is kept, and nothing else does: so the rest goes before the first thread.
+    sandbox::drop_capabilities().context("capabilities could not be dropped")?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(WORKERS).enable_all().build()?;
+    runtime.block_on(run(flags))
+}
+
+async fn run(flags: Flags) -> Result<()> {
+    let (mut hangup, mut terminate, mut interrupt) =
+        (signal(SignalKind::hangup())?, signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    let socket = flags.socket.clone();
+    let appliance = Appliance::start(flags).await?;
+    let group = appliance.socket_group().map(|name| group_id(&name)).transpose()?;
+    let listener = api::listen(&socket, group)
+        .await
+        .with_context(|| format!("the control socket {} cannot be made", socket.display()))?;
+    let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+    let served = tokio::spawn(api::serve(listener, Arc::clone(&appliance), async {
+        stopped.await.ok();
+    }));
+    notify(&[NotifyState::Ready]);
+    tokio::spawn(watchdog(Arc::clone(&appliance)));
+    loop {
+        tokio::select! {
+            _ = hangup.recv() => {
+                notify(&[NotifyState::Reloading, NotifyState::monotonic_usec_now()?]);
+                match appliance.reload().await {
+                    Ok(reloaded) => tracing::info!("reloaded: {}", reloaded.changes.join(", ")),
+                    Err((_, reply)) => tracing::error!("{}", reply.error.message),
+                }
+                notify(&[NotifyState::Ready]);
+            }
+            _ = terminate.recv() => break,
+            _ = interrupt.recv() => break,
+        }
+    }
+    notify(&[NotifyState::Stopping]);
+    stop.send(()).ok();
+    // Readers that follow the events would keep the socket open for ever.
+    tokio::time::timeout(Duration::from_secs(1), served).await.ok();
+    appliance.stop().await;
+    std::fs::remove_file(&socket).ok();
+    Ok(())
+}
+
+/// Tells systemd that the daemon lives, as long as it can look into its own state.
+async fn watchdog(appliance: Arc<Appliance>) {
+    let Some(limit) = sd_notify::watchdog_enabled() else { return };
+    let mut tick = tokio::time::interval(limit / 3);
+    loop {
+        tick.tick().await;
+        if tokio::time::timeout(limit / 3, appliance.status()).await.is_ok() {
+            notify(&[NotifyState::Watchdog]);
+        }
+    }
+}
+
+fn notify(states: &[NotifyState<'_>]) {
+    if let Err(error) = sd_notify::notify(states) {
+        tracing::debug!(%error, "systemd was not told");
+    }
+}
+
+fn group_id(name: &str) -> Result<u32> {
+    let group = nix::unistd::Group::from_name(name).with_context(|| format!("group {name}"))?;
+    Ok(group.with_context(|| format!("[api] group: there is no group {name} on this machine"))?.gid.as_raw())
+}
