@@ -147,7 +147,7 @@ mod tests {
         let allowed: Name = "always.example".parse().unwrap();
         let mut builder = DomainSetBuilder::new(3);
         builder.add("watched", Mode::Observe, b"||seen.example^").unwrap();
-        builder.add("ads", Mode::Enforce, b"||ads.example^\n@@||fine.example^\n||always.example^").unwrap();
+        builder.add("ads", Mode::Enforce, b"||ads.example^\n@@||fine.example^\n@@||always.example^").unwrap();
         builder.add_allowed("dns.allow", [(&allowed, 0)]).unwrap();
         let set = builder.finish();
         let overrides = Overrides::new(&[

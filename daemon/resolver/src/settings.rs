@@ -12,7 +12,8 @@ use crate::limits::{MAX_CACHE_ENTRIES, MAX_LISTENERS, MAX_UPSTREAMS};
 /// Settings of the resolver, from the config.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Settings {
-    /// Addresses to answer on, UDP and TCP.
+    /// Addresses to answer on, UDP and TCP. Concrete ones: from a wildcard (`0.0.0.0`) the system chooses the source of
+    /// an answer, which on a router may be another address than the client asked.
     pub listen: Vec<SocketAddr>,
     /// Upstreams in the order of preference.
     pub upstreams: Vec<SocketAddr>,

@@ -53,6 +53,14 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         peak()
     );
 
+    let mut builder = DomainSetBuilder::new(7);
+    for file in domains {
+        builder.add(file, Mode::Enforce, &std::fs::read(file)?)?;
+    }
+    let refreshed = builder.finish();
+    println!("refresh beside the old set: {} names; {}", refreshed.len(), peak());
+    drop(refreshed);
+
     let mut hits = Vec::new();
     for file in domains {
         let text = std::fs::read_to_string(file)?;
