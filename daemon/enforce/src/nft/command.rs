@@ -71,20 +71,12 @@ pub(super) fn run(
         let program = name.clone();
         move |source| NftError::Io { doing, program, source }
     };
-    // A deadline too far to be a point in time is none.
     let started = Instant::now();
     let left = || deadline.saturating_sub(started.elapsed());
-    let mut child = Command::new(program)
-        .args(arguments)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .env("LC_ALL", "C")
-        .spawn()
-        .map_err(|source| match source.kind() {
-            io::ErrorKind::NotFound => NftError::Missing { program: name.clone() },
-            _ => io_error("start")(source),
-        })?;
+    let mut child = start(program, arguments).map_err(|source| match source.kind() {
+        io::ErrorKind::NotFound => NftError::Missing { program: name.clone() },
+        _ => io_error("start")(source),
+    })?;
     let mut stdin = child.stdin.take();
     // Nobody waits for the writer: it ends when nft has read everything, or with a broken pipe when nft is gone.
     thread::spawn(move || stdin.as_mut().map(|pipe| pipe.write_all(&input)));
@@ -112,6 +104,25 @@ pub(super) fn run(
         return Err(NftError::Unreadable { message: format!("more than {MAX_OUTPUT} bytes") });
     }
     Ok(output)
+}
+
+/// Starts the program. A bare name is looked for in the system's own folders as well, which the PATH of a person who
+/// became root does not always have.
+fn start(program: &Path, arguments: &[&str]) -> io::Result<Child> {
+    let mut places = vec![program.to_owned()];
+    if program.components().count() == 1 {
+        places.extend(["/usr/sbin", "/sbin"].map(|folder| Path::new(folder).join(program)));
+    }
+    let mut missing = io::Error::from(io::ErrorKind::NotFound);
+    for place in places {
+        let mut command = Command::new(place);
+        command.args(arguments).env("LC_ALL", "C");
+        match command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn() {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => missing = error,
+            started => return started,
+        }
+    }
+    Err(missing)
 }
 
 type Collected = Receiver<io::Result<Vec<u8>>>;
