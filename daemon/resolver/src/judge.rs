@@ -144,14 +144,14 @@ mod tests {
 
     #[test]
     fn who_beats_whom() {
-        let allowed: Name = "always.example".parse().unwrap();
+        let allowed: Name = "always.fine.example".parse().unwrap();
         let mut builder = DomainSetBuilder::new(3);
         builder.add("watched", Mode::Observe, b"||seen.example^").unwrap();
-        builder.add("ads", Mode::Enforce, b"||ads.example^\n@@||fine.example^\n@@||always.example^").unwrap();
+        builder.add("ads", Mode::Enforce, b"||ads.example^\n@@||fine.example^").unwrap();
         builder.add_allowed("dns.allow", [(&allowed, 0)]).unwrap();
         let set = builder.finish();
         let overrides = Overrides::new(&[
-            order(1, DecisionKind::Ban, Mode::Enforce, "always.example"),
+            order(1, DecisionKind::Ban, Mode::Enforce, "always.fine.example"),
             order(2, DecisionKind::Ban, Mode::Enforce, "fine.example"),
             order(3, DecisionKind::Allow, Mode::Enforce, "good.ads.example"),
             order(4, DecisionKind::Ban, Mode::Observe, "ads.example"),
@@ -162,7 +162,7 @@ mod tests {
             Judgement::Allowed(by) => format!("allowed by {by}"),
             Judgement::Blocked(by, mode) => format!("blocked by {by}, {mode}"),
         };
-        assert_eq!(said("x.always.example", 0), "allowed by list dns.allow");
+        assert_eq!(said("x.always.fine.example", 0), "allowed by list dns.allow");
         assert_eq!(said("fine.example", 0), "blocked by decision 2, enforce");
         assert_eq!(said("fine.example", 100), "allowed by list ads line 2");
         assert_eq!(said("x.good.ads.example", 0), "allowed by decision 3");
