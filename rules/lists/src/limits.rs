@@ -10,8 +10,8 @@ pub const MAX_KEPT_REJECTS: usize = 100;
 pub const MAX_REJECT_TEXT: usize = 80;
 /// Domain lists of one set. The builder refuses more.
 pub const MAX_DOMAIN_LISTS: usize = 256;
-/// Names of one set, all lists together. The list that would go beyond is refused as a whole.
-pub const MAX_DOMAINS: usize = 4_000_000;
+/// Names of one set, all lists together (about 40 bytes each). The list that would go beyond is refused as a whole.
+pub const MAX_DOMAINS: usize = 2_000_000;
 /// Entries of one address list. A longer list is refused as a whole.
 pub const MAX_ADDRESSES: usize = 1_000_000;
 /// Prefixes of the merged address table: half of the kernel's table, which holds two generations.
