@@ -1,5 +1,7 @@
 //! Events through the real sinks: a file, and the strict receiver on loopback.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on fails")]
+
 use loki_receiver::{Fault, Receiver};
 use model::{Body, Event, EventAction, Severity, Timestamp};
 use shippers::{EventSender, FileSettings, LokiSettings, Settings, Shippers, SinkStatus, Tailed};

@@ -35,7 +35,11 @@ pub(crate) struct Report<'a> {
     errors: Vec<ConfigError>,
     left_out: usize,
     muted: BTreeSet<usize>,
+    /// Errors whose lines are in `muted`.
+    muted_errors: usize,
     misfits: BTreeSet<String>,
+    /// Bytes of the text that is worked on which the file does not have, in order.
+    inserted: Vec<usize>,
 }
 
 impl<'a> Report<'a> {
@@ -53,13 +57,15 @@ impl<'a> Report<'a> {
             errors: Vec::new(),
             left_out: 0,
             muted: BTreeSet::new(),
+            muted_errors: 0,
             misfits: BTreeSet::new(),
+            inserted: Vec::new(),
         }
     }
 
     /// Notes a mistake at a byte of the text.
     pub(crate) fn add(&mut self, at: usize, message: impl Into<String>, help: impl Into<String>) {
-        if self.muted.contains(&self.line_of(at)) {
+        if self.muted.contains(&self.line_of_byte(self.in_file(at))) {
             return;
         }
         if self.errors.len() >= Self::MAX_ERRORS {
@@ -72,7 +78,9 @@ impl<'a> Report<'a> {
 
     /// From here on says nothing more about lines that a mistake has been told of: it would be a consequence.
     pub(crate) fn mute_told_lines(&mut self) {
-        self.muted = self.errors.iter().map(|error| error.line as usize - 1).collect();
+        let known = self.muted_errors;
+        self.muted.extend(self.errors.iter().skip(known).map(|error| error.line as usize - 1));
+        self.muted_errors = self.errors.len();
     }
 
     /// Remembers that a key has been told of and taken out: what is missing then is a consequence.
@@ -89,16 +97,24 @@ impl<'a> Report<'a> {
 
     /// The place of a byte of the text.
     pub(crate) fn span(&self, at: usize) -> Span {
-        let at = at.min(self.text.len());
-        let line = self.line_of(at);
+        let at = self.in_file(at);
+        let line = self.line_of_byte(at);
         let start = self.line_starts.get(line).copied().unwrap_or(0);
         let column = self.text.as_bytes()[start..at].iter().filter(|byte| (**byte & 0xc0) != 0x80).count();
         let count = |n: usize| u32::try_from(n + 1).unwrap_or(u32::MAX);
         Span { file: self.file.to_owned(), line: count(line), column: count(column) }
     }
 
-    /// The line of a byte, from 0.
-    pub(crate) fn line_of(&self, at: usize) -> usize {
+    /// From here on places are those of the text with these bytes inserted.
+    pub(crate) fn set_inserted(&mut self, inserted: Vec<usize>) {
+        self.inserted = inserted;
+    }
+
+    fn in_file(&self, at: usize) -> usize {
+        (at - self.inserted.partition_point(|place| *place < at)).min(self.text.len())
+    }
+
+    fn line_of_byte(&self, at: usize) -> usize {
         self.line_starts.partition_point(|start| *start <= at).saturating_sub(1)
     }
 

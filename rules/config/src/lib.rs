@@ -11,6 +11,7 @@ mod draft;
 mod error;
 mod located;
 mod reference;
+mod repair;
 mod shape;
 mod structure;
 
@@ -83,8 +84,11 @@ pub fn schema() -> serde_json::Value {
 
 /// The draft that is left after everything wrong has been told and taken out.
 fn read(text: &str, report: &mut Report<'_>) -> Draft {
-    let (mut table, syntax) = DeTable::parse_recoverable(text);
+    let repaired = repair::repair(text, report);
+    let (mut table, syntax) = DeTable::parse_recoverable(&repaired);
     for error in &syntax {
+        // One a line: the others are consequences.
+        report.mute_told_lines();
         let at = error.span().map_or(0, |span| span.start);
         let (message, help) = syntax_help(error.message());
         report.add(at, message, help);

@@ -2,6 +2,8 @@
 //!
 //! `SECD_REGENERATE=1` writes the `.errors` files anew; read the difference before it is committed.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on fails")]
+
 use std::{fmt::Write, path::Path};
 
 #[test]

@@ -1,5 +1,7 @@
 //! The shipped files: the example, the reference and the schema.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on fails")]
+
 use std::path::Path;
 
 fn root() -> &'static Path {

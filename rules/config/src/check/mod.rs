@@ -35,9 +35,11 @@ pub(crate) fn check(draft: Draft, own_filters: &[&str], report: &mut Report<'_>)
     let mut protected: Vec<IpNet> = allow.iter().copied().chain(upstreams).collect();
     protected.sort_unstable();
     protected.dedup();
+    let policy = Policy { mode: draft.mode, zones, rules, protected };
+    fits_the_kernel(&policy, draft.rules.first().map_or(0, |rule| rule.at), report);
     Config {
         mode: draft.mode,
-        policy: Policy { mode: draft.mode, zones, rules, protected },
+        policy,
         allow,
         services,
         filters_dir,
@@ -50,6 +52,18 @@ pub(crate) fn check(draft: Draft, own_filters: &[&str], report: &mut Report<'_>)
         events,
         api,
         warnings,
+    }
+}
+
+/// Whether the kernel's tables hold the rules once they are taken apart into ports.
+fn fits_the_kernel(policy: &Policy, at: usize, report: &mut Report<'_>) {
+    if !report.is_clean() {
+        return;
+    }
+    if let Err(error) = policy.lower(&[], [].into()) {
+        let text = error.to_string();
+        let (message, help) = text.split_once("; ").unwrap_or((&text, "simplify the rules"));
+        report.add(at, message, help);
     }
 }
 
