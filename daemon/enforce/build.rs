@@ -2,7 +2,6 @@
 //!
 //! The workspace's own compiler has no library sources for the BPF target, so this uses the one that has: a rustup
 //! nightly with `rust-src`, else the distribution's `/usr/bin/rustc`. `SECD_EDGE_OBJECT` names a finished object.
-#![expect(clippy::print_stdout, clippy::panic, reason = "how a build script speaks")]
 
 use std::{
     env, fs,

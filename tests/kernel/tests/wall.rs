@@ -5,7 +5,7 @@
 
 use abi::{ZONE_FIRST, ZONE_MULTICAST, ZONE_SELF, ZoneId};
 use datapath::{Input, Verdict, decide};
-use enforce::nft::Wall;
+use enforce::nft::{Wall, WallState};
 use kernel_tests::Namespace;
 use model::{Action, Flow, Mode, Protocol, Span};
 use pnet_datalink::{Channel, Config, DataLinkSender};
@@ -162,7 +162,9 @@ impl Bench {
                 return None;
             }
         }
-        let (Ok(router), Ok(hosts)) = (Namespace::new("secd-wall-r"), Namespace::new("secd-wall-h")) else {
+        let (Ok(router), Ok(hosts)) =
+            (Namespace::new(&format!("{test:.12}-r")), Namespace::new(&format!("{test:.12}-h")))
+        else {
             eprintln!("SKIP: {test}: not root");
             return None;
         };
@@ -317,6 +319,30 @@ fn rules_packet_path_and_nftables_judge_alike() {
         );
     }
     assert!(denied > 500, "only {denied} packets were denied");
+}
+
+#[test]
+fn the_shipped_example_and_the_widest_policy_are_taken() {
+    let Some(bench) = Bench::new("the_shipped_example_and_the_widest_policy_are_taken") else { return };
+    let text = include_str!("../../../image/secd.toml");
+    let mut shipped = config::parse("secd.toml", text).unwrap().policy;
+    let mut widest = shipped.clone();
+    widest.zones = (0..61)
+        .map(|place| Zone {
+            id: ZONE_FIRST + place,
+            name: format!("zone-{place}"),
+            device: format!("eth1.{place}"),
+            ..shipped.zones[1].clone()
+        })
+        .collect();
+    let mut wall = Wall::default();
+    for mode in [Mode::Observe, Mode::Enforce] {
+        for policy in [&mut shipped, &mut widest] {
+            policy.mode = mode;
+            bench.router.inside(|| Ok(wall.apply(policy)?)).unwrap();
+            assert_eq!(bench.router.inside(|| Ok(wall.check()?)).unwrap(), WallState::Same);
+        }
+    }
 }
 
 struct Says {

@@ -1,5 +1,5 @@
 //! A home network to judge packets in: WAN untagged, LAN on VLAN 100, IoT on VLAN 400.
-#![allow(dead_code, reason = "each test file uses its part")]
+#![allow(dead_code, clippy::unwrap_used, reason = "each test file uses its part; helpers of tests")]
 
 use abi::{
     Action, Active, BanValue, DIRECTION_IN, PolicyValue, RULE_DEFAULT, Reason, ZONE_ANTI_SPOOF, ZONE_INSPECT,

@@ -1,0 +1,320 @@
+//! The programs on real (virtual) wires: a router between two networks, and what a restart leaves standing.
+
+use abi::{
+    Action, BanValue, DIRECTION_IN, PolicyValue, RULE_DEFAULT, Reason, ZONE_INSPECT, ZONE_IS_WAN, ZONE_SELF,
+    ZoneFlags, ZoneId,
+};
+use anyhow::Result;
+use enforce::xdp::{Attached, Dataplane, detach_all};
+use ipnet::IpNet;
+use kernel_tests::{Folder, Namespace, can_run};
+use policy::{Plan, PolicyPrefix, Port};
+use std::{
+    io::{ErrorKind, Read as _, Write as _},
+    net::{SocketAddr, TcpListener, TcpStream, UdpSocket},
+    time::{Duration, Instant},
+};
+
+const WAN: ZoneId = 3;
+const LAN: ZoneId = 4;
+/// How long a packet that should arrive may take.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// How long nothing may come where nothing should.
+const SILENCE: Duration = Duration::from_millis(300);
+
+fn net(text: &str) -> IpNet {
+    text.parse().unwrap()
+}
+
+/// WAN host 198.51.100.2 — router — LAN host 10.1.0.2.
+struct Wires {
+    wan: Namespace,
+    router: Namespace,
+    lan: Namespace,
+}
+
+impl Wires {
+    fn new(test: &str) -> Result<Self> {
+        let wires = Self {
+            wan: Namespace::new(&format!("secd-{test}-wan"))?,
+            router: Namespace::new(&format!("secd-{test}-router"))?,
+            lan: Namespace::new(&format!("secd-{test}-lan"))?,
+        };
+        let Self { wan, router, lan } = &wires;
+        router.join("wan0", wan, "eth0")?;
+        router.join("lan0", lan, "eth0")?;
+        for (host, address, gateway, here) in
+            [(wan, "198.51.100.2/24", "198.51.100.1", "wan0"), (lan, "10.1.0.2/24", "10.1.0.1", "lan0")]
+        {
+            host.run(&format!("ip address add {address} dev eth0"))?;
+            router.run(&format!("ip address add {gateway}/24 dev {here}"))?;
+            host.run(&format!("ip route add default via {gateway}"))?;
+        }
+        router.inside(|| Ok(std::fs::write("/proc/sys/net/ipv4/ip_forward", "1")?))?;
+        Ok(wires)
+    }
+
+    /// Opens the dataplane inside the router.
+    fn open(&self, folder: &Folder) -> Dataplane {
+        self.router.inside(|| Ok(Dataplane::open(folder.path())?.0)).unwrap()
+    }
+
+    fn install(&self, dataplane: &mut Dataplane, plan: &Plan) -> enforce::xdp::Installed {
+        self.router.inside(|| Ok(dataplane.install(plan)?)).unwrap()
+    }
+
+    /// The same until it comes: the kernel lets an interface go a moment after its last link went.
+    fn datagram_in_the_end(&self, from: &Namespace, to: &Namespace, address: &str) -> bool {
+        let deadline = Instant::now() + PATIENCE;
+        while Instant::now() < deadline {
+            if self.datagram(from, to, address) {
+                return true;
+            }
+        }
+        false
+    }
+
+    /// Sends a datagram from one host to another and back. `true` if the answer came.
+    fn datagram(&self, from: &Namespace, to: &Namespace, address: &str) -> bool {
+        let server = to.inside(|| Ok(UdpSocket::bind(address)?)).unwrap();
+        let client = from.inside(|| Ok(UdpSocket::bind("0.0.0.0:0")?)).unwrap();
+        client.connect(address).unwrap();
+        client.send(b"ping").unwrap();
+        let mut buffer = [0; 16];
+        server.set_read_timeout(Some(SILENCE)).unwrap();
+        let Ok((_, back)) = server.recv_from(&mut buffer) else { return false };
+        server.send_to(b"pong", back).unwrap();
+        client.set_read_timeout(Some(PATIENCE)).unwrap();
+        client.recv(&mut buffer).is_ok()
+    }
+}
+
+/// LAN may open anything to the WAN; the WAN may open UDP 53 and TCP 80 on the router and in the LAN.
+fn plan(open_port: u16) -> Plan {
+    let rule = |action: Action, rule| PolicyValue { action: action as u8, flags: 0, rule };
+    let mut plan = Plan {
+        ports: vec![
+            Port { interface: "wan0".into(), vlan: 0, zone: WAN },
+            Port { interface: "lan0".into(), vlan: 0, zone: LAN },
+        ],
+        zones: [(WAN, ZoneFlags { flags: ZONE_IS_WAN | ZONE_INSPECT }), (LAN, ZoneFlags::default())].into(),
+        networks: [
+            ("0.0.0.0/0", WAN),
+            ("::/0", WAN),
+            ("10.1.0.0/24", LAN),
+            ("10.1.0.1/32", ZONE_SELF),
+            ("198.51.100.1/32", ZONE_SELF),
+        ]
+        .map(|(text, zone)| (net(text), zone))
+        .into(),
+        ..Plan::default()
+    };
+    for protocol in [6, 17] {
+        let mut add = |from, to, port, bits, value| {
+            plan.policy.insert(PolicyPrefix { from, to, protocol, port, bits }, value);
+        };
+        add(LAN, WAN, 0, 0, rule(Action::Pass, 0));
+        add(LAN, ZONE_SELF, 0, 0, rule(Action::Pass, 1));
+        add(WAN, LAN, 0, 0, rule(Action::Drop, RULE_DEFAULT));
+        add(WAN, LAN, open_port, 16, rule(Action::Pass, 2));
+        add(WAN, ZONE_SELF, open_port, 16, rule(Action::Pass, 3));
+    }
+    plan
+}
+
+/// A connection and the server's end of it.
+fn connect(client: &Namespace, server: &Namespace, address: SocketAddr) -> (TcpStream, TcpStream) {
+    let listener = server.inside(|| Ok(TcpListener::bind(address)?)).unwrap();
+    let stream = client.inside(|| Ok(TcpStream::connect_timeout(&address, PATIENCE)?)).unwrap();
+    let (accepted, _) = listener.accept().unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    (stream, accepted)
+}
+
+/// Says something and waits for it at the other end.
+fn hears(from: &mut TcpStream, to: &mut TcpStream, patience: Duration) -> bool {
+    from.write_all(b"x").unwrap();
+    to.set_read_timeout(Some(patience)).unwrap();
+    match to.read(&mut [0; 1]) {
+        Ok(read) => read == 1,
+        Err(error) => {
+            assert!(matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut), "{error}");
+            false
+        }
+    }
+}
+
+fn ban(dataplane: &Dataplane, address: &str) {
+    let mut orders = dataplane.orders().unwrap();
+    let value = BanValue { until: u64::MAX, decision: 7, directions: DIRECTION_IN, ..BanValue::default() };
+    orders.set_ban(net(address), value).unwrap();
+    orders.bump_epoch().unwrap();
+}
+
+#[test]
+fn a_ban_stops_what_the_address_started_and_spares_our_own() {
+    let test = "a_ban_stops_what_the_address_started_and_spares_our_own";
+    if !can_run(test) {
+        return;
+    }
+    let folder = Folder::new("ban");
+    let wires = Wires::new("ban").unwrap();
+    let mut dataplane = wires.open(&folder);
+    let installed = wires.install(&mut dataplane, &plan(80));
+    assert_eq!(installed.attached.len(), 2);
+    for interface in &installed.attached {
+        assert_eq!(interface.how, Attached::Driver, "{}", interface.name);
+    }
+    let Wires { wan, router, lan } = &wires;
+    let (mut inwards, mut inwards_there) = connect(wan, lan, "10.1.0.2:80".parse().unwrap());
+    let (mut local, mut local_there) = connect(wan, router, "198.51.100.1:80".parse().unwrap());
+    let (mut outwards, mut outwards_there) = connect(lan, wan, "198.51.100.2:8080".parse().unwrap());
+    let (mut own, mut own_there) = connect(router, wan, "198.51.100.2:8081".parse().unwrap());
+    for (from, to) in [(&mut inwards, &mut inwards_there), (&mut local, &mut local_there)] {
+        assert!(hears(from, to, PATIENCE) && hears(to, from, PATIENCE));
+    }
+
+    ban(&dataplane, "198.51.100.2/32");
+    assert!(!hears(&mut inwards, &mut inwards_there, SILENCE), "forwarded");
+    assert!(!hears(&mut local, &mut local_there, SILENCE), "to the router");
+    for (from, to) in [(&mut outwards, &mut outwards_there), (&mut own, &mut own_there)] {
+        assert!(hears(from, to, PATIENCE) && hears(to, from, PATIENCE), "what we started goes on");
+    }
+    let counters = dataplane.counters().unwrap();
+    assert!(counters.packet(WAN, Reason::BannedSource, Action::Drop).unwrap().packets >= 2);
+    assert!(counters.packets().unwrap().iter().any(|count| count.reason == Reason::BannedSource));
+    let mut ring = dataplane.packet_ring().unwrap();
+    let told = std::iter::from_fn(|| ring.next_record()).any(|record| {
+        record.reason == Reason::BannedSource as u8
+            && record.rule == 7
+            && record.source == abi::mapped([198, 51, 100, 2])
+    });
+    assert!(told, "the ring tells of it");
+
+    dataplane.orders().unwrap().clear_ban(net("198.51.100.2/32")).unwrap();
+    assert!(dataplane.orders().unwrap().bans().unwrap().is_empty());
+    inwards_there.set_read_timeout(Some(PATIENCE)).unwrap();
+    assert_eq!(inwards_there.read(&mut [0; 1]).unwrap(), 1, "TCP sends again what was dropped");
+}
+
+#[test]
+fn a_restart_changes_no_verdict_and_adopts_everything() {
+    let test = "a_restart_changes_no_verdict_and_adopts_everything";
+    if !can_run(test) {
+        return;
+    }
+    let folder = Folder::new("adopt");
+    let wires = Wires::new("adopt").unwrap();
+    let Wires { wan, router, lan } = &wires;
+    let mut dataplane = wires.open(&folder);
+    wires.install(&mut dataplane, &plan(80));
+    let (mut known, mut known_there) = connect(lan, wan, "198.51.100.2:8080".parse().unwrap());
+    ban(&dataplane, "198.51.100.77/32");
+    let before = dataplane.active().unwrap();
+    drop(dataplane);
+
+    assert!(hears(&mut known, &mut known_there, PATIENCE) && hears(&mut known_there, &mut known, PATIENCE));
+    assert!(!wires.datagram(wan, lan, "10.1.0.2:81"), "rules hold while nobody is there");
+    assert!(wires.datagram(wan, lan, "10.1.0.2:80"));
+
+    let (mut dataplane, adopted) = router.inside(|| Ok(Dataplane::open(folder.path())?)).unwrap();
+    assert!(adopted.maps);
+    assert_eq!((adopted.generation, adopted.epoch, adopted.bans), (before.generation, before.epoch, 1));
+    assert_eq!(adopted.interfaces, ["lan0", "wan0"]);
+    let port = 8080_u16.to_be_bytes();
+    let flows = dataplane.flows().unwrap().list(100).unwrap();
+    assert!(flows.iter().any(|flow| flow.key.destination_port == port && flow.key.zone == LAN), "{flows:?}");
+    assert!(hears(&mut known, &mut known_there, PATIENCE) && hears(&mut known_there, &mut known, PATIENCE));
+
+    let again = wires.install(&mut dataplane, &plan(80));
+    assert!(again.plan.changed, "what an earlier run wrote is not known entry by entry");
+    assert_eq!(again.attached.len(), 2);
+    let third = wires.install(&mut dataplane, &plan(80));
+    assert!(!third.plan.changed, "the same plan again changes nothing");
+    assert_eq!(third.plan.generation, again.plan.generation);
+    assert!(hears(&mut known, &mut known_there, PATIENCE), "an established flow survives a plan");
+
+    let cut = flows.iter().find(|flow| flow.key.destination_port == port).unwrap();
+    assert_eq!(dataplane.flows().unwrap().cut_flow(cut.key, 99).unwrap(), 2, "both ways");
+    assert!(!hears(&mut known, &mut known_there, SILENCE), "a cut flow is dead");
+    assert!(!hears(&mut known_there, &mut known, SILENCE), "both ways");
+
+    drop(dataplane);
+    assert!(detach_all(folder.path()).unwrap() > 4);
+    assert!(wires.datagram_in_the_end(wan, lan, "10.1.0.2:82"), "detached: everything passes");
+}
+
+#[test]
+fn a_plan_switches_at_once_and_lets_go_what_it_does_not_name() {
+    let test = "a_plan_switches_at_once_and_lets_go_what_it_does_not_name";
+    if !can_run(test) {
+        return;
+    }
+    let folder = Folder::new("switch");
+    let wires = Wires::new("switch").unwrap();
+    let Wires { wan, lan, .. } = &wires;
+    let mut dataplane = wires.open(&folder);
+    wires.install(&mut dataplane, &plan(80));
+    let (mut known, mut known_there) = connect(lan, wan, "198.51.100.2:8080".parse().unwrap());
+    for round in 0..6_u16 {
+        let (open, shut) = if round % 2 == 0 { (81, 80) } else { (80, 81) };
+        let applied = wires.install(&mut dataplane, &plan(open)).plan;
+        assert!(applied.changed);
+        assert!(wires.datagram(wan, lan, &format!("10.1.0.2:{open}")), "round {round}");
+        assert!(!wires.datagram(wan, lan, &format!("10.1.0.2:{shut}")), "round {round}");
+        assert!(
+            hears(&mut known, &mut known_there, PATIENCE) && hears(&mut known_there, &mut known, PATIENCE)
+        );
+    }
+    let before = dataplane.active().unwrap();
+    let mut too_large = plan(90);
+    too_large.protected =
+        (0..5000_u32).map(|n| IpNet::new(std::net::Ipv4Addr::from(n).into(), 32).unwrap()).collect();
+    assert!(wires.router.inside(|| Ok(dataplane.install(&too_large)?)).is_err());
+    assert_eq!(dataplane.active().unwrap(), before, "a plan over a limit changes nothing");
+    assert!(wires.datagram(wan, lan, "10.1.0.2:80"));
+
+    let mut only_lan = plan(80);
+    only_lan.ports.retain(|port| port.zone == LAN);
+    only_lan.ports.push(Port { interface: "absent0".into(), vlan: 0, zone: WAN });
+    let installed = wires.install(&mut dataplane, &only_lan);
+    assert_eq!(installed.detached, ["wan0"]);
+    assert_eq!(installed.plan.missing, ["absent0"]);
+    assert!(wires.datagram_in_the_end(wan, lan, "10.1.0.2:85"), "nobody looks at the WAN any more");
+}
+
+#[test]
+fn first_bytes_are_copied_for_inspection_both_ways() {
+    let test = "first_bytes_are_copied_for_inspection_both_ways";
+    if !can_run(test) {
+        return;
+    }
+    let folder = Folder::new("inspect");
+    let wires = Wires::new("inspect").unwrap();
+    let mut dataplane = wires.open(&folder);
+    wires.install(&mut dataplane, &plan(80));
+    let mut ring = dataplane.inspect_ring().unwrap();
+    let (mut client, mut server) = connect(&wires.wan, &wires.lan, "10.1.0.2:80".parse().unwrap());
+    client.write_all(b"GET /request").unwrap();
+    server.read_exact(&mut [0; 12]).unwrap();
+    server.write_all(b"HTTP/1.1 200 answer").unwrap();
+    client.read_exact(&mut [0; 19]).unwrap();
+    let records: Vec<_> = std::iter::from_fn(|| ring.next_record()).collect();
+    let holds = |reply: u8, text: &[u8]| {
+        records.iter().any(|record| {
+            let frame = &record.frame[..usize::from(record.captured)];
+            record.reply == reply
+                && (record.zone_from, record.zone_to) == (WAN, LAN)
+                && record.captured == record.length
+                && frame.windows(text.len()).any(|window| window == text)
+        })
+    };
+    assert!(holds(0, b"GET /request") && holds(1, b"200 answer"), "{} records", records.len());
+    let request = records.iter().find(|record| record.reply == 0).unwrap().flow;
+    let answer = records.iter().find(|record| record.reply == 1).unwrap().flow;
+    assert_eq!((answer.source, answer.destination, answer.zone), (request.destination, request.source, LAN));
+
+    assert_eq!(dataplane.flows().unwrap().bypass_flow(answer).unwrap(), 2);
+    assert!(hears(&mut client, &mut server, PATIENCE) && hears(&mut server, &mut client, PATIENCE));
+    assert!(ring.next_record().is_none(), "nothing more is copied");
+}
