@@ -27,6 +27,13 @@ impl std::fmt::Display for ConfigError {
 
 impl std::error::Error for ConfigError {}
 
+impl From<logs::FilterError> for ConfigError {
+    fn from(error: logs::FilterError) -> Self {
+        let logs::FilterError { file, line, column, message, help } = error;
+        Self { file, line, column: column.unwrap_or(1), message, help }
+    }
+}
+
 /// Collects the mistakes of one file and turns byte offsets into lines and columns.
 pub(crate) struct Report<'a> {
     file: &'a str,

@@ -24,8 +24,9 @@ pub use reference::{reference, services_page};
 
 use draft::Draft;
 use error::Report;
+use logs::Library;
 use serde::Deserialize;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use toml::de::DeTable;
 
 /// Bytes of a file that are read; a longer one is refused.
@@ -47,7 +48,7 @@ pub fn parse(file: &str, text: &str) -> Result<Config, Vec<ConfigError>> {
 }
 
 /// Where `text` says that the user's own log filters are, whatever else is wrong with it. Their names are what
-/// [`parse_with`] wants to know.
+/// [`load`] wants to know.
 #[must_use]
 pub fn filters_dir(text: &str) -> PathBuf {
     let (table, _) = DeTable::parse_recoverable(text);
@@ -55,11 +56,35 @@ pub fn filters_dir(text: &str) -> PathBuf {
     PathBuf::from(written.unwrap_or(DEFAULT_FILTERS_DIR))
 }
 
-/// Checks the text of a config file. `own_filters` are the names of the filters in [`filters_dir`].
+/// Checks the text of a config file together with the user's own log filters: the name and text of each `*.toml` in
+/// [`filters_dir`]. Returns the filters and scenarios with the configuration.
 ///
 /// # Errors
-/// Every mistake of the file, in the order of the file; never empty.
-pub fn parse_with(file: &str, text: &str, own_filters: &[&str]) -> Result<Config, Vec<ConfigError>> {
+/// Every mistake of all the files, those of the config first; never empty.
+pub fn load(
+    file: &str,
+    text: &str,
+    own_filters: &[(String, String)],
+) -> Result<(Config, Library), Vec<ConfigError>> {
+    let mut library = Library::builtin();
+    let mut mistakes = Vec::new();
+    for (name, text) in own_filters {
+        mistakes.extend(library.add(name, text).err().into_iter().flatten().map(ConfigError::from));
+    }
+    // A filter whose file has a mistake is not unknown: its file is named after it.
+    let files = own_filters.iter().filter_map(|(name, _)| Path::new(name).file_stem()?.to_str());
+    let names: Vec<&str> = library.filters().map(|filter| filter.name.as_str()).chain(files).collect();
+    match parse_with(file, text, &names) {
+        Ok(config) if mistakes.is_empty() => Ok((config, library)),
+        Ok(_) => Err(mistakes),
+        Err(mut errors) => {
+            errors.append(&mut mistakes);
+            Err(errors)
+        }
+    }
+}
+
+fn parse_with(file: &str, text: &str, own_filters: &[&str]) -> Result<Config, Vec<ConfigError>> {
     let mut report = Report::new(file, text);
     if text.len() > MAX_FILE_BYTES {
         report.add(

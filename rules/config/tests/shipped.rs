@@ -89,3 +89,30 @@ fn an_empty_file_is_the_default() {
 fn the_page_of_services_is_current() {
     must_be_current("services.md", &config::services_page());
 }
+
+#[test]
+fn own_filters_are_found_and_their_mistakes_told() {
+    let text = "filters_dir = \"/etc/filters\"\n[[logs]]\nname = \"a\"\npath = \"/a\"\nfilter = \"mine\"\n";
+    assert_eq!(config::filters_dir(text), Path::new("/etc/filters"));
+    assert_eq!(config::filters_dir("mode = ["), Path::new(config::DEFAULT_FILTERS_DIR));
+    let (_, built_in) = logs::Library::builtin_files().next().unwrap();
+    let own = built_in.replacen("\"sshd\"", "\"mine\"", 1);
+    let file = "/etc/filters/mine.toml".to_owned();
+    let (config, library) = config::load("secd.toml", text, &[(file.clone(), own)]).unwrap();
+    assert_eq!(config.logs[0].filter, "mine");
+    assert!(library.filter("mine").is_some() && library.filter("sshd").is_some());
+    // A file with a mistake is told, and its filter is not called unknown.
+    let errors = config::load("secd.toml", text, &[(file.clone(), "no filter = (".into())]).unwrap_err();
+    assert!(errors.iter().all(|error| error.file == file), "{errors:?}");
+    let errors = config::load("secd.toml", text, &[]).unwrap_err();
+    assert!(errors.len() == 1 && errors[0].message.contains("no filter `mine`"), "{errors:?}");
+}
+
+#[test]
+fn the_built_in_filters_are_those_of_the_log_engine() {
+    let mut built_in: Vec<_> = logs::Library::builtin().filters().map(|filter| filter.name.clone()).collect();
+    let mut known = config::BUILT_IN_FILTERS.map(str::to_owned);
+    built_in.sort();
+    known.sort();
+    assert_eq!(built_in, known);
+}
