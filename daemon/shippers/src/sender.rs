@@ -169,10 +169,9 @@ impl Reporter {
     }
 
     fn event(&self, severity: Severity, message: String, count: Option<u64>) {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         if let Some(inner) = self.inner.upgrade() {
             inner.send(Event {
-                ts: Timestamp(i64::try_from(now.as_micros()).unwrap_or(i64::MAX)),
+                ts: now(),
                 severity,
                 action: EventAction::Alert,
                 zone: None,
@@ -181,4 +180,10 @@ impl Reporter {
             });
         }
     }
+}
+
+/// The wall clock.
+pub(crate) fn now() -> Timestamp {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Timestamp(i64::try_from(now.as_micros()).unwrap_or(i64::MAX))
 }

@@ -209,6 +209,21 @@ async fn what_is_too_old_for_its_stream_is_not_sent() {
 }
 
 #[tokio::test]
+async fn https_to_a_server_without_tls_is_trouble_and_nothing_worse() {
+    let receiver = receiver().await;
+    let url = receiver.url().replace("http://", "https://").parse().unwrap();
+    let shippers = Shippers::start(Settings {
+        loki: Some(LokiSettings { url, ..loki(&receiver) }),
+        ..Settings::default()
+    });
+    let (sender, mut tail) = (shippers.sender(), shippers.sender().tail());
+    sender.send(event(0));
+    told(&mut tail, "cannot be reached").await;
+    assert!(!shippers.stop(Duration::from_millis(50)).await);
+    assert!(receiver.pushes().is_empty());
+}
+
+#[tokio::test]
 async fn a_full_queue_loses_counts_and_tells() {
     let receiver = receiver().await;
     receiver.set_fault(Fault::Unavailable, None);

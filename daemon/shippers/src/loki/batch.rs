@@ -15,6 +15,9 @@ use super::{
 pub(super) const MAX_PUSH: usize = 1024 * 1024;
 /// Seconds by which an entry may be older than the newest of its stream: Loki's hour less a minute.
 const WINDOW_SECONDS: i64 = 59 * 60;
+/// Seconds that an entry may be ahead of now: Loki's ten minutes less one. An event from further ahead is sent with
+/// the time of now, else everything behind it in its stream would be too old.
+const AHEAD_SECONDS: i64 = 9 * 60;
 /// Streams whose newest entry is remembered. When full all are forgotten: Loki itself refuses what is too old then.
 const MAX_STREAMS: usize = 4096;
 
@@ -57,9 +60,13 @@ impl Batcher {
         self.first.map(|first| first + self.linger)
     }
 
-    /// Adds an event; returns the batch before it where both together are too long.
-    pub(super) fn add(&mut self, event: &Event) -> Option<Sealed> {
-        let (labels, entry) = entry::render(event, &self.host);
+    /// Adds an event; returns the batch before it where both together are too long. `now` is the wall clock.
+    pub(super) fn add(&mut self, event: &Event, now: model::Timestamp) -> Option<Sealed> {
+        let (labels, mut entry) = entry::render(event, &self.host);
+        let seconds = now.seconds();
+        if entry.timestamp.is_some_and(|at| at.seconds > seconds.saturating_add(AHEAD_SECONDS)) {
+            entry.timestamp = Some(Timestamp { seconds, nanos: 0 });
+        }
         let overhead = 16;
         let bytes = entry.encoded_len() + overhead;
         let with_stream = |batcher: &Self| {
@@ -122,6 +129,8 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
+    const NOW: model::Timestamp = model::Timestamp::from_seconds(20_000);
+
     fn at(seconds: i64, message: String) -> Event {
         Event { ts: model::Timestamp::from_seconds(seconds), ..super::super::tests_event(message) }
     }
@@ -136,7 +145,7 @@ mod tests {
     fn entries_are_in_order_and_too_old_ones_are_left_out() {
         let mut batcher = Batcher::new("r".into(), Duration::ZERO);
         for seconds in [10_000, 9_000, 10_001, 6_000] {
-            assert_eq!(batcher.add(&at(seconds, String::new())), None);
+            assert_eq!(batcher.add(&at(seconds, String::new()), NOW), None);
         }
         let sealed = batcher.seal().unwrap();
         let seconds = |push: &PushRequest| -> Vec<i64> {
@@ -144,12 +153,24 @@ mod tests {
         };
         assert_eq!(seconds(&open(&sealed)), [9_000, 10_000, 10_001]);
         assert_eq!((sealed.entries, batcher.take_dropped()), (3, 1));
-        batcher.add(&at(1_000, String::new()));
-        batcher.add(&at(9_999, String::new()));
+        batcher.add(&at(1_000, String::new()), NOW);
+        batcher.add(&at(9_999, String::new()), NOW);
         assert_eq!(seconds(&open(&batcher.seal().unwrap())), [9_999]);
-        batcher.add(&at(1_000, String::new()));
+        batcher.add(&at(1_000, String::new()), NOW);
         assert_eq!((batcher.seal(), batcher.take_dropped()), (None, 2));
         assert_eq!(batcher.seal(), None);
+    }
+
+    #[test]
+    fn an_event_from_the_future_makes_nothing_too_old() {
+        let mut batcher = Batcher::new("r".into(), Duration::ZERO);
+        for seconds in [19_000, i64::MAX / 1_000_000, 20_001] {
+            batcher.add(&at(seconds, String::new()), NOW);
+        }
+        let push = open(&batcher.seal().unwrap());
+        let seconds: Vec<i64> =
+            push.streams[0].entries.iter().map(|entry| entry.timestamp.unwrap().seconds).collect();
+        assert_eq!(seconds, [19_000, 20_000, 20_001]);
     }
 
     proptest! {
@@ -160,7 +181,7 @@ mod tests {
             let mut sent = 0;
             let mut sealed: Vec<Sealed> = Vec::new();
             for size in &sizes {
-                sealed.extend(batcher.add(&at(5, "x".repeat(*size))));
+                sealed.extend(batcher.add(&at(5, "x".repeat(*size)), NOW));
             }
             sealed.extend(batcher.seal());
             for batch in &sealed {

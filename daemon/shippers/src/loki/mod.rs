@@ -74,7 +74,7 @@ pub(crate) async fn run(
         }
         reporter.counters.undelivered.fetch_add(taken.len() as u64, Relaxed);
         for event in taken.drain(..) {
-            let sealed = batcher.add(&event);
+            let sealed = batcher.add(&event, crate::sender::now());
             pusher.take(sealed, &reporter);
         }
         if !is_open {
