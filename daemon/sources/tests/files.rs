@@ -1,6 +1,8 @@
 //! Files that grow, are rotated, truncated, removed, and read on after a restart. Real files, and no sleeping: each
 //! test waits for lines with a deadline.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
+
 use std::collections::HashMap;
 use std::fs::{File, OpenOptions};
 use std::io::Write;

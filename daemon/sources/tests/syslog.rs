@@ -1,5 +1,7 @@
 //! Listeners on loopback.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
+
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::time::Duration;

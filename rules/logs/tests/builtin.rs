@@ -1,5 +1,7 @@
 //! The built-in definitions load.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
+
 use logs::Library;
 
 #[test]

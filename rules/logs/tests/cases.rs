@@ -1,6 +1,8 @@
 //! Runs `tests/cases/logs/*.toml` against the built-in filters and scenarios. How a case reads stands in `sshd.toml`
 //! there.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
+
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -94,7 +96,7 @@ impl Run {
 /// As nginx writes text into the quoted fields of its access log.
 fn nginx_escaped(text: &str) -> String {
     let escape = |b: u8| {
-        if matches!(b, b'"' | b'\\') || b < b' ' || b > 126 {
+        if matches!(b, b'"' | b'\\') || !(b' '..=b'~').contains(&b) {
             format!("\\x{b:02X}")
         } else {
             char::from(b).to_string()

@@ -1,6 +1,8 @@
 //! Lines that other programs collected. How many of them the built-in filters understand is a figure with a floor; that
 //! they name nobody else is a rule.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
+
 use std::net::IpAddr;
 use std::path::PathBuf;
 

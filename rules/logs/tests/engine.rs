@@ -1,5 +1,7 @@
 //! The engine's promises: time, bounds, evidence, and any bytes at all.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
+
 use std::time::Duration;
 
 use jiff::tz::TimeZone;
