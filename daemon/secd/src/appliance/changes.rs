@@ -165,7 +165,7 @@ impl Appliance {
         self.domains.store(Arc::clone(&feeds.domains));
         let logs = self.logs.update(config, &loaded.library).await;
         self.trouble("logs", logs.err().map(|error| format!("the log sources are as they were: {error:#}")));
-        self.inspection.update(&loaded);
+        self.inspection.update(&loaded).await;
         let resolver = self.update_resolver(&loaded).await;
         self.trouble("dns", resolver.err().map(|error| format!("{error:#}")));
         let names = Arc::new(names(&loaded, &machine));
