@@ -192,6 +192,55 @@ async fn offsets_and_settings_are_kept() {
     assert!(matches!(store.save_setting("x", Some(&long)).await.unwrap_err(), StoreError::TooLong { .. }));
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn many_at_once_each_get_their_own_number() {
+    let (_folder, store) = fresh().await;
+    let writers: Vec<_> = (0..8_u8)
+        .map(|writer| {
+            let store = store.clone();
+            tokio::spawn(async move {
+                let mut numbers = Vec::new();
+                for n in 0..20 {
+                    numbers.push(store.add(&ban(&format!("10.0.{writer}.{n}"))).await.unwrap());
+                    store.active(START).await.unwrap();
+                }
+                numbers
+            })
+        })
+        .collect();
+    let mut numbers = Vec::new();
+    for writer in writers {
+        numbers.extend(writer.await.unwrap());
+    }
+    numbers.sort_unstable();
+    assert_eq!(numbers, (1..=160).collect::<Vec<u64>>());
+    assert_eq!(store.count().await.unwrap(), 160);
+}
+
+#[tokio::test]
+async fn a_call_that_is_given_up_leaves_the_store_usable() {
+    let (_folder, store) = fresh().await;
+    let batch: Vec<_> = (0..200_u8).map(|n| ban(&format!("10.0.0.{n}"))).collect();
+    let mut unfinished = 0;
+    for polls in 0..30 {
+        // Polled a few times, then dropped in the middle of its transaction.
+        let mut given_up = Box::pin(store.add_many(&batch));
+        let mut left = polls;
+        let done = std::future::poll_fn(|context| {
+            left -= 1;
+            if left < 0 { std::task::Poll::Ready(None) } else { given_up.as_mut().poll(context).map(Some) }
+        })
+        .await;
+        unfinished += u32::from(done.is_none());
+    }
+    assert!(unfinished > 0, "some were given up before they were done");
+    store.add(&ban("192.0.2.7")).await.unwrap();
+    let active = store.active(START).await.unwrap();
+    assert!(active.iter().any(|decision| decision.target.to_string() == "192.0.2.7"));
+    assert_eq!(store.count().await.unwrap(), active.len() as u64);
+    assert!(matches!(active.len(), 1 | 201), "all of a batch or nothing: {}", active.len());
+}
+
 /// What a person or an engine does to the store.
 #[derive(Clone, Debug)]
 enum Step {

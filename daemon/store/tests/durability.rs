@@ -71,7 +71,6 @@ async fn a_killed_writer_loses_nothing() {
         store.close().await;
         assert_eq!(integrity(&path).await, "ok");
     }
-    eprintln!("{} acknowledged", acknowledged.len());
     assert!(acknowledged.len() > KILLS, "the writers wrote: {acknowledged:?}");
 }
 
