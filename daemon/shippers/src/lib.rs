@@ -10,7 +10,7 @@ mod loki;
 mod sender;
 
 pub use counters::{EventCount, SinkStatus};
-pub use loki::Url;
+pub use loki::{Url, UrlError};
 pub use sender::{EventSender, Tail, Tailed};
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
@@ -109,28 +109,18 @@ impl Shippers {
     /// Starts the sinks on the current tokio runtime.
     #[must_use]
     pub fn start(settings: Settings) -> Self {
-        let control = watch::Sender::new(Control::default());
-        let mut tasks = Vec::new();
-        let queue = settings.queue.max(1);
-        let inner = Arc::new_cyclic(|weak| {
-            let mut sinks = Vec::new();
-            let mut sink = |name: &'static str| {
-                let (sender, receiver) = tokio::sync::mpsc::channel(queue);
-                let counters = Arc::new(SinkCounters::default());
-                sinks.push(Sink { name, queue: sender, counters: Arc::clone(&counters) });
-                (receiver, Reporter::new(weak.clone(), name, counters, settings.report_every))
-            };
-            if let Some(file) = settings.file {
-                let (events, reporter) = sink("file");
-                tasks.push(tokio::spawn(file::run(file, events, reporter, control.subscribe())));
-            }
-            if let Some(loki) = settings.loki {
-                let (events, reporter) = sink("loki");
-                tasks.push(tokio::spawn(loki::run(loki, events, reporter, control.subscribe())));
-            }
-            sender::Inner::new(sinks)
-        });
-        Self { sender: EventSender(inner), control, tasks }
+        let sender = EventSender(Arc::default());
+        let (control, tasks) = launch(&sender, settings);
+        Self { sender, control, tasks }
+    }
+
+    /// Goes on with other settings: new sinks take what is published from now on, the old ones deliver what they have
+    /// and are given up after `deadline`. Whoever has a sender keeps it. Returns whether the old ones delivered all.
+    pub async fn restart(&mut self, settings: Settings, deadline: Duration) -> bool {
+        let (control, tasks) = launch(&self.sender, settings);
+        let control = std::mem::replace(&mut self.control, control);
+        let tasks = std::mem::replace(&mut self.tasks, tasks);
+        finish(&control, tasks, deadline).await
     }
 
     /// Where events go in. Cheap to clone.
@@ -146,23 +136,54 @@ impl Shippers {
 
     /// Takes no more events, delivers what there is, and gives up after `deadline`. Returns whether all was delivered.
     pub async fn stop(self, deadline: Duration) -> bool {
-        self.control.send_modify(|control| control.stop = true);
-        let mut tasks = self.tasks;
-        let all = async {
-            for task in &mut tasks {
-                if let Err(error) = task.await {
-                    tracing::error!(%error, "a sink of events broke");
-                }
-            }
-        };
-        let is_in_time = tokio::time::timeout(deadline, all).await.is_ok();
-        if !is_in_time {
-            for task in tasks {
-                task.abort();
-                // It ends at its next await; that it was aborted is no news.
-                let _ = task.await;
-            }
-        }
+        let is_in_time = finish(&self.control, self.tasks, deadline).await;
         is_in_time && self.sender.sinks().iter().all(|sink| sink.queued == 0 && sink.undelivered == 0)
     }
+}
+
+/// Starts sinks and hands their queues to the sender.
+fn launch(sender: &EventSender, settings: Settings) -> (watch::Sender<Control>, Vec<JoinHandle<()>>) {
+    let control = watch::Sender::new(Control::default());
+    let (mut sinks, mut tasks) = (Vec::new(), Vec::new());
+    let mut sink = |name: &'static str| {
+        let (queue, events) = tokio::sync::mpsc::channel(settings.queue.max(1));
+        let counters = Arc::new(SinkCounters::default());
+        sinks.push(Sink { name, queue, counters: Arc::clone(&counters) });
+        (events, Reporter::new(Arc::downgrade(&sender.0), name, counters, settings.report_every))
+    };
+    if let Some(file) = settings.file {
+        let (events, reporter) = sink("file");
+        tasks.push(tokio::spawn(file::run(file, events, reporter, control.subscribe())));
+    }
+    if let Some(loki) = settings.loki {
+        let (events, reporter) = sink("loki");
+        tasks.push(tokio::spawn(loki::run(loki, events, reporter, control.subscribe())));
+    }
+    sender.0.set_sinks(sinks);
+    (control, tasks)
+}
+
+/// Tells sinks to stop and waits for them; returns whether they did before `deadline` had passed.
+async fn finish(
+    control: &watch::Sender<Control>,
+    mut tasks: Vec<JoinHandle<()>>,
+    deadline: Duration,
+) -> bool {
+    control.send_modify(|control| control.stop = true);
+    let all = async {
+        for task in &mut tasks {
+            if let Err(error) = task.await {
+                tracing::error!(%error, "a sink of events broke");
+            }
+        }
+    };
+    let is_in_time = tokio::time::timeout(deadline, all).await.is_ok();
+    if !is_in_time {
+        for task in tasks.into_iter().filter(|task| !task.is_finished()) {
+            task.abort();
+            // It ends at its next await; that it was aborted is no news.
+            let _ = task.await;
+        }
+    }
+    is_in_time
 }

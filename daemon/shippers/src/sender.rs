@@ -1,5 +1,6 @@
 //! The way in, and the way out for those who watch.
 
+use arc_swap::ArcSwap;
 use model::{Body, Event, EventAction, Severity, Timestamp};
 use std::{
     sync::{Arc, Weak, atomic::Ordering::Relaxed},
@@ -24,7 +25,8 @@ pub struct EventSender(pub(crate) Arc<Inner>);
 
 #[derive(Debug)]
 pub(crate) struct Inner {
-    sinks: Vec<Sink>,
+    /// Replaced as a whole; reading it never waits.
+    sinks: ArcSwap<Vec<Sink>>,
     tail: broadcast::Sender<Arc<Event>>,
     counts: EventCounts,
 }
@@ -37,15 +39,26 @@ pub(crate) struct Sink {
     pub(crate) counters: Arc<SinkCounters>,
 }
 
+impl Default for Inner {
+    fn default() -> Self {
+        Self {
+            sinks: ArcSwap::default(),
+            tail: broadcast::Sender::new(TAIL_EVENTS),
+            counts: EventCounts::default(),
+        }
+    }
+}
+
 impl Inner {
-    pub(crate) fn new(sinks: Vec<Sink>) -> Self {
-        Self { sinks, tail: broadcast::Sender::new(TAIL_EVENTS), counts: EventCounts::default() }
+    /// From now on these sinks get what is published.
+    pub(crate) fn set_sinks(&self, sinks: Vec<Sink>) {
+        self.sinks.store(Arc::new(sinks));
     }
 
     fn send(&self, event: Event) {
         self.counts.count(&event);
         let event = Arc::new(event);
-        for sink in &self.sinks {
+        for sink in self.sinks.load().iter() {
             match sink.queue.try_send(Arc::clone(&event)) {
                 Ok(()) => {}
                 Err(TrySendError::Full(_) | TrySendError::Closed(_)) => {
@@ -77,7 +90,7 @@ impl EventSender {
             let capacity = sink.queue.max_capacity();
             sink.counters.status(sink.name, capacity - sink.queue.capacity(), capacity)
         };
-        self.0.sinks.iter().map(status).collect()
+        self.0.sinks.load().iter().map(status).collect()
     }
 
     /// Events by kind and action since the start, those that occurred.

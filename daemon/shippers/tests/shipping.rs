@@ -315,6 +315,29 @@ async fn a_full_disk_is_told_and_nothing_is_lost_once_there_is_room() {
 }
 
 #[tokio::test]
+async fn other_settings_take_over_without_loss() {
+    let (first, second) = (receiver().await, receiver().await);
+    let mut shippers = Shippers::start(Settings { loki: Some(loki(&first)), ..Settings::default() });
+    let sender = shippers.sender();
+    let mut tail = sender.tail();
+    for number in 0..100 {
+        sender.send(event(number));
+    }
+    assert!(shippers.restart(Settings { loki: Some(loki(&second)), ..Settings::default() }, DEADLINE).await);
+    for number in 100..200 {
+        sender.send(event(number));
+    }
+    assert!(shippers.stop(DEADLINE).await);
+    let arrived = |receiver: &Receiver| {
+        let entries = receiver.entries();
+        numbers(entries.iter().map(|entry| entry.line.as_str()))
+    };
+    assert_eq!(arrived(&first), (0..100).collect::<Vec<_>>());
+    assert_eq!(arrived(&second), (100..200).collect::<Vec<_>>());
+    assert!(matches!(tail.next().await, Some(Tailed::Event(_))), "who tails goes on");
+}
+
+#[tokio::test]
 async fn a_slow_tail_is_told_what_it_missed() {
     let shippers = Shippers::start(Settings::default());
     let sender = shippers.sender();

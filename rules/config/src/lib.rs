@@ -2,7 +2,7 @@
 //!
 //! [`parse`] goes in three steps: the TOML parser (which recovers and tells every syntax error), the structural
 //! check against the schema of the draft types, and the checks of meaning. Each step goes on with what the one before
-//! left standing, so that one run tells everything that is wrong with a file. [`reference`] and [`schema`] come from
+//! left standing, so that one run tells everything that is wrong with a file. [`reference()`] and [`schema()`] come from
 //! the same types.
 
 mod check;

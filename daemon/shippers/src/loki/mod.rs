@@ -9,7 +9,7 @@ mod client;
 mod entry;
 mod wire;
 
-pub use client::Url;
+pub use client::{Url, UrlError};
 
 use model::Event;
 use std::{
