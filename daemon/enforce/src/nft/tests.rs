@@ -235,7 +235,7 @@ fn ip(arguments: &[&str]) -> bool {
 
 #[test]
 fn the_kernel_takes_it_and_tells_changes() {
-    let Some(namespace) = Namespace::new("takes") else { return };
+    let Some(namespace) = Namespace::new("the_kernel_takes_it_and_tells_changes") else { return };
     let mut wall = namespace.wall();
     assert_eq!(wall.check().unwrap(), WallState::Missing);
     assert_eq!(wall.counters().unwrap(), []);
