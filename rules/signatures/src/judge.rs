@@ -42,6 +42,8 @@ pub(crate) struct Judge {
     /// `ON_…` bits of each rule; all zero between packets.
     marks: Vec<u8>,
     names: dns::Names,
+    /// Rules whose pattern was found in a stream, and where it ended.
+    found: Vec<(u32, u64)>,
 }
 
 /// The circumstances of a packet.
@@ -76,6 +78,7 @@ impl Judge {
             candidates: Vec::new(),
             marks: vec![0; rules],
             names: dns::Names::default(),
+            found: Vec::new(),
         }
     }
 
@@ -106,7 +109,7 @@ impl Judge {
         new_bytes: usize,
     ) -> u64 {
         self.gather_packet(rules, packet, look, first);
-        let lost = self.gather_stream(rules, flow, look, new_bytes);
+        let lost = self.gather_stream(rules, packet, flow, look, new_bytes);
         self.run_with_stream(rules, limits, packet, flow, look);
         if packet.protocol == 17 && is_dns(packet) {
             self.dns_message(rules, limits, packet, flow, look, packet.payload);
@@ -125,7 +128,7 @@ impl Judge {
         look: Look,
         new_bytes: usize,
     ) -> u64 {
-        let lost = self.gather_stream(rules, flow, look, new_bytes);
+        let lost = self.gather_stream(rules, packet, flow, look, new_bytes);
         self.run_with_stream(rules, limits, packet, flow, look);
         self.dns_stream(rules, limits, packet, flow, look, new_bytes);
         lost
@@ -144,8 +147,8 @@ impl Judge {
         let transport = Transport::of(packet.protocol, packet.is_v4());
         let group = rules.prefilter().group(GroupKey::Packet(transport, look.direction));
         group.search(packet.payload, |rule, _| self.mark(rule, ON_PACKET));
-        for rule in &group.always {
-            self.mark(*rule, ON_PACKET);
+        for rule in group.without_pattern(packet) {
+            self.mark(rule, ON_PACKET);
         }
         if first {
             for rule in &group.once {
@@ -155,13 +158,20 @@ impl Judge {
         if look.untracked && !packet.payload.is_empty() {
             let group = rules.prefilter().group(GroupKey::Stream(look.direction));
             group.search(packet.payload, |rule, _| self.mark(rule, ON_PACKET));
-            for rule in &group.always {
-                self.mark(*rule, ON_PACKET);
+            for rule in group.without_pattern(packet) {
+                self.mark(rule, ON_PACKET);
             }
         }
     }
 
-    fn gather_stream(&mut self, rules: &RuleSet, flow: &mut Flow, look: Look, new_bytes: usize) -> u64 {
+    fn gather_stream(
+        &mut self,
+        rules: &RuleSet,
+        packet: &Packet<'_>,
+        flow: &mut Flow,
+        look: Look,
+        new_bytes: usize,
+    ) -> u64 {
         let mut lost = 0;
         let Some(tcp) = flow.tcp.as_mut().filter(|_| new_bytes > 0) else { return 0 };
         let side = &mut tcp.sides[look.direction.index()];
@@ -172,21 +182,22 @@ impl Judge {
         // A pattern may have begun in the bytes before.
         let from =
             (window.len() - new_bytes.min(window.len())).saturating_sub(group.longest.saturating_sub(1));
-        let mut found = Vec::new();
+        let mut found = std::mem::take(&mut self.found);
         group.search(&window[from..], |rule, end| {
             if self.marks.get(rule as usize).is_some_and(|mark| mark & ON_STREAM == 0) {
                 self.mark(rule, ON_STREAM);
             }
             found.push((rule, at + (from + end) as u64));
         });
-        for (rule, place) in found {
+        for (rule, place) in found.drain(..) {
             lost += u64::from(!side.wait(rule, place));
         }
+        self.found = found;
         for at in 0..side.pending.len() {
             self.mark(side.pending[at].0, ON_STREAM);
         }
-        for rule in &group.always {
-            self.mark(*rule, ON_STREAM);
+        for rule in group.without_pattern(packet) {
+            self.mark(rule, ON_STREAM);
         }
         lost
     }
@@ -436,8 +447,8 @@ impl Judge {
             group.search(name, |rule, _| self.mark(rule, ON_DNS));
         }
         self.names = names;
-        for rule in &group.always {
-            self.mark(*rule, ON_DNS);
+        for rule in group.without_pattern(packet) {
+            self.mark(rule, ON_DNS);
         }
         let view = View { packet, stream: &[], stream_at: 0, message };
         self.run(rules, limits, view, Some(flow), look);

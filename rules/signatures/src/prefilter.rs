@@ -6,6 +6,8 @@
 
 use aho_corasick::{AhoCorasick, AhoCorasickKind, MatchKind, StartKind};
 
+use crate::decode::Packet;
+use crate::keywords::packet::PacketTest;
 use crate::keywords::payload::PayloadMatch;
 use crate::rule::{Buffer, FlowDirection, Rule};
 use crate::syntax::HeaderProtocol;
@@ -65,8 +67,8 @@ pub(crate) struct Group {
     /// Rules of each pattern: `owners[starts[p]..starts[p + 1]]`.
     starts: Vec<u32>,
     owners: Vec<u32>,
-    /// Rules without a pattern.
-    pub always: Vec<u32>,
+    /// Rules without a pattern, in batches that share their first test of the packet.
+    always: Vec<(Option<PacketTest>, Vec<u32>)>,
     /// Rules judged once for each direction of a flow.
     pub once: Vec<u32>,
     /// Bytes of the longest pattern.
@@ -85,7 +87,11 @@ impl Prefilter {
                 } else if let Some(bytes) = pattern(rule, key) {
                     patterns[key.index()].push((bytes, index));
                 } else {
-                    group.always.push(index);
+                    let test = rule.packet.first();
+                    match group.always.iter_mut().find(|(shared, _)| shared.as_ref() == test) {
+                        Some((_, rules)) => rules.push(index),
+                        None => group.always.push((test.cloned(), vec![index])),
+                    }
                 }
             }
         }
@@ -134,6 +140,12 @@ impl Prefilter {
 }
 
 impl Group {
+    /// Rules without a pattern that the packet does not exclude at once.
+    pub(crate) fn without_pattern(&self, packet: &Packet<'_>) -> impl Iterator<Item = u32> {
+        let fits = |test: &Option<PacketTest>| test.as_ref().is_none_or(|test| test.holds(packet));
+        self.always.iter().filter(move |(test, _)| fits(test)).flat_map(|(_, rules)| rules.iter().copied())
+    }
+
     /// Calls `found` with each rule whose pattern stands in `bytes`, and the end of the pattern.
     pub(crate) fn search(&self, bytes: &[u8], mut found: impl FnMut(u32, usize)) {
         let Some(automaton) = &self.automaton else { return };

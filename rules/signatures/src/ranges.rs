@@ -59,6 +59,11 @@ impl<T: Number> RangeSet<T> {
         Self { ranges: merged.into() }
     }
 
+    /// Whether everything is in it.
+    pub(crate) fn is_any(&self) -> bool {
+        matches!(*self.ranges, [(low, high)] if low == T::MIN && high == T::MAX)
+    }
+
     /// Whether nothing is in it.
     #[must_use]
     pub(crate) fn is_empty(&self) -> bool {

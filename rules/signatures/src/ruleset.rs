@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::classification::Classification;
-use crate::keywords::{self, Draft, Names, flowbits::FlowBitOperation, payload::PayloadMatch};
+use crate::keywords::{self, Draft, Names, payload::PayloadMatch};
 use crate::limits::{MAX_REFUSALS, MAX_RULES};
 use crate::prefilter::{self, Prefilter};
 use crate::ranges::{AddressSet, PortSet};
@@ -233,9 +233,10 @@ impl<'v> Loader<'v> {
         let known = class.as_deref().and_then(|class| self.classification.get(class));
         let once_per_direction = draft.parts.is_empty()
             && draft.packet.is_empty()
-            && draft.flowbits.is_empty()
+            && draft.flowbits.iter().all(|option| option.operation.only_sets())
             && draft.flow.is_empty()
-            && protocol == HeaderProtocol::Ip;
+            && source_ports.is_any()
+            && destination_ports.is_any();
         let fast = draft.fast.and_then(|place| valid_fast(&draft.parts, place));
         let fast = fast.or_else(|| prefilter::choose(&draft.parts));
         self.sids.insert((gid, sid));
@@ -340,10 +341,8 @@ fn valid_fast(parts: &[crate::rule::Part], (part, at): (usize, usize)) -> Option
 fn flowbit_order(rule: &Rule) -> u8 {
     let (mut reads, mut sets) = (false, false);
     for option in &rule.flowbits {
-        match option.operation {
-            FlowBitOperation::IsSet | FlowBitOperation::IsNotSet => reads = true,
-            FlowBitOperation::Set | FlowBitOperation::Unset | FlowBitOperation::Toggle => sets = true,
-        }
+        sets |= option.operation.only_sets();
+        reads |= !option.operation.only_sets();
     }
     match (reads, sets) {
         (false, true) => 0,

@@ -1,4 +1,5 @@
 //! `tests/cases/signatures/*.toml`: rules, packets and the alerts they must give, in the user's own words.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on says so by a panic")]
 
 mod support;
 

@@ -1,4 +1,5 @@
 //! A real rule set: how much of it runs, and why the rest does not.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on says so by a panic")]
 
 mod support;
 

@@ -1,5 +1,6 @@
 //! The exploit of the demo, hidden in every way that TCP and IP allow: cut at each byte, out of order, overlapping,
 //! over the end of the sequence numbers, in fragments. It must always be seen, and the flow cut.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on says so by a panic")]
 
 mod support;
 

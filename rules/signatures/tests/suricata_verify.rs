@@ -1,5 +1,6 @@
 //! The packet, stream and buffer tests of suricata-verify that were handed out, as far as this engine supports what
 //! their rules say. Tests with a rule that is refused are counted with the keyword.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on says so by a panic")]
 
 mod support;
 
@@ -55,7 +56,7 @@ fn fits(event: &serde_json::Value, (key, wanted): &(String, String)) -> bool {
     match value {
         None => wanted == "null",
         Some(serde_json::Value::String(text)) => text == wanted,
-        Some(other) => other.to_string() == *wanted,
+        Some(other) => format!("{other}") == *wanted,
     }
 }
 

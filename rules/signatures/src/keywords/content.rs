@@ -233,7 +233,7 @@ fn content(draft: &mut Draft<'_>, option: &RawOption<'_>) -> Result<(), String> 
     if draft.current != Buffer::Payload && draft.current != Buffer::DnsQuery {
         draft.needs_packet = true;
     }
-    draft.push(PayloadMatch::Content(content))
+    draft.push(PayloadMatch::Content(Box::new(content)))
 }
 
 /// Text with `|41 42|` for bytes and `\"`, `\\`, `\;`, `\:` for themselves.

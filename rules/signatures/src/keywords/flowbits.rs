@@ -16,6 +16,16 @@ pub(crate) enum FlowBitOperation {
     IsNotSet,
 }
 
+impl FlowBitOperation {
+    /// Whether it changes marks and asks for none.
+    pub(crate) const fn only_sets(self) -> bool {
+        match self {
+            Self::Set | Self::Unset | Self::Toggle => true,
+            Self::IsSet | Self::IsNotSet => false,
+        }
+    }
+}
+
 /// One `flowbits` option.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct FlowBitOption {

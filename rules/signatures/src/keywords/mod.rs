@@ -90,7 +90,7 @@ impl<'n> Draft<'n> {
     pub(crate) fn last_content(&mut self) -> Result<&mut content::Content, String> {
         let at = self.part_index();
         let mut contents = self.parts[at].matches.iter_mut().rev().filter_map(|one| match one {
-            PayloadMatch::Content(content) => Some(content),
+            PayloadMatch::Content(content) => Some(content.as_mut()),
             PayloadMatch::Pcre(_)
             | PayloadMatch::IsDataAt(_)
             | PayloadMatch::ByteTest(_)

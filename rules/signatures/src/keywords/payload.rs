@@ -13,7 +13,7 @@ use crate::limits::{MAX_MATCH_STEPS, MAX_VARIABLES};
 /// One match within a buffer.
 #[derive(Debug)]
 pub(crate) enum PayloadMatch {
-    Content(Content),
+    Content(Box<Content>),
     Pcre(Box<Pcre>),
     IsDataAt(IsDataAt),
     ByteTest(ByteTest),

@@ -258,7 +258,8 @@ impl Translator<'_> {
                 b'[' if self.peek(1) == Some(b':') => {
                     let end = self.rest().windows(2).position(|pair| pair == b":]");
                     let end = end.ok_or("a `[:` is not closed")?;
-                    self.output.push_str(&String::from_utf8_lossy(&self.rest()[..end + 2]).into_owned());
+                    let name = self.input.get(self.at..self.at + end + 2).unwrap_or_default();
+                    self.output.push_str(&String::from_utf8_lossy(name));
                     self.at += end + 2;
                 }
                 b'\\' => self.escape(true)?,

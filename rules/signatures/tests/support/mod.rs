@@ -1,5 +1,5 @@
 //! Frames and captures built from bytes, and where the corpora are.
-#![allow(dead_code, unreachable_pub, reason = "each test binary uses a part of it")]
+#![allow(dead_code, unreachable_pub, clippy::unwrap_used, reason = "each test binary uses a part of it")]
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
