@@ -113,3 +113,19 @@ when = [{ status = 4.5 }, { shape = "x" }, { status = { from = 9, to = 1 } }, { 
     let known = mistakes(text).into_iter().map(|mistake| mistake.2).collect::<Vec<_>>().join("\n");
     assert!(known.contains("no filter `apache`") && known.contains("the event `htp`"), "{known}");
 }
+
+#[test]
+fn the_documented_example_is_one() {
+    let text: String = include_str!("../src/lib.rs")
+        .lines()
+        .skip_while(|line| *line != "//! ```toml")
+        .skip(1)
+        .take_while(|line| *line != "//! ```")
+        .map(|line| format!("{}\n", line.trim_start_matches("//!").trim_start()))
+        .collect();
+    let mut library = Library::empty();
+    library.add("door.toml", &text).unwrap();
+    let found = library.filter("door").unwrap().parse(b"refused eve from 192.0.2.7 port 4711").unwrap();
+    assert_eq!((found.event.as_str(), found.ip.to_string()), ("refused", "192.0.2.7".to_owned()));
+    assert_eq!(library.scenarios().next().unwrap().name, "door-rattling");
+}
