@@ -67,8 +67,14 @@ fn run(demo: Demo) -> Result<()> {
     };
     println!("starting: namespaces, sshd, nginx, nsd, the Loki receiver, secd …");
     let mut lab = Lab::start(waiter.clone(), true, own)?;
-    let steps =
-        play(&mut lab, |step| println!("  {} {}", if step.ok { "ok    " } else { "FAILED" }, step.name));
+    let steps = play(&mut lab, |step| {
+        println!(
+            "  {} {} ({:.1} s)",
+            if step.ok { "ok    " } else { "FAILED" },
+            step.name,
+            step.took.as_secs_f64()
+        )
+    });
     println!("{}", table(&steps));
     if let Some(path) = demo.json {
         let report = json!({ "steps": steps.iter().map(Step::json).collect::<Vec<_>>() });

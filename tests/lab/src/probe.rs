@@ -248,10 +248,15 @@ pub(crate) fn answers_until_cut(
 
 /// Connects from one of several addresses of the host.
 fn connect_from(source: IpAddr, target: SocketAddr) -> Result<TcpStream> {
-    use nix::sys::socket::{AddressFamily, SockFlag, SockType, SockaddrStorage, bind, connect, socket};
+    use nix::sys::socket::{
+        AddressFamily, SockFlag, SockType, SockaddrStorage, bind, connect, setsockopt, socket, sockopt,
+    };
+    use nix::sys::time::{TimeVal, TimeValLike};
     use std::os::fd::AsRawFd;
     let family = if source.is_ipv4() { AddressFamily::Inet } else { AddressFamily::Inet6 };
     let handle = socket(family, SockType::Stream, SockFlag::SOCK_CLOEXEC, None)?;
+    // Linux bounds connect by it as well.
+    setsockopt(&handle, sockopt::SendTimeout, &TimeVal::seconds(3))?;
     bind(handle.as_raw_fd(), &SockaddrStorage::from(SocketAddr::new(source, 0)))?;
     connect(handle.as_raw_fd(), &SockaddrStorage::from(target))
         .with_context(|| format!("cannot connect to {target}"))?;

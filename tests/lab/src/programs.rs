@@ -31,6 +31,8 @@ pub(crate) const NEEDED: &[&str] = &[
 ];
 /// How long a server may take to listen.
 const START: Duration = Duration::from_secs(10);
+/// How long a login may take.
+const ATTEMPT: Duration = Duration::from_secs(15);
 
 /// When a line of the authentication log was written.
 #[derive(Clone, Debug)]
@@ -97,11 +99,18 @@ impl Programs {
         Ok(programs)
     }
 
-    /// Tries one password login with a password that is wrong, as an attacker does.
+    /// Tries one password login with a password that is wrong, as an attacker does; leaves off where `enough` says so,
+    /// since a client that is banned amid its login waits for an answer that never comes.
     ///
     /// # Errors
     /// ssh cannot be run, or got in.
-    pub fn ssh_with_wrong_password(&self, network: &Network, from: &str, user: &str) -> Result<()> {
+    pub fn ssh_with_wrong_password(
+        &self,
+        network: &Network,
+        waiter: &Waiter,
+        (from, user): (&str, &str),
+        mut enough: impl FnMut() -> Result<bool>,
+    ) -> Result<()> {
         let mut command = network.host(WAN)?.command("ssh");
         command
             .args(ssh_options(&[
@@ -112,12 +121,20 @@ impl Programs {
             .args(["-b", from, &format!("{user}@{}", DMZ.host4), "true"])
             .env("SSH_ASKPASS", &self.askpass)
             .env("SSH_ASKPASS_REQUIRE", "force")
-            .env("DISPLAY", "none")
-            .stdin(Stdio::null());
-        if command.output().context("cannot run ssh")?.status.success() {
+            .env("DISPLAY", "none");
+        let mut attempt = Process::start("attacker", &mut command, self.folder())?;
+        let status = waiter.until("the end of a login", ATTEMPT, || {
+            let ended = attempt.child().try_wait()?;
+            Ok(if ended.is_none() && !enough()? { None } else { Some(ended) })
+        })?;
+        if status.is_some_and(|status| status.success()) {
             bail!("a wrong password was taken");
         }
         Ok(())
+    }
+
+    fn folder(&self) -> &Path {
+        self.auth_log.parent().unwrap_or(&self.auth_log)
     }
 
     /// Logs in by key from the management host to storage and runs `echo`; what it printed or why it failed.

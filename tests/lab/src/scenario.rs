@@ -14,6 +14,7 @@ use anyhow::{Context, Result};
 use serde_json::{Value, json};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
 /// Everything that runs, in the order in which it has to go away.
@@ -49,6 +50,8 @@ pub struct Step {
     pub seen: String,
     /// Whether that is the same.
     pub ok: bool,
+    /// How long it was played.
+    pub took: Duration,
 }
 
 impl Step {
@@ -112,11 +115,13 @@ pub fn play(lab: &mut Lab, mut tell: impl FnMut(&Step)) -> Vec<Step> {
         if lab.waiter.stopped() {
             break;
         }
+        let begun = Instant::now();
         let (seen, ok) = match (plan.act)(lab) {
             Ok(seen) => (seen.text, seen.ok),
             Err(error) => (format!("{error:#}"), false),
         };
-        let step = Step { name: plan.name.into(), expected: plan.expected.into(), seen, ok };
+        let step =
+            Step { name: plan.name.into(), expected: plan.expected.into(), seen, ok, took: begun.elapsed() };
         tell(&step);
         played.push(step);
     }

@@ -13,7 +13,7 @@ use crate::scenario::{Lab, socket};
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
 use std::collections::BTreeMap;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// How long something may take that is not measured.
 const SOON: Duration = Duration::from_secs(10);
@@ -21,6 +21,8 @@ const SOON: Duration = Duration::from_secs(10);
 const NO_ANSWER: Duration = Duration::from_millis(800);
 /// Most failed logins until a ban must be there.
 const MOST_LOGINS: usize = 12;
+/// How often it is asked whether the ban is there.
+const LOOK: Duration = Duration::from_millis(500);
 /// Frames sent per tag.
 const FRAMES: usize = 100;
 /// Most requests sent on the connection with the exploit.
@@ -199,11 +201,16 @@ fn brute_force(lab: &mut Lab) -> Result<Seen> {
     lab.waiter.until("an answer to the probe", SOON, || Ok((probe.answered() > 20).then_some(())))?;
     let mut cut = None;
     for attempt in 0..MOST_LOGINS {
-        lab.programs.ssh_with_wrong_password(
-            &lab.network,
-            ATTACKER,
-            ["root", "admin", "ubuntu", "pi"][attempt % 4],
-        )?;
+        let user = ["root", "admin", "ubuntu", "pi"][attempt % 4];
+        let mut looked = Instant::now();
+        lab.programs.ssh_with_wrong_password(&lab.network, &lab.waiter, (ATTACKER, user), || {
+            // Asked now and then only: asking costs the machine that is measured.
+            let look = looked.elapsed() > LOOK;
+            if look {
+                looked = Instant::now();
+            }
+            Ok(look && is_banned(lab, ATTACKER)?)
+        })?;
         if is_banned(lab, ATTACKER)? {
             cut = Some(lab.waiter.until("the first dropped packet", SOON, || Ok(probe.cut_at()))?);
             break;

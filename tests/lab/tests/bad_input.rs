@@ -110,7 +110,7 @@ fn a_log_with_binary_and_endless_lines_still_bans_who_attacks() {
     log.flush().unwrap();
     let banned = || lab.appliance.ask(&["decisions"]).map(|reply| reply.text.contains(ATTACKER));
     for _ in 0..12 {
-        lab.programs.ssh_with_wrong_password(&lab.network, ATTACKER, "root").unwrap();
+        lab.programs.ssh_with_wrong_password(&lab.network, &lab.waiter, (ATTACKER, "root"), banned).unwrap();
         if banned().unwrap() {
             break;
         }

@@ -14,7 +14,7 @@ fn hosts_reach_each_other_through_the_router_and_all_is_gone_after() {
     let programs = Programs::start(&network, directory.path(), &waiter).unwrap();
     // Without secd nothing is forbidden: the key opens storage from where it must not be used later.
     assert_eq!(programs.ssh_to_storage(&network, lab::IOT).unwrap(), "in");
-    programs.ssh_with_wrong_password(&network, lab::ATTACKER, "root").unwrap();
+    programs.ssh_with_wrong_password(&network, &waiter, (ATTACKER, "root"), || Ok(false)).unwrap();
     waiter
         .until("a failed login in the log", std::time::Duration::from_secs(10), || {
             let lines = programs.lines_about(lab::ATTACKER);
