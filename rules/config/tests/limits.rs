@@ -1,0 +1,121 @@
+//! The named limits, the guards and what is only warned of.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on fails")]
+
+use std::fmt::Write;
+
+const ZONES: &str = "[zones.wan]\ninterface = \"eth0\"\nwan = true\n\
+                     [zones.iot]\ninterface = \"eth1\"\nnetworks = [\"10.4.0.0/24\"]\n";
+
+/// The messages about a text.
+fn messages(text: &str) -> Vec<String> {
+    config::parse("f", text).err().unwrap_or_default().into_iter().map(|error| error.message).collect()
+}
+
+#[test]
+fn as_many_zones_as_the_kernel_holds() {
+    let zones = |count: usize| {
+        let mut text = ZONES.to_owned();
+        for place in 2..count {
+            let _ = write!(
+                text,
+                "[zones.z{place}]\ninterface = \"eth1\"\nvlan = {place}\nnetworks = [\"10.5.{place}.0/24\"]\n"
+            );
+        }
+        text
+    };
+    let most = (abi::MAX_ZONES - u32::from(abi::ZONE_FIRST)) as usize;
+    let config = config::parse("f", &zones(most)).unwrap();
+    assert_eq!(config.policy.zones.len(), most);
+    assert_eq!(usize::from(config.policy.zones[most - 1].id), abi::MAX_ZONES as usize - 1);
+    assert_eq!(messages(&zones(most + 1)), ["the file has 62 zones"]);
+}
+
+#[test]
+fn as_many_rules_lists_and_networks() {
+    let rule = "[[rules]]\nfrom = [\"iot\"]\nto = [\"wan\"]\nservices = [\"https\"]\naction = \"allow\"\n";
+    assert_eq!(messages(&format!("{ZONES}{}", rule.repeat(4096))), [""; 0]);
+    assert_eq!(messages(&format!("{ZONES}{}", rule.repeat(4097))), ["the file has 4097 rules"]);
+    let lists = |count: usize| -> String {
+        (0..count)
+            .map(|place| format!("[[lists]]\nname = \"l{place}\"\npath = \"/l\"\nkind = \"domains\"\n"))
+            .collect()
+    };
+    assert_eq!(messages(&lists(256)), [""; 0]);
+    assert_eq!(messages(&lists(257)), ["the file has 257 lists"]);
+    let networks = |count: usize| {
+        let nets: Vec<_> = (0..count)
+            .map(|n| format!("\"172.{}.{}.{}/28\"", 16 + n / 4096, n / 16 % 256, n % 16 * 16))
+            .collect();
+        format!("{ZONES}[zones.big]\ninterface = \"eth2\"\nnetworks = [{}]\n", nets.join(", "))
+    };
+    let most = abi::MAX_NETWORKS as usize / 4 - 128;
+    assert_eq!(messages(&networks(most - 1)), [""; 0]);
+    assert_eq!(messages(&networks(most)), [format!("the zones have {} networks", most + 1)]);
+}
+
+#[test]
+fn rules_that_the_kernel_cannot_hold_are_refused_with_the_number() {
+    let mut text = ZONES.to_owned();
+    // Ranges that start at odd ports need many prefixes each, in every pair of zones and for both protocols.
+    for place in 2..40 {
+        let _ = write!(
+            text,
+            "[zones.z{place}]\ninterface = \"eth1\"\nvlan = {place}\nnetworks = [\"10.5.{place}.0/24\"]\n"
+        );
+    }
+    for place in 0..40u16 {
+        let (first, last) = (1 + place * 1000, 998 + place * 1000);
+        let action = if place % 2 == 0 { "allow" } else { "drop" };
+        let _ = write!(
+            text,
+            "[[rules]]\nfrom = [\"any\"]\nto = [\"any\"]\nservices = [\"tcp/{first}-{last}\"]\naction = \"{action}\"\n"
+        );
+    }
+    let errors = config::parse("f", &text).unwrap_err();
+    assert!(errors.len() == 1 && errors[0].message.contains("there is room for"), "{errors:?}");
+    assert!(!errors[0].help.is_empty());
+}
+
+#[test]
+fn own_networks_in_the_allow_list_are_warned_of() {
+    let config = config::parse("f", &format!("allow = [\"10.0.0.0/8\", \"10.4.0.9\"]\n{ZONES}")).unwrap();
+    assert_eq!(config.warnings.len(), 1);
+    assert!(config.warnings[0].message.contains("covers the whole zone `iot`"), "{}", config.warnings[0]);
+    assert_eq!((config.warnings[0].line, config.warnings[0].column), (1, 10));
+}
+
+#[test]
+fn what_is_protected() {
+    let text = format!(
+        "allow = [\"192.0.2.0/24\"]\n{ZONES}[dns]\nlisten = [\"10.4.0.1\"]\nupstreams = [\"9.9.9.9\", \"9.9.9.9:5353\"]\n"
+    );
+    let config = config::parse("f", &text).unwrap();
+    let protected: Vec<_> = config.policy.protected.iter().map(ToString::to_string).collect();
+    assert_eq!(protected, ["9.9.9.9/32", "192.0.2.0/24"]);
+    assert_eq!(config.signatures.variables["HOME_NET"], "[10.4.0.0/24]");
+    assert_eq!(config.signatures.variables["EXTERNAL_NET"], "!$HOME_NET");
+}
+
+#[test]
+fn the_defaults_of_zones_and_rules() {
+    let text = format!("{ZONES}[[rules]]\nfrom = [\"iot\", \"self\"]\nto = [\"wan\"]\naction = \"reject\"\n");
+    let config = config::parse("f", &text).unwrap();
+    let [wan, iot] = &config.policy.zones[..] else { panic!("two zones") };
+    assert_eq!((wan.denial, iot.denial), (model::Action::Drop, model::Action::Reject));
+    assert_eq!((iot.device.as_str(), iot.vlan, iot.anti_spoof, iot.inspect), ("eth1", None, true, false));
+    let rule = &config.policy.rules[0];
+    assert_eq!(rule.from, policy::ZoneSet::Of(vec![abi::ZONE_SELF, iot.id]));
+    assert_eq!(rule.to, policy::ZoneSet::Of(vec![wan.id]));
+    assert!(rule.services.is_empty() && rule.comment.is_none());
+    assert_eq!((rule.span.line, rule.span.column), (7, 1));
+}
+
+#[test]
+fn windows_line_ends_and_a_byte_order_mark_are_no_mistakes() {
+    let text = format!("\u{feff}mode = \"observe\"\n{ZONES}").replace('\n', "\r\n");
+    assert_eq!(config::parse("f", &text).unwrap().mode, model::Mode::Observe);
+    let errors = config::parse("f", &text.replace("\"10.4.0.0/24\"]", "\"10.4.0.7/24\"")).unwrap_err();
+    let places: Vec<_> = errors.iter().map(|error| (error.line, error.column)).collect();
+    assert_eq!(places, [(7, 12)], "{errors:?}");
+}
