@@ -3,6 +3,7 @@
 //! Seeded; `SECD_SEED` takes another seed. The verdict of the kernel is read from the program's own scratch map, so
 //! the comparison costs production nothing.
 #![expect(unsafe_code, reason = "verdicts are read from the kernel's bytes")]
+#![allow(clippy::unwrap_used, reason = "helpers of tests")]
 
 #[path = "differential/frames.rs"]
 mod frames;

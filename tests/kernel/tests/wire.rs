@@ -1,4 +1,5 @@
 //! The programs on real (virtual) wires: a router between two networks, and what a restart leaves standing.
+#![allow(clippy::unwrap_used, reason = "helpers of tests")]
 
 use abi::{
     Action, BanValue, DIRECTION_IN, PolicyValue, RULE_DEFAULT, Reason, ZONE_INSPECT, ZONE_IS_WAN, ZONE_SELF,

@@ -337,6 +337,17 @@ mod tests {
     use super::*;
 
     #[test]
+    fn handles_go_to_other_tasks() {
+        fn goes<T: Send>() {}
+        goes::<Dataplane>();
+        goes::<Orders>();
+        goes::<Flows>();
+        goes::<Counters>();
+        goes::<Receiver<abi::PacketRecord>>();
+        goes::<Receiver<abi::InspectRecord>>();
+    }
+
+    #[test]
     fn networks_round_trip_through_the_kernel_form() {
         for text in ["0.0.0.0/0", "10.4.0.0/24", "192.0.2.1/32", "::/0", "fd00:4::/64", "2001:db8::1/128"] {
             let net: IpNet = text.parse().unwrap();

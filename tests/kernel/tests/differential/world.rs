@@ -24,7 +24,7 @@ fn net(text: &str) -> IpNet {
 
 /// The plan of a round: even rounds enforce with anti-spoofing, some observe.
 pub(crate) fn plan(round: usize) -> Plan {
-    let spoof = if round % 2 == 0 { ZONE_ANTI_SPOOF } else { 0 };
+    let spoof = if round.is_multiple_of(2) { ZONE_ANTI_SPOOF } else { 0 };
     let guest = if round % 3 == 1 { ZONE_OBSERVE } else { 0 };
     let flags = |flags| ZoneFlags { flags };
     let rule = |action: Action, rule: u16, flags: u8| PolicyValue { action: action as u8, flags, rule };
@@ -81,7 +81,7 @@ pub(crate) fn plan(round: usize) -> Plan {
             protocol,
             443,
             16,
-            rule(if round % 2 == 0 { Action::Pass } else { Action::Drop }, 10, 0),
+            rule(if round.is_multiple_of(2) { Action::Pass } else { Action::Drop }, 10, 0),
         );
     }
     plan.listed = [
@@ -94,8 +94,11 @@ pub(crate) fn plan(round: usize) -> Plan {
     plan
 }
 
+/// Prefixes and until when they are allowed.
+type Allows = Vec<(IpNet, u64)>;
+
 /// Bans of a round, and timed allows.
-fn orders(round: usize) -> (Vec<(IpNet, BanValue)>, Vec<(IpNet, u64)>) {
+fn orders(round: usize) -> (Vec<(IpNet, BanValue)>, Allows) {
     let ban = |until, decision, directions, observe| BanValue {
         until,
         decision,
@@ -107,7 +110,7 @@ fn orders(round: usize) -> (Vec<(IpNet, BanValue)>, Vec<(IpNet, u64)>) {
         (net("203.0.113.66/32"), ban(u64::MAX, 11, DIRECTION_IN, 0)),
         (net("203.0.113.128/25"), ban(u64::MAX, 12, DIRECTION_IN | DIRECTION_OUT, u8::from(round % 4 == 3))),
         (net("2001:db8:1::66/128"), ban(u64::MAX, 13, DIRECTION_OUT, 0)),
-        (net("10.4.0.9/32"), ban(if round % 2 == 0 { 1 } else { u64::MAX }, 14, DIRECTION_IN, 0)),
+        (net("10.4.0.9/32"), ban(if round.is_multiple_of(2) { 1 } else { u64::MAX }, 14, DIRECTION_IN, 0)),
         (net("198.51.100.8/32"), ban(u64::MAX, 15, DIRECTION_IN, 0)),
     ];
     (bans, vec![(net("203.0.113.200/32"), u64::MAX), (net("203.0.113.66/32"), 1)])
