@@ -1,6 +1,6 @@
 //! `tests/cases/config`: a bad file `NAME.toml` and beside it in `NAME.errors` everything that is said about it.
 //!
-//! `SECD_REGENERATE=1` writes the `.errors` files anew; read the difference before it is committed.
+//! `SECD_REGENERATE_CASES=1` writes the `.errors` files anew; read the difference before it is committed.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on fails")]
 
@@ -27,7 +27,7 @@ fn every_bad_file_is_told_all_its_mistakes() {
             let _ = writeln!(said, "{}:{}: {}\n    {}", error.line, error.column, error.message, error.help);
         }
         let expected_path = path.with_extension("errors");
-        if std::env::var_os("SECD_REGENERATE").is_some() {
+        if std::env::var_os("SECD_REGENERATE_CASES").is_some() {
             std::fs::write(&expected_path, &said).unwrap();
         }
         let expected = std::fs::read_to_string(&expected_path).unwrap_or_default();
