@@ -1,7 +1,7 @@
 //! Why a command did not do what it was asked, what it says about it, and the exit code.
 
 use protocol::{ErrorBody, ErrorReply};
-use std::io::{self, Write};
+use std::io;
 
 use crate::{
     output::{Format, Output, Paint},
@@ -37,7 +37,7 @@ impl Failure {
     }
 
     /// Prints the failure and returns the exit code.
-    pub(crate) fn tell(self, output: &mut Output<'_>, err: &mut dyn Write) -> u8 {
+    pub(crate) fn tell(self, output: &mut Output<'_>) -> u8 {
         let (code, body) = match self {
             Self::Finding => return FINDING,
             // Whoever read our output has had enough.
@@ -50,31 +50,27 @@ impl Failure {
             Self::Unreachable { message, help } => (UNREACHABLE, ErrorReply::new(message, Some(&help)).error),
         };
         // Nothing is left to do where even this cannot be written.
-        let _ = print(body, output, err);
+        let _ = print(body, output);
         code
     }
 }
 
-fn print(body: ErrorBody, output: &Output<'_>, err: &mut dyn Write) -> io::Result<()> {
+fn print(body: ErrorBody, output: &mut Output<'_>) -> io::Result<()> {
     if output.format() == Format::Json {
-        return writeln!(err, "{}", text::json_line(&ErrorReply { error: body })?);
+        return output.aside(&text::json_line(&ErrorReply { error: body })?);
     }
-    writeln!(err, "{} {}", output.paint("error:", Paint::Bad), text::escape(&body.message))?;
+    let line = format!("{} {}", output.paint("error:", Paint::Bad), text::escape(&body.message));
+    output.aside(&line)?;
     for problem in &body.problems {
-        writeln!(
-            err,
-            "  {}:{}:{}: {}",
-            text::escape(&problem.file),
-            problem.line,
-            problem.column,
-            text::escape(&problem.message)
-        )?;
+        let (file, message) = (text::escape(&problem.file), text::escape(&problem.message));
+        output.aside(&format!("  {file}:{}:{}: {message}", problem.line, problem.column))?;
         if let Some(help) = &problem.help {
-            writeln!(err, "      {}", text::escape(help))?;
+            output.aside(&format!("      {}", text::escape(help)))?;
         }
     }
     if let Some(help) = &body.help {
-        writeln!(err, "  {} {}", output.paint("help:", Paint::Title), text::escape(help))?;
+        let line = format!("  {} {}", output.paint("help:", Paint::Title), text::escape(help));
+        output.aside(&line)?;
     }
     Ok(())
 }

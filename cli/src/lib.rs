@@ -38,10 +38,10 @@ pub fn run(
         Color::Never => false,
         Color::Auto => environment.terminal && !environment.no_color,
     };
-    let mut output = Output::new(out, arguments.output, color, environment);
+    let mut output = Output::new(out, err, arguments.output, color, environment);
     match commands::run(arguments, environment, &mut output) {
         Ok(()) => 0,
-        Err(failure) => failure.tell(&mut output, err),
+        Err(failure) => failure.tell(&mut output),
     }
 }
 

@@ -50,6 +50,7 @@ pub(crate) type Field = (String, Paint);
 /// Where results go.
 pub(crate) struct Output<'a> {
     out: &'a mut dyn Write,
+    err: &'a mut dyn Write,
     format: Format,
     color: bool,
     width: Option<u16>,
@@ -86,12 +87,14 @@ impl Column {
 impl<'a> Output<'a> {
     pub(crate) fn new(
         out: &'a mut dyn Write,
+        err: &'a mut dyn Write,
         format: Format,
         color: bool,
         environment: &Environment,
     ) -> Self {
         Self {
             out,
+            err,
             format,
             color,
             width: environment.width,
@@ -142,6 +145,11 @@ impl<'a> Output<'a> {
     /// Prints text that was made for a file: completions, schema, reference.
     pub(crate) fn raw(&mut self, text: &[u8]) -> io::Result<()> {
         self.out.write_all(text)
+    }
+
+    /// Prints a line beside the results, on standard error.
+    pub(crate) fn aside(&mut self, line: &str) -> io::Result<()> {
+        writeln!(self.err, "{line}")
     }
 
     /// Whatever has been printed is seen now.

@@ -10,7 +10,7 @@ use super::{DEFAULT_CONFIG, Done};
 use crate::{
     failure::Failure,
     output::{Output, Paint},
-    text::{count, escape},
+    text::{count, escape, shell},
 };
 
 /// Check a config file and report everything that is wrong with it
@@ -47,6 +47,16 @@ pub(crate) fn run(asked: &Arguments, output: &mut Output<'_>) -> Done {
         }
     })?;
     if checked.errors.is_empty() { Ok(()) } else { Err(Failure::Finding) }
+}
+
+/// Reads a config file that has to be right.
+pub(crate) fn parsed(path: &Path) -> Result<::config::Config, Failure> {
+    let text = read(path)?;
+    let name = path.display().to_string();
+    ::config::parse(&name, &text).map_err(|errors| Failure::Usage {
+        message: format!("{name} has {}", count(errors.len() as u64, "error", "errors")),
+        help: Some(format!("`secctl check {}` shows them", shell(&name))),
+    })
 }
 
 /// Reads a config file, bounded by what the config may have.

@@ -8,7 +8,6 @@ use super::{DEFAULT_CONFIG, Done};
 use crate::{
     failure::Failure,
     output::{Output, Paint},
-    text::{count, escape},
 };
 
 /// Explain what the config says about a flow, without the daemon
@@ -38,12 +37,7 @@ pub(crate) fn run(asked: &Arguments, output: &mut Output<'_>) -> Done {
         .join(" ")
         .parse()
         .map_err(|error: model::FlowParseError| super::usage(error.to_string()))?;
-    let text = super::check::read(&asked.config)?;
-    let name = asked.config.display().to_string();
-    let config = ::config::parse(&name, &text).map_err(|errors| Failure::Usage {
-        message: format!("{name} has {}", count(errors.len() as u64, "error", "errors")),
-        help: Some(format!("`secctl check {}` shows them", crate::text::shell(&name))),
-    })?;
+    let config = super::check::parsed(&asked.config)?;
     let answers =
         config.dns.listen.iter().map(std::net::SocketAddr::ip).filter(|address| !address.is_unspecified());
     let own: Vec<IpAddr> = asked.own.iter().copied().chain(answers).collect();
@@ -70,9 +64,6 @@ fn print(output: &mut Output<'_>, flow: &Flow, explanation: &Explanation) -> io:
     output.sentence(&line)?;
     for step in &explanation.steps {
         output.paragraph(2, step, Paint::Plain)?;
-    }
-    if let Some(rule) = &explanation.rule {
-        output.line(&format!("Rule {} stands in {}:{}.", rule.id, escape(&rule.file), rule.line))?;
     }
     Ok(())
 }
