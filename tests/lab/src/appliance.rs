@@ -26,6 +26,8 @@ pub struct Appliance {
     programs: PathBuf,
     logs: PathBuf,
     process: Option<Process>,
+    /// Most memory of daemons that were killed, in KiB.
+    peak_before_kib: u64,
 }
 
 /// What `secctl` said.
@@ -55,6 +57,7 @@ impl Appliance {
             programs: programs()?,
             logs: directory.to_path_buf(),
             process: None,
+            peak_before_kib: 0,
         };
         fs::create_dir_all(&appliance.state)?;
         mount_bpffs()?;
@@ -168,7 +171,17 @@ impl Appliance {
     /// # Errors
     /// It does not run.
     pub fn kill(&mut self) -> Result<()> {
+        self.peak_before_kib = self.peak_memory_kib()?;
         self.process.take().context("secd does not run")?.kill()
+    }
+
+    /// Most memory the daemon ever had (`VmHWM`), before and after being killed, in KiB.
+    ///
+    /// # Errors
+    /// It does not run.
+    pub fn peak_memory_kib(&mut self) -> Result<u64> {
+        let now = self.process()?.peak_memory_kib()?;
+        Ok(now.max(self.peak_before_kib))
     }
 
     /// The command line that people type to ask this daemon.

@@ -411,7 +411,7 @@ fn unban(lab: &mut Lab) -> Result<Seen> {
 }
 
 fn memory(lab: &mut Lab) -> Result<Seen> {
-    let peak = lab.appliance.process()?.peak_memory_kib()?;
+    let peak = lab.appliance.peak_memory_kib()?;
     let status = lab.appliance.status()?;
     let bpf = status["memory"]["bpf"].as_u64().unwrap_or(0);
     let lists: Vec<String> = status["lists"]
