@@ -169,6 +169,8 @@ fn tell(summary: &Summary, all: bool, output: &mut Output<'_>) -> io::Result<()>
     }
     if summary.refusals.len() > shown {
         output.aside(&format!("… {} more; --refused shows them", summary.refusals.len() - shown))?;
+        let line = format!("refused because of {}", by_keyword(&summary.refusals));
+        output.aside(&escape(&line))?;
     }
     if let Some(error) = summary.error.as_ref().filter(|_| summary.packets > 0) {
         let line = format!("{} {}", output.paint("warning:", Paint::Warn), escape(error));
@@ -181,6 +183,22 @@ fn tell(summary: &Summary, all: bool, output: &mut Output<'_>) -> io::Result<()>
         count(summary.rules as u64, "rule", "rules"),
         number(summary.refused as u64)
     ))
+}
+
+/// The keywords that rules were refused for, the most frequent first: `http 8 123, lua 40`.
+fn by_keyword(refusals: &[Refused]) -> String {
+    let mut counts = BTreeMap::<&str, u64>::new();
+    for refused in refusals {
+        *counts.entry(&refused.keyword).or_default() += 1;
+    }
+    let mut counts: Vec<_> = counts.into_iter().collect();
+    counts.sort_by_key(|(keyword, count)| (std::cmp::Reverse(*count), *keyword));
+    let shown: Vec<_> = counts
+        .iter()
+        .take(REFUSED_SHOWN)
+        .map(|(keyword, count)| format!("{keyword} {}", number(*count)))
+        .collect();
+    shown.join(", ")
 }
 
 fn variable(text: &str) -> Result<(String, String), String> {
