@@ -121,32 +121,32 @@ impl Tables for Maps {
 
     #[inline(always)]
     fn network(&self, slot: u8, address: &Address) -> Option<ZoneId> {
-        NETWORKS.get(&slot_address(slot, address)).copied()
+        NETWORKS.get(slot_address(slot, address)).copied()
     }
 
     #[inline(always)]
     fn protected(&self, slot: u8, address: &Address) -> bool {
-        PROTECTED.get(&slot_address(slot, address)).is_some()
+        PROTECTED.get(slot_address(slot, address)).is_some()
     }
 
     #[inline(always)]
     fn allowed(&self, address: &Address) -> Option<u64> {
-        ALLOWS.get(&Key::new(128, *address)).map(|allow| allow.until)
+        ALLOWS.get(Key::new(128, *address)).map(|allow| allow.until)
     }
 
     #[inline(always)]
     fn ban(&self, address: &Address) -> Option<BanValue> {
-        BANS.get(&Key::new(128, *address)).copied()
+        BANS.get(Key::new(128, *address)).copied()
     }
 
     #[inline(always)]
     fn listed(&self, slot: u8, address: &Address) -> Option<ListValue> {
-        LISTED.get(&slot_address(slot, address)).copied()
+        LISTED.get(slot_address(slot, address)).copied()
     }
 
     #[inline(always)]
     fn policy(&self, key: &PolicyKey) -> Option<PolicyValue> {
-        POLICY.get(&Key::new(POLICY_BITS, *key)).copied()
+        POLICY.get(Key::new(POLICY_BITS, *key)).copied()
     }
 
     #[inline(always)]
