@@ -124,7 +124,7 @@ pub struct Counters {
     pub streams_shed: u64,
     /// Gaps skipped in streams.
     pub stream_gaps: u64,
-    /// Segments ignored because they were too far off.
+    /// Segments far off what was expected; a second reading of the stream was begun with them.
     pub segments_ignored: u64,
     /// Rules in wait that were given up because too many waited.
     pub pending_lost: u64,
@@ -266,18 +266,59 @@ impl Inspector {
         if let Some(tcp) = packet.tcp {
             let fin = tcp.flags & FIN != 0;
             let data_at = tcp.sequence.wrapping_add(u32::from(tcp.flags & SYN != 0));
-            let side = track(flow, direction, data_at, tcp.flags, &self.limits)?;
+            let held = flow.tcp.as_mut()?;
+            track(held, direction, data_at, tcp.flags, &self.limits);
             if (!packet.payload.is_empty() || fin) && tcp.flags & RST == 0 {
-                let progress = side.stream.segment(data_at, packet.payload, fin, &self.limits);
+                let index = direction.index();
+                let progress = held.sides[index].stream.segment(data_at, packet.payload, fin, &self.limits);
                 new_bytes = progress.new_bytes;
-                self.counters.segments_ignored += u64::from(progress.ignored);
+                let fits_shadow = held.shadows[index].as_ref();
+                let fits_shadow = fits_shadow.is_some_and(|side| side.stream.fits(data_at, &self.limits));
+                if progress.ignored && !fits_shadow {
+                    self.counters.segments_ignored += 1;
+                    held.read_anew(direction, data_at);
+                }
             }
         }
         let lost = self.judge.flow_packet(&self.rules, &self.limits, packet, flow, look, first, new_bytes);
         self.flows.pending_lost += lost;
+        self.judge_shadow(place, packet, look);
         self.skip_gaps(place, packet, look);
         self.settle(place);
         Some((place, direction))
+    }
+
+    /// Takes a segment into the second reading of its direction, and judges that.
+    fn judge_shadow(&mut self, place: usize, packet: &Packet<'_>, look: Look) {
+        let (Some(header), index) = (packet.tcp, look.direction.index()) else { return };
+        let Some(flow) = self.flows.get_mut(place).filter(|flow| flow.settled.is_none()) else { return };
+        let Some(mut shadow) = flow.tcp.as_mut().and_then(|tcp| tcp.shadows[index].take()) else { return };
+        if packet.payload.is_empty() || header.flags & RST != 0 {
+            if let Some(tcp) = flow.tcp.as_mut() {
+                tcp.shadows[index] = Some(shadow);
+            }
+            return;
+        }
+        let data_at = header.sequence.wrapping_add(u32::from(header.flags & SYN != 0));
+        let progress = shadow.stream.segment(data_at, packet.payload, header.flags & FIN != 0, &self.limits);
+        if let Some(tcp) = flow.tcp.as_mut() {
+            std::mem::swap(&mut tcp.sides[index], &mut shadow);
+        }
+        let (mut new_bytes, mut given_up) = (Some(progress.new_bytes), 0);
+        while let Some(bytes) = new_bytes {
+            if flow.settled.is_some() {
+                break;
+            }
+            let lost = self.judge.stream_only(&self.rules, &self.limits, packet, flow, look, bytes);
+            given_up += lost;
+            new_bytes =
+                flow.tcp.as_mut().and_then(|tcp| tcp.sides[index].stream.skip_gap(None, &self.limits));
+        }
+        if let Some(tcp) = flow.tcp.as_mut() {
+            std::mem::swap(&mut tcp.sides[index], &mut shadow);
+            tcp.shadows[index] = Some(shadow);
+        }
+        self.flows.pending_lost += given_up;
     }
 
     /// Goes on behind gaps that will not close any more, in both directions.
@@ -358,53 +399,47 @@ impl Inspector {
             flow.tcp = Some(Box::new(TcpFlow {
                 state: TcpState::Opening,
                 sides: [Side::default(), Side::default()],
+                shadows: [None, None],
             }));
         }
         Some((place, direction))
     }
 }
 
-/// Follows the state of a TCP flow; gives the side that sends.
-fn track<'f>(
-    flow: &'f mut Flow,
-    direction: FlowDirection,
-    data_at: u32,
-    flags: u8,
-    limits: &Limits,
-) -> Option<&'f mut Side> {
-    let tcp = flow.tcp.as_mut()?;
+/// Follows the state of a TCP flow.
+fn track(tcp: &mut TcpFlow, direction: FlowDirection, data_at: u32, flags: u8, limits: &Limits) {
+    let (me, them) = (direction.index(), direction.reversed().index());
     let opens = flags & (SYN | ACK | RST) == SYN;
-    let [client, server] = &mut tcp.sides;
-    let (side, other) = match direction {
-        FlowDirection::ToServer => (client, server),
-        FlowDirection::ToClient => (server, client),
-    };
+    let stream = &mut tcp.sides[me].stream;
     if flags & RST != 0 {
-        if side.stream.accepts_reset(data_at, limits) {
+        if stream.accepts_reset(data_at, limits) {
             tcp.state = TcpState::Closed;
         }
-        return Some(side);
+        return;
     }
     // A new attempt with another beginning, before any byte was seen.
-    if opens && tcp.state == TcpState::Opening && side.stream.offset() == 0 && !side.stream.is_waiting() {
-        side.stream = Stream::default();
+    if opens && tcp.state == TcpState::Opening && stream.offset() == 0 && !stream.is_waiting() {
+        *stream = Stream::default();
     }
-    side.stream.start(data_at);
+    if opens && !stream.expects(data_at) {
+        tcp.read_anew(direction, data_at);
+        return;
+    }
+    stream.start(data_at);
     if tcp.state == TcpState::Opening {
-        let answered =
-            flags & (SYN | ACK) == SYN | ACK || (flags & (SYN | ACK) == ACK && other.stream.is_started());
+        let known = tcp.sides[them].stream.is_started();
+        let answered = flags & (SYN | ACK) == SYN | ACK || (flags & (SYN | ACK) == ACK && known);
         let one_sided = flags & (SYN | ACK) == ACK && limits.midstream;
         if answered || one_sided {
             tcp.state = TcpState::Open;
         }
     }
     if flags & FIN != 0 {
-        side.closed = true;
-        if other.closed {
+        tcp.sides[me].closed = true;
+        if tcp.sides[them].closed {
             tcp.state = TcpState::Closed;
         }
     }
-    Some(side)
 }
 
 fn verdict_of(flow: &Flow) -> FlowVerdict {

@@ -49,7 +49,8 @@ pub struct Limits {
     pub window_bytes: usize,
     /// Bytes of each direction that wait for a missing segment. When full the gap is skipped, and counted.
     pub out_of_order_bytes: usize,
-    /// How far ahead of the expected byte a segment may lie. One farther ahead is ignored, and counted.
+    /// How far ahead of the expected byte a segment may lie. One farther ahead begins a second reading of its direction
+    /// (at most two are followed), and is counted.
     pub ahead_bytes: u32,
     /// Datagrams in reassembly. When full the oldest is given up, and counted.
     pub fragmented_datagrams: usize,

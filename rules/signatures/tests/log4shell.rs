@@ -156,6 +156,40 @@ fn resets_and_fins_in_between_hide_nothing() {
     }
 }
 
+/// The same ends connect again without an end of the first connection having been seen, near and far in the sequence
+/// numbers.
+#[test]
+fn a_new_connection_of_the_same_ends_is_read() {
+    let rules = rules();
+    for shift in [1_000, 500_000, 2_000_000_000] {
+        let mut talk = Conversation::open(CLIENT, SERVER, [1, 2]);
+        talk.client(b"GET / HTTP/1.1\r\n\r\n");
+        let mut again = Conversation::open(CLIENT, SERVER, [1 + shift, 99]);
+        again.client(&REQUEST[..60]).client(&REQUEST[60..]);
+        let one_sided = talk.frames.iter().chain(&again.frames).enumerate();
+        let frames: Vec<_> =
+            one_sided.filter(|(n, _)| !matches!(n, 1 | 5)).map(|(_, frame)| frame.clone()).collect();
+        assert_eq!(seen(&rules, &frames).0, [7], "{shift}");
+    }
+}
+
+/// Beginnings and bytes that belong to no connection, sent between those that do, hide nothing.
+#[test]
+fn misleading_beginnings_and_bytes_hide_nothing() {
+    let rules = rules();
+    for shift in [5_u32, 100_000, 3_000_000, 2_000_000_000] {
+        let mut talk = conversation();
+        for chunk in REQUEST.chunks(20) {
+            talk.client(chunk);
+            let at = talk.next[0].wrapping_sub(shift);
+            talk.frames.push(support::tcp(CLIENT, SERVER, at, 0, support::SYN, b""));
+            let far = talk.next[0].wrapping_add(shift.max(3_000_000));
+            talk.frames.push(support::tcp(CLIENT, SERVER, far, talk.next[1], ACK, b"zz"));
+        }
+        assert_eq!(seen(&rules, &talk.frames).0.len(), 1, "{shift}");
+    }
+}
+
 #[test]
 fn a_full_flow_table_forgets_the_oldest_and_counts() {
     let limits = Limits { flows: 4, ..Limits::live() };

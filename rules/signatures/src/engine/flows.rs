@@ -56,6 +56,9 @@ pub(crate) struct Side {
 pub(crate) struct TcpFlow {
     pub state: TcpState,
     pub sides: [Side; 2],
+    /// Second readings: where a new beginning or far-off bytes may be a new connection of the same ends, or bytes
+    /// sent to mislead, both are followed.
+    pub shadows: [Option<Box<Side>>; 2],
 }
 
 /// One flow.
@@ -130,6 +133,22 @@ impl Side {
         }
         self.pending.push((rule, place));
         fits
+    }
+}
+
+impl TcpFlow {
+    /// Follows a second reading of one direction from `sequence` on. Of two that are there already, the one that has
+    /// read less is given up.
+    pub(crate) fn read_anew(&mut self, direction: FlowDirection, sequence: u32) {
+        let (side, shadow) = (&mut self.sides[direction.index()], &mut self.shadows[direction.index()]);
+        let mut fresh = Box::new(Side::default());
+        fresh.stream.start(sequence);
+        if let Some(old) = shadow
+            && side.stream.offset() < old.stream.offset()
+        {
+            std::mem::swap(side, old);
+        }
+        *shadow = Some(fresh);
     }
 }
 
@@ -268,6 +287,7 @@ impl Flows {
             if flow.held > 0
                 && let Some(tcp) = &mut flow.tcp
             {
+                tcp.shadows = [None, None];
                 for side in &mut tcp.sides {
                     side.stream.shed();
                     side.pending.clear();
@@ -286,6 +306,7 @@ impl Flows {
             self.held -= flow.held;
             flow.held = 0;
             if let Some(tcp) = &mut flow.tcp {
+                tcp.shadows = [None, None];
                 for side in &mut tcp.sides {
                     side.stream.shed();
                     side.pending = Vec::new();
@@ -300,7 +321,7 @@ impl Flows {
         for flow in self.slots.iter_mut().flatten() {
             flow.bits.clear();
             if let Some(tcp) = &mut flow.tcp {
-                for side in &mut tcp.sides {
+                for side in tcp.sides.iter_mut().chain(tcp.shadows.iter_mut().flatten().map(Box::as_mut)) {
                     side.pending.clear();
                     side.matched.clear();
                 }

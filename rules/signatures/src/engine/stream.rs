@@ -13,6 +13,8 @@ use crate::limits::Limits;
 pub(crate) struct Stream {
     /// Sequence number of the next contiguous byte; `None` before the first segment.
     next: Option<u32>,
+    /// Sequence number of the first byte.
+    first: Option<u32>,
     /// Place of that byte from the beginning of the stream (or of what was seen of it).
     next_offset: u64,
     /// The last contiguous bytes.
@@ -38,7 +40,18 @@ impl Stream {
     pub(crate) fn start(&mut self, next: u32) {
         if self.next.is_none() {
             self.next = Some(next);
+            self.first = Some(next);
         }
+    }
+
+    /// A SYN before this sequence number is no new beginning: it is that of this stream, or fits its next byte.
+    pub(crate) fn expects(&self, sequence: u32) -> bool {
+        self.next.is_none_or(|next| next == sequence) || self.first == Some(sequence)
+    }
+
+    /// The sequence number is near enough to belong here.
+    pub(crate) fn fits(&self, sequence: u32, limits: &Limits) -> bool {
+        self.next.is_none_or(|next| self.place(sequence, next, limits).is_some())
     }
 
     pub(crate) fn is_started(&self) -> bool {
@@ -89,7 +102,8 @@ impl Stream {
     /// Takes a segment's bytes. New contiguous ones are at the end of [`Self::window`] afterwards.
     pub(crate) fn segment(&mut self, sequence: u32, bytes: &[u8], fin: bool, limits: &Limits) -> Progress {
         let mut progress = Progress::default();
-        let next = *self.next.get_or_insert(sequence);
+        self.start(sequence);
+        let next = self.next.unwrap_or(sequence);
         let Some(start) = self.place(sequence, next, limits) else {
             progress.ignored = true;
             return progress;
