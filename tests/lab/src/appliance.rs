@@ -244,7 +244,7 @@ fn mount_bpffs() -> Result<()> {
 }
 
 /// Removes pinned objects: files and folders only, as `rm -r` does.
-fn remove_pins(folder: &Path) {
+pub(crate) fn remove_pins(folder: &Path) {
     for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
         if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
             remove_pins(&entry.path());

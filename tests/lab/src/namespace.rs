@@ -6,7 +6,7 @@ use nix::sched::{CloneFlags, setns};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use std::fs::{self, File};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// What every name begins with; a process id follows.
@@ -104,7 +104,7 @@ impl Namespace {
 }
 
 /// Moves the calling thread into the namespace at `path`, for good.
-pub(crate) fn enter(path: &std::path::Path) -> Result<()> {
+pub(crate) fn enter(path: &Path) -> Result<()> {
     let file = File::open(path).with_context(|| format!("cannot open {}", path.display()))?;
     setns(file, CloneFlags::CLONE_NEWNET).with_context(|| format!("cannot enter {}", path.display()))
 }
@@ -115,15 +115,40 @@ impl Drop for Namespace {
     }
 }
 
-/// Removes namespaces whose process is no longer there.
+/// What the name of everything begins with that this process leaves outside of itself.
+pub(crate) fn own_prefix() -> String {
+    format!("{PREFIX}-{}-", std::process::id())
+}
+
+/// Removes what labs left whose process is no longer there: namespaces, pinned objects, folders.
 pub(crate) fn sweep() {
-    let Ok(names) = fs::read_dir("/run/netns") else { return };
-    for name in names.flatten().map(|entry| entry.file_name().to_string_lossy().into_owned()) {
-        let owner = name.strip_prefix(PREFIX).and_then(|rest| rest.split('-').nth(1));
-        if owner.is_some_and(|process| !PathBuf::from("/proc").join(process).exists()) {
-            remove(&name);
-        }
+    let orphans = |folder: &Path| -> Vec<String> {
+        let names = fs::read_dir(folder).into_iter().flatten().flatten();
+        names
+            .map(|entry| entry.file_name().to_string_lossy().into_owned())
+            .filter(|name| is_orphan(name))
+            .collect()
+    };
+    for name in orphans(Path::new("/run/netns")) {
+        remove(&name);
     }
+    let pins = Path::new("/sys/fs/bpf");
+    for name in orphans(pins) {
+        crate::appliance::remove_pins(&pins.join(name));
+    }
+    let folders = std::env::temp_dir();
+    for name in orphans(&folders) {
+        let _ = fs::remove_dir_all(folders.join(name));
+    }
+}
+
+/// Whether this is a name of a lab whose process has ended.
+fn is_orphan(name: &str) -> bool {
+    let owner = name
+        .strip_prefix(PREFIX)
+        .and_then(|rest| rest.split('-').nth(1))
+        .and_then(|owner| owner.parse::<u32>().ok());
+    owner.is_some_and(|process| !PathBuf::from(format!("/proc/{process}")).exists())
 }
 
 /// Ends the processes of a namespace and deletes it; its interfaces go with it.
@@ -138,4 +163,17 @@ fn remove(name: &str) {
         }
     }
     let _ = Command::new("ip").args(["netns", "delete", name]).output();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_a_dead_process_left_is_an_orphan() {
+        assert!(!is_orphan(&format!("{}wan", own_prefix())));
+        // Process ids end at 2^22.
+        assert!(is_orphan(&format!("{PREFIX}-99999999-0-wan")));
+        assert!(!is_orphan("secdlab-abc-x") && !is_orphan("other-99999999-0"));
+    }
 }

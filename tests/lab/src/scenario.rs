@@ -4,6 +4,7 @@ use crate::appliance::Appliance;
 use crate::bring::Own;
 use crate::config::{self, ECHO_PORT, Settings};
 use crate::lists::Lists;
+use crate::namespace;
 use crate::network::{self, DMZ, Network, SERVICES, WAN};
 use crate::probe::Echo;
 use crate::programs::Programs;
@@ -68,8 +69,10 @@ impl Lab {
     /// # Errors
     /// What does not start, with its own last words.
     pub fn start(waiter: Waiter, with_lists: bool, own: Own) -> Result<Self> {
-        let directory =
-            tempfile::Builder::new().prefix("secdlab-").tempdir().context("no temporary folder")?;
+        let directory = tempfile::Builder::new()
+            .prefix(&namespace::own_prefix())
+            .tempdir()
+            .context("no temporary folder")?;
         let path = directory.path();
         let network = Network::build(network::next_number())?;
         let programs = Programs::start(&network, path, &waiter)?;
