@@ -7,9 +7,10 @@
 use aya::programs::{
     SchedClassifier, TcAttachType, Xdp, XdpMode,
     links::{FdLink, PinnedLink},
-    tc::{self, SchedClassifierLink},
+    tc::{self, NlOptions, SchedClassifierLink, TcAttachOptions},
     xdp::XdpLink,
 };
+use aya::util::KernelVersion;
 use std::{
     collections::BTreeMap,
     fs, io,
@@ -81,7 +82,10 @@ impl Dataplane {
     ///
     /// # Errors
     /// A pin cannot be removed.
-    pub fn detach(&self, interface: &str) -> Result<(), Error> {
+    pub fn detach(&mut self, interface: &str) -> Result<(), Error> {
+        if interface_index(interface).is_ok_and(|index| self.filters.remove(&index)) || !has_tcx() {
+            let _ = tc::qdisc_detach_program(interface, TcAttachType::Egress, EGRESS);
+        }
         for how in Attached::ALL {
             remove(&self.pins.join(xdp_pin(how, interface)))?;
         }
@@ -208,23 +212,38 @@ impl Dataplane {
                 return move_link(&old, &pin);
             }
         }
-        // What a kernel without TCX held for an earlier run has no pin: it goes by its name.
-        let _ = tc::qdisc_detach_program(interface, TcAttachType::Egress, EGRESS);
-        if aya::util::KernelVersion::current()
-            .is_ok_and(|kernel| kernel < aya::util::KernelVersion::new(6, 6, 0))
-        {
-            let _ = tc::qdisc_add_clsact(interface);
+        if !has_tcx() {
+            return self.attach_egress_filter(interface);
         }
         let egress: &mut SchedClassifier = program(&mut self.bpf, EGRESS)?;
         let id = egress.attach(interface, TcAttachType::Egress).map_err(Error::kernel(doing()))?;
         let link = egress.take_link(id).map_err(Error::kernel(doing()))?;
-        if link.priority().is_ok() {
-            // A filter of the old kind stays by itself; dropping the link would take it away.
-            std::mem::forget(link);
-            return Ok(());
-        }
         let link = FdLink::try_from(link).map_err(Error::kernel(doing()))?;
         link.pin(pin).map_err(Error::kernel(doing()))?;
+        Ok(())
+    }
+
+    /// For kernels before TCX (Linux 6.6): a filter of the clsact queue. It has no link that could be pinned; it stays
+    /// by itself and is found by its name.
+    fn attach_egress_filter(&mut self, interface: &str) -> Result<(), Error> {
+        let doing = || format!("attach a TC filter to {interface}");
+        if !self.filters.insert(interface_index(interface)?) {
+            return Ok(());
+        }
+        // There already is fine; an attachment that fails for want of it says so.
+        let _ = tc::qdisc_add_clsact(interface);
+        let _ = tc::qdisc_detach_program(interface, TcAttachType::Egress, EGRESS);
+        let egress: &mut SchedClassifier = program(&mut self.bpf, EGRESS)?;
+        let id = egress
+            .attach_with_options(
+                interface,
+                TcAttachType::Egress,
+                TcAttachOptions::Netlink(NlOptions::default()),
+            )
+            .map_err(Error::kernel(doing()))?;
+        let link = egress.take_link(id).map_err(Error::kernel(doing()))?;
+        // Dropping the link would take the filter away.
+        std::mem::forget(link);
         Ok(())
     }
 
@@ -277,6 +296,11 @@ pub fn detach_all(bpffs: &Path) -> Result<usize, Error> {
         }
     }
     Ok(removed)
+}
+
+/// TCX came with Linux 6.6.
+fn has_tcx() -> bool {
+    KernelVersion::current().is_ok_and(|kernel| kernel >= KernelVersion::new(6, 6, 0))
 }
 
 fn xdp_prefix(how: Attached) -> String {

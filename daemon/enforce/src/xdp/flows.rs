@@ -74,7 +74,7 @@ impl Flows {
             ..value
         };
         let mut entries = self.both_ways(&key)?;
-        if !entries.iter().any(|known| known.key == key) {
+        if entries.is_empty() {
             let now = boot_now();
             let value = FlowValue { first_seen: now, zone_from: key.zone, ..FlowValue::default() };
             entries.push(KnownFlow { key, value });

@@ -26,7 +26,7 @@ use aya::{
 };
 use ipnet::IpNet;
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
@@ -59,6 +59,8 @@ pub struct Dataplane {
     pins: PathBuf,
     active: ActiveWord,
     tables: plan::PlanTables,
+    /// Interfaces with a TC filter of the old kind, by index.
+    filters: BTreeSet<u32>,
 }
 
 /// What was there already when the programs were loaded.
@@ -100,7 +102,8 @@ impl Dataplane {
         let active = ActiveWord::open(&pins)?;
         let tables = plan::PlanTables::open(&pins)?;
         let word = active.lock().get()?;
-        let mut dataplane = Self { bpf, root: bpffs.to_owned(), pins, active, tables };
+        let mut dataplane =
+            Self { bpf, root: bpffs.to_owned(), pins, active, tables, filters: BTreeSet::new() };
         let adopted = Adopted {
             maps: maps_were_there,
             generation: word.generation,
