@@ -3,7 +3,7 @@
 use anyhow::{Context, Result};
 use config::Config;
 use model::Event;
-use shippers::{FileSettings, LokiSettings, Settings, Shippers};
+use shippers::{FileSettings, LokiSettings, Settings};
 use std::{fs, path::Path};
 
 use crate::decisions::Tell;
@@ -11,18 +11,18 @@ use crate::decisions::Tell;
 /// Bytes of a password file.
 const MAX_PASSWORD: u64 = 4096;
 
-/// Starts the sinks.
+/// The sinks of the config.
 ///
 /// # Errors
 /// Loki's address or password file cannot be used.
-pub fn start(config: &Config, state_dir: &Path) -> Result<Shippers> {
+pub fn settings(config: &Config, state_dir: &Path) -> Result<Settings> {
     let file = FileSettings {
         path: config.events.file.clone().unwrap_or_else(|| state_dir.join("events.jsonl")),
         rotate_bytes: config.events.rotate_bytes,
         keep_files: config.events.keep_files,
     };
     let loki = config.loki.as_ref().map(loki).transpose()?;
-    Ok(Shippers::start(Settings { file: Some(file), loki, ..Settings::default() }))
+    Ok(Settings { file: Some(file), loki, ..Settings::default() })
 }
 
 fn loki(loki: &config::Loki) -> Result<LokiSettings> {

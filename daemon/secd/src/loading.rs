@@ -12,10 +12,10 @@ use std::{
     sync::Arc,
 };
 
-use crate::logs;
-
 /// Bytes of one rule file. A larger one is refused by name.
 const MAX_RULE_FILE: u64 = 64 * 1024 * 1024;
+/// Files of own log filters. With more of them the config is refused.
+const MAX_FILTER_FILES: usize = 64;
 /// Refused signatures that are told one by one; the rest is counted.
 const MAX_TOLD: usize = 20;
 
@@ -50,28 +50,10 @@ impl Loaded {
                 help: Some("write one; `secctl config reference` prints every key".into()),
             }]
         })?;
-        let mut config = config::parse(&name, &text)
-            .map_err(|errors| errors.into_iter().map(problem).collect::<Vec<_>>())?;
-        let library = logs::library(&config.filters_dir)?;
-        let mut problems = Vec::new();
-        for log in &config.logs {
-            if library.filter(&log.filter).is_none() {
-                let known: Vec<_> = library.filters().map(|filter| filter.name.as_str()).collect();
-                let help = format!(
-                    "write one of {}, or add it to {}",
-                    known.join(", "),
-                    config.filters_dir.display()
-                );
-                problems.push(Problem::at(
-                    &log.span,
-                    format!("there is no filter `{}`", log.filter),
-                    Some(help),
-                ));
-            }
-        }
-        if !problems.is_empty() {
-            return Err(problems);
-        }
+        let own_filters = own_filters(&config::filters_dir(&text))?;
+        let loaded = config::load(&name, &text, &own_filters);
+        let (mut config, library) =
+            loaded.map_err(|errors| errors.into_iter().map(problem).collect::<Vec<_>>())?;
         let mut notes: Vec<String> = config.warnings.iter().map(ToString::to_string).collect();
         let signatures = signatures(&config.signatures.files, &config.signatures.variables, &mut notes);
         let configured = config.mode;
@@ -79,6 +61,35 @@ impl Loaded {
         config.policy.mode = config.mode;
         Ok(Self { config, configured, library, signatures, notes })
     }
+}
+
+/// Name and text of each `*.toml` in the folder; no folder is no filters.
+fn own_filters(folder: &Path) -> Result<Vec<(String, String)>, Vec<Problem>> {
+    let Ok(entries) = fs::read_dir(folder) else { return Ok(Vec::new()) };
+    let mut files: Vec<_> = entries.flatten().map(|entry| entry.path()).collect();
+    files.retain(|path| path.extension().is_some_and(|extension| extension == "toml"));
+    files.sort();
+    let problem = |file: &Path, message: String, help: &str| Problem {
+        file: file.display().to_string(),
+        line: 1,
+        column: 1,
+        message,
+        help: Some(help.into()),
+    };
+    if files.len() > MAX_FILTER_FILES {
+        let message = format!("{} filter files, at most {MAX_FILTER_FILES} are read", files.len());
+        return Err(vec![problem(folder, message, "put several filters into one file")]);
+    }
+    let (mut texts, mut problems) = (Vec::new(), Vec::new());
+    for path in &files {
+        match fs::read_to_string(path) {
+            Ok(text) => texts.push((path.display().to_string(), text)),
+            Err(error) => {
+                problems.push(problem(path, format!("cannot be read: {error}"), "check its permissions"))
+            }
+        }
+    }
+    if problems.is_empty() { Ok(texts) } else { Err(problems) }
 }
 
 /// Reads rule files, and `classification.config` beside them. What cannot be read or is not supported is a note: the

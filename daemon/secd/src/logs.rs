@@ -5,15 +5,13 @@
 
 use anyhow::{Context, Result};
 use config::{Config, LogInput};
-use logs::{Clock, Engine, Library, Limits, Overflow, Source};
+use logs::{Clock, Engine, Library, Limits, Overflow, Source, SourceIndex};
 use model::{
     Body, Decision, DecisionKind, Event, EventAction, Mode, Origin, OriginKind, Severity, Timestamp,
 };
-use sources::{Line, Notice, Position, SourceConfig, SourceKind, Sources, Start, Trust};
+use sources::{Line, Notice, Position, SourceConfig, SourceKind, Sources, Start};
 use std::{
     collections::HashMap,
-    fs,
-    path::Path,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
@@ -33,15 +31,19 @@ const MAX_LINES_WAITING: usize = 4096;
 const MAX_NOTICES_WAITING: usize = 64;
 /// How often offsets are saved.
 const SAVE_EVERY: Duration = Duration::from_secs(1);
-/// Files of own filters. More are refused by name.
-const MAX_FILTER_FILES: usize = 64;
 
 /// The running pipeline.
 pub struct Pipeline {
     sources: tokio::sync::Mutex<Option<sources::Handle>>,
-    engine: Arc<Mutex<Engine>>,
+    judging: Arc<Mutex<Judging>>,
     judged: Arc<Mutex<HashMap<String, Position>>>,
     judge: JoinHandle<()>,
+}
+
+/// The engine, and which of its sources anybody can forge.
+struct Judging {
+    engine: Engine,
+    plain_udp: Vec<bool>,
 }
 
 /// How one source is doing, engine included.
@@ -65,7 +67,7 @@ impl Pipeline {
         decisions: Arc<Decisions<K>>,
         tell: Tell,
     ) -> Result<Self> {
-        let engine = Arc::new(Mutex::new(engine(config, library)?));
+        let judging = Arc::new(Mutex::new(Judging::new(config, library)?));
         let kept = store.offsets().await.context("log offsets cannot be read")?;
         let positions = kept.into_iter().map(|kept| (kept.source.clone(), position(&kept))).collect();
         let (lines, incoming) = mpsc::channel(MAX_LINES_WAITING);
@@ -73,8 +75,8 @@ impl Pipeline {
         let sources = Sources::start(source_configs(config), positions, lines, notices)?;
         let judged = Arc::new(Mutex::new(HashMap::new()));
         tokio::spawn(tell_notices(noticed, Arc::clone(&tell)));
-        let judge = tokio::spawn(judge(incoming, Arc::clone(&engine), Arc::clone(&judged), decisions, tell));
-        Ok(Self { sources: tokio::sync::Mutex::new(Some(sources)), engine, judged, judge })
+        let judge = tokio::spawn(judge(incoming, Arc::clone(&judging), Arc::clone(&judged), decisions, tell));
+        Ok(Self { sources: tokio::sync::Mutex::new(Some(sources)), judging, judged, judge })
     }
 
     /// Takes a new config; buckets that still fit go on.
@@ -82,11 +84,11 @@ impl Pipeline {
     /// # Errors
     /// A filter is missing; then nothing is changed.
     pub async fn update(&self, config: &Config, library: &Library) -> Result<()> {
-        let fresh = engine(config, library)?;
+        let fresh = Judging::new(config, library)?;
         {
-            let mut current = self.engine.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut current = self.judging.lock().unwrap_or_else(PoisonError::into_inner);
             let former = std::mem::replace(&mut *current, fresh);
-            current.adopt(former);
+            current.engine.adopt(former.engine);
         }
         if let Some(sources) = self.sources.lock().await.as_mut() {
             sources.update(source_configs(config)).await?;
@@ -97,7 +99,8 @@ impl Pipeline {
     /// How each source is doing.
     pub async fn states(&self) -> Vec<SourceState> {
         let sources = self.sources.lock().await.as_ref().map(sources::Handle::status).unwrap_or_default();
-        let engine = self.engine.lock().unwrap_or_else(PoisonError::into_inner);
+        let judging = self.judging.lock().unwrap_or_else(PoisonError::into_inner);
+        let engine = &judging.engine;
         let matched = |name: &str| engine.source(name).map_or(0, |at| engine.source_stats(at).1);
         sources.into_iter().map(|source| SourceState { matched: matched(&source.name), source }).collect()
     }
@@ -148,57 +151,45 @@ impl Pipeline {
     }
 }
 
-/// The built-in filters and those of the config's folder.
-///
-/// # Errors
-/// Every mistake in them, each with file and line.
-pub fn library(filters_dir: &Path) -> Result<Library, Vec<protocol::Problem>> {
-    let mut library = Library::builtin();
-    let Ok(entries) = fs::read_dir(filters_dir) else { return Ok(library) };
-    let mut files: Vec<_> = entries.flatten().map(|entry| entry.path()).collect();
-    files.retain(|path| path.extension().is_some_and(|extension| extension == "toml"));
-    files.sort();
-    let mut problems = Vec::new();
-    let problem = |file: String, line, column, message: String, help| protocol::Problem {
-        file,
-        line,
-        column,
-        message,
-        help,
-    };
-    for path in files.iter().skip(MAX_FILTER_FILES) {
-        problems.push(problem(
-            path.display().to_string(),
-            1,
-            1,
-            format!("more than {MAX_FILTER_FILES} filter files"),
-            Some("put several filters into one file".into()),
-        ));
+impl Judging {
+    fn new(config: &Config, library: &Library) -> Result<Self> {
+        let sources = config.logs.iter().map(|log| Source {
+            name: log.name.clone(),
+            filter: log.filter.clone(),
+            mode: log.mode,
+        });
+        let clock = Clock::new(jiff::tz::TimeZone::system());
+        let engine = Engine::new(library, sources.collect(), Limits::default(), clock)?;
+        let udp =
+            |input: &LogInput| matches!(input, LogInput::Syslog { transport: config::Transport::Udp, .. });
+        Ok(Self { engine, plain_udp: config.logs.iter().map(|log| udp(&log.input)).collect() })
     }
-    for path in files.iter().take(MAX_FILTER_FILES) {
-        let file = path.display().to_string();
-        match fs::read_to_string(path) {
-            Ok(text) => {
-                let errors = library.add(&file, &text).err().unwrap_or_default();
-                problems.extend(
-                    errors
-                        .into_iter()
-                        .map(|e| problem(e.file, e.line, e.column.unwrap_or(1), e.message, Some(e.help))),
-                );
-            }
-            Err(error) => problems.push(problem(file, 1, 1, format!("cannot be read: {error}"), None)),
+
+    /// The decision of an overflow. Anybody can send a UDP message in another's name: a ban in which such lines have a
+    /// part is observed, not enforced.
+    fn decision(&self, overflow: &Overflow, now: Timestamp) -> Decision {
+        // The engine tells the first 63 sources apart and names one for all the others.
+        let forgeable = |source: &SourceIndex| match source.0 {
+            single @ ..63 => self.plain_udp.get(single).copied().unwrap_or(false),
+            _ => self.plain_udp.iter().skip(63).any(|udp| *udp),
+        };
+        let mode = if overflow.sources.iter().any(forgeable) { Mode::Observe } else { overflow.mode };
+        Decision {
+            id: 0,
+            kind: DecisionKind::Ban,
+            target: overflow.decision_target(),
+            direction: overflow.direction,
+            mode,
+            since: now,
+            until: Some(overflow.at.plus(overflow.ban).max(now)),
+            origin: Origin {
+                kind: OriginKind::Scenario,
+                name: overflow.scenario.clone(),
+                at: Some(overflow.defined.clone()),
+            },
+            evidence: overflow.evidence.clone(),
         }
     }
-    if problems.is_empty() { Ok(library) } else { Err(problems) }
-}
-
-fn engine(config: &Config, library: &Library) -> Result<Engine> {
-    let sources = config.logs.iter().map(|log| Source {
-        name: log.name.clone(),
-        filter: log.filter.clone(),
-        mode: log.mode,
-    });
-    Ok(Engine::new(library, sources.collect(), Limits::default(), Clock::new(jiff::tz::TimeZone::system()))?)
 }
 
 fn source_configs(config: &Config) -> Vec<SourceConfig> {
@@ -219,23 +210,24 @@ fn source_configs(config: &Config) -> Vec<SourceConfig> {
 /// Judges every line, until the sources are gone.
 async fn judge<K: Kernel + 'static>(
     mut lines: mpsc::Receiver<Line>,
-    engine: Arc<Mutex<Engine>>,
+    judging: Arc<Mutex<Judging>>,
     judged: Arc<Mutex<HashMap<String, Position>>>,
     decisions: Arc<Decisions<K>>,
     tell: Tell,
 ) {
     while let Some(line) = lines.recv().await {
         let now = clock::now().wall;
-        let overflows = {
-            let mut engine = engine.lock().unwrap_or_else(PoisonError::into_inner);
-            engine.source(&line.source).map(|source| engine.line(now, source, &line.bytes).overflows)
+        let bans: Vec<Decision> = {
+            let mut judging = judging.lock().unwrap_or_else(PoisonError::into_inner);
+            let source = judging.engine.source(&line.source);
+            let overflows = source.map(|source| judging.engine.line(now, source, &line.bytes).overflows);
+            overflows.iter().flatten().map(|overflow| judging.decision(overflow, now)).collect()
         };
-        for overflow in overflows.into_iter().flatten() {
-            let decision = decision(&overflow, line.trust, now);
-            match decisions.ban(decision) {
-                Ok(()) => tracing::debug!(scenario = overflow.scenario, "banned"),
-                Err(Refusal::Standing { .. }) => {}
-                Err(refusal) => tell(refused(&overflow, &refusal, now)),
+        for ban in bans {
+            let scenario = ban.origin.name.clone();
+            match decisions.ban(ban) {
+                Ok(()) | Err(Refusal::Standing { .. }) => {}
+                Err(refusal) => tell(refused(&scenario, &refusal, now)),
             }
         }
         if let Some(position) = line.position {
@@ -250,37 +242,14 @@ async fn judge<K: Kernel + 'static>(
     }
 }
 
-/// Anybody can send a UDP message in another's name: what only such lines say is observed, not enforced.
-fn decision(overflow: &Overflow, trust: Trust, now: Timestamp) -> Decision {
-    let mode = match trust {
-        Trust::Udp => Mode::Observe,
-        Trust::Tcp | Trust::File => overflow.mode,
-    };
-    Decision {
-        id: 0,
-        kind: DecisionKind::Ban,
-        target: overflow.decision_target(),
-        direction: overflow.direction,
-        mode,
-        since: now,
-        until: Some(overflow.at.plus(overflow.ban).max(now)),
-        origin: Origin {
-            kind: OriginKind::Scenario,
-            name: overflow.scenario.clone(),
-            at: Some(overflow.defined.clone()),
-        },
-        evidence: overflow.evidence.clone(),
-    }
-}
-
-fn refused(overflow: &Overflow, refusal: &Refusal, now: Timestamp) -> Event {
+fn refused(scenario: &str, refusal: &Refusal, now: Timestamp) -> Event {
     Event {
         ts: now,
         severity: Severity::Warning,
         action: EventAction::Alert,
         zone: None,
         reason: Some("ban_refused".into()),
-        body: Body::System { message: format!("scenario {}: {refusal}", overflow.scenario), count: None },
+        body: Body::System { message: format!("scenario {scenario}: {refusal}"), count: None },
     }
 }
 
@@ -315,5 +284,37 @@ fn offset(source: &str, position: &Position) -> LogOffset {
         head_length: position.head_length,
         head: position.head,
         offset: position.offset,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use model::Direction;
+
+    #[test]
+    fn a_ban_in_which_plain_udp_has_a_part_is_observed() {
+        let text = "[zones.wan]\ninterface = 'wan0'\nwan = true\n\
+            [[logs]]\nname = 'file'\npath = '/var/log/auth.log'\nfilter = 'sshd'\n\
+            [[logs]]\nname = 'net'\nsyslog = 'udp://127.0.0.1:5514'\nsenders = ['10.2.0.0/24']\nfilter = 'sshd'\n";
+        let config = config::parse("secd.toml", text).unwrap();
+        let judging = Judging::new(&config, &Library::builtin()).unwrap();
+        let mode = |sources: &[usize]| {
+            let overflow = Overflow {
+                scenario: "ssh-bruteforce".into(),
+                description: String::new(),
+                defined: "sshd.toml:3".into(),
+                target: "198.51.100.7/32".parse().unwrap(),
+                ip: [198, 51, 100, 7].into(),
+                at: Timestamp(0),
+                ban: Duration::from_secs(60),
+                direction: Direction::In,
+                mode: Mode::Enforce,
+                evidence: Vec::new(),
+                sources: sources.iter().copied().map(SourceIndex).collect(),
+            };
+            judging.decision(&overflow, Timestamp(0)).mode
+        };
+        assert_eq!((mode(&[0]), mode(&[1]), mode(&[0, 1])), (Mode::Enforce, Mode::Observe, Mode::Observe));
     }
 }

@@ -7,9 +7,14 @@ use protocol::{Detached, ErrorReply, ModeReply, Reloaded};
 use resolver::{ClientNetwork, Resolver, Settings};
 use std::{collections::HashMap, sync::Arc};
 
-use super::{Appliance, Current, Walls, tell};
+use super::{Appliance, Current, SHIP_BY, Walls, tell};
 use crate::{
-    clock, decisions::Failure, events::QuerySink, feeds::Feeds, loading::Loaded, machine::Machine,
+    clock,
+    decisions::Failure,
+    events::{self, QuerySink},
+    feeds::Feeds,
+    loading::Loaded,
+    machine::Machine,
     packets::Names,
 };
 
@@ -61,6 +66,7 @@ impl Appliance {
             (503, reply)
         })?;
         self.trouble("the config", None);
+        self.change_sinks(&former).await;
         let current = self.current.load();
         let changes = changes(&former, &current);
         self.system(Severity::Info, format!("reloaded: {}", changes.join(", ")));
@@ -120,7 +126,9 @@ impl Appliance {
             let ended = self.decisions.keeper().protect(machine.protected(&current.loaded.config));
             self.end_now_protected(&ended).await;
         }
-        match self.apply(&mut walls, &current.loaded, &machine, &current.feeds) {
+        let applied =
+            tokio::task::block_in_place(|| self.apply(&mut walls, &current.loaded, &machine, &current.feeds));
+        match applied {
             Ok(applied) => {
                 if let Some(repaired) = applied.repaired {
                     self.system(Severity::Warning, repaired);
@@ -154,8 +162,10 @@ impl Appliance {
             .collect();
         let seed = std::hash::BuildHasher::hash_one(&std::hash::RandomState::new(), 0);
         let now = clock::now().wall;
-        let (feeds, told) = Feeds::load(config, &own, &self.flags.state_dir, now, seed);
-        let applied = self.apply(walls, &loaded, &machine, &feeds)?;
+        // Reading lists and running nft take their time; the other tasks go on meanwhile.
+        let (feeds, told) =
+            tokio::task::block_in_place(|| Feeds::load(config, &own, &self.flags.state_dir, now, seed));
+        let applied = tokio::task::block_in_place(|| self.apply(walls, &loaded, &machine, &feeds))?;
         // The packet path holds. From here on nothing may fail the change: what does is a trouble and is told.
         for event in told {
             self.sender.send(event);
@@ -211,6 +221,27 @@ impl Appliance {
             missing: installed.plan.missing,
             repaired,
         })
+    }
+
+    /// Goes on with other sinks where the config names others; the old ones deliver what they have.
+    async fn change_sinks(&self, former: &Current) {
+        let current = self.current.load_full();
+        let (old, new) = (&former.loaded.config, &current.loaded.config);
+        if old.loki == new.loki && old.events == new.events {
+            return;
+        }
+        let mut shippers = self.shippers.lock().await;
+        let changed = match (events::settings(new, &self.flags.state_dir), shippers.as_mut()) {
+            (Ok(settings), Some(shippers)) => {
+                if !shippers.restart(settings, SHIP_BY).await {
+                    tracing::warn!("some events were not delivered to the former sinks");
+                }
+                None
+            }
+            (Ok(_), None) => None,
+            (Err(error), _) => Some(format!("events go where they went before: {error:#}")),
+        };
+        self.trouble("events", changed);
     }
 
     async fn update_resolver(&self, loaded: &Loaded) -> Result<()> {

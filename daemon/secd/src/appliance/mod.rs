@@ -57,7 +57,7 @@ pub struct Appliance {
     logs: Arc<Pipeline>,
     inspection: Inspection,
     sender: EventSender,
-    shippers: Mutex<Option<Shippers>>,
+    shippers: tokio::sync::Mutex<Option<Shippers>>,
     tails: Arc<Semaphore>,
     troubles: Mutex<BTreeMap<&'static str, String>>,
 }
@@ -95,7 +95,7 @@ impl Appliance {
             let lines: Vec<_> = problems.iter().map(problem_line).collect();
             anyhow::anyhow!("the config has errors:\n{}", lines.join("\n"))
         })?;
-        let shippers = events::start(&loaded.config, &flags.state_dir)?;
+        let shippers = Shippers::start(events::settings(&loaded.config, &flags.state_dir)?);
         let sender = shippers.sender();
         let tell = tell(&sender);
         let (dataplane, adopted) = Dataplane::open(&flags.bpffs)?;
@@ -138,7 +138,7 @@ impl Appliance {
             logs,
             inspection,
             sender,
-            shippers: Mutex::new(Some(shippers)),
+            shippers: tokio::sync::Mutex::new(Some(shippers)),
             tails: Arc::new(Semaphore::new(MAX_TAILS)),
             troubles: Mutex::default(),
         });
@@ -168,7 +168,7 @@ impl Appliance {
         if let Err(error) = self.logs.stop(&self.store).await {
             tracing::warn!(%error, "log offsets are not saved");
         }
-        let shippers = self.shippers.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let shippers = self.shippers.lock().await.take();
         if let Some(shippers) = shippers
             && !shippers.stop(SHIP_BY).await
         {

@@ -12,6 +12,7 @@ use model::{Decision, DecisionKind, Mode, Name, OriginKind, Target, Timestamp};
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
     net::IpAddr,
+    time::Duration,
 };
 
 /// Where bans and timed allows are enforced.
@@ -122,6 +123,9 @@ pub const MIN_PREFIX_V6: u8 = 16;
 /// Active decisions. More are refused with [`Refusal::Full`].
 pub const MAX_DECISIONS: usize = abi::MAX_BANS as usize;
 
+/// A ban that would end less than this after one that holds already adds nothing: one attack trips several scenarios.
+const MOMENT: Duration = Duration::from_secs(60);
+
 /// All active decisions and what the kernel holds of them.
 #[derive(Debug)]
 pub struct Keeper<K> {
@@ -195,7 +199,8 @@ impl<K: Kernel> Keeper<K> {
             let as_good = |d: &&Decision| {
                 d.direction.bits() & decision.direction.bits() == decision.direction.bits()
                     && d.mode.and(decision.mode) == decision.mode
-                    && (d.until.is_none() || decision.until.is_some_and(|until| d.until >= Some(until)))
+                    && d.until
+                        .is_none_or(|held| decision.until.is_some_and(|until| held.plus(MOMENT) >= until))
             };
             if let Some(ban) = self.bans.covering(net).filter(live).find(as_good) {
                 return Err(Refusal::Standing { target, what: "banned", until: text(ban.until) });

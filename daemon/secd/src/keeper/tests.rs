@@ -115,6 +115,8 @@ fn one_attacker_gives_one_ban_and_an_allow_stops_scenarios() {
     keeper.admit(order(1, DecisionKind::Ban, "198.51.100.0/24", Some(100), OriginKind::Person), NOW).unwrap();
     let again = order(2, DecisionKind::Ban, "198.51.100.7", Some(50), OriginKind::Scenario);
     assert!(matches!(keeper.check(&again, NOW), Err(Refusal::Standing { what: "banned", .. })));
+    let moments_longer = order(2, DecisionKind::Ban, "198.51.100.7", Some(150), OriginKind::Scenario);
+    assert!(matches!(keeper.check(&moments_longer, NOW), Err(Refusal::Standing { .. })));
     let longer = order(2, DecisionKind::Ban, "198.51.100.7", Some(500), OriginKind::Scenario);
     keeper.check(&longer, NOW).unwrap();
     keeper.admit(order(3, DecisionKind::Allow, "198.51.100.7", Some(10), OriginKind::Person), NOW).unwrap();
