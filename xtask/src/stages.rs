@@ -85,10 +85,6 @@ impl Run<'_> {
     }
 
     fn tests(&mut self, full: bool, filter: Option<&str>) {
-        if full {
-            // Read by tests that have a longer version.
-            self.stages.push(json!({ "name": "full", "ok": true }));
-        }
         let mut executables = Vec::new();
         self.stage("build of all tests", |root, step| {
             executables = suite::build(root, step)?;
@@ -102,7 +98,9 @@ impl Run<'_> {
             ("kernel tests", Group::Kernel),
             ("lab, end to end", Group::Lab),
         ] {
-            self.test_stage(name, |root, step| suite::run(root, &executables, group, filter, step));
+            self.test_stage(name, |root, step| {
+                suite::run(root, &executables, group, suite::Which { filter, full }, step)
+            });
         }
         self.test_stage("examples in the documentation", |root, step| {
             suite::run_doc_tests(root, filter, step)

@@ -47,6 +47,15 @@ impl Group {
     }
 }
 
+/// Which tests of a group, and how long they may be.
+#[derive(Clone, Copy)]
+pub(crate) struct Which<'a> {
+    /// Only tests whose name contains this.
+    pub(crate) filter: Option<&'a str>,
+    /// Tests that have a longer version run it: `SECD_FULL` is set for them.
+    pub(crate) full: bool,
+}
+
 /// What came out of tests.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Outcome {
@@ -122,12 +131,12 @@ pub(crate) fn build(root: &Path, step: &Step) -> Result<Vec<Executable>> {
     Ok(found)
 }
 
-/// Runs the executables of a group, those whose tests contain `filter`.
+/// Runs the executables of a group.
 pub(crate) fn run(
     root: &Path,
     executables: &[Executable],
     group: Group,
-    filter: Option<&str>,
+    which: Which<'_>,
     step: &Step,
 ) -> Result<Outcome> {
     let libraries = library_path();
@@ -137,7 +146,8 @@ pub(crate) fn run(
         let mut command = Command::new(&executable.path);
         command
             .arg("--show-output")
-            .args(filter)
+            .args(which.filter)
+            .envs(which.full.then_some(("SECD_FULL", "1")))
             .current_dir(&executable.manifest_directory)
             .env("CARGO_MANIFEST_DIR", &executable.manifest_directory)
             .env("CARGO_PKG_NAME", &executable.package)
