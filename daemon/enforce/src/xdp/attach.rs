@@ -268,7 +268,8 @@ impl Dataplane {
     }
 
     fn other_layouts(&self) -> Result<Vec<PathBuf>, Error> {
-        let folders = names_in(&self.root)?.into_iter().map(|name| self.root.join(name));
+        let names = names_in(&self.root)?.into_iter().filter(|name| is_layout(name));
+        let folders = names.map(|name| self.root.join(name));
         Ok(folders.filter(|path| *path != self.pins && path.is_dir()).collect())
     }
 }
@@ -282,7 +283,7 @@ pub fn detach_all(bpffs: &Path) -> Result<usize, Error> {
         return Ok(0);
     }
     let mut removed = 0;
-    for name in names_in(bpffs)? {
+    for name in names_in(bpffs)?.into_iter().filter(|name| is_layout(name)) {
         let folder = bpffs.join(name);
         if folder.is_dir() {
             for link in names_in(&folder)? {
@@ -301,6 +302,11 @@ pub fn detach_all(bpffs: &Path) -> Result<usize, Error> {
 /// TCX came with Linux 6.6.
 fn has_tcx() -> bool {
     KernelVersion::current().is_ok_and(|kernel| kernel >= KernelVersion::new(6, 6, 0))
+}
+
+/// The folder is one of ours: named by a layout's hash. Other people's pins are left alone.
+fn is_layout(name: &str) -> bool {
+    name.len() == 16 && name.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 
 fn xdp_prefix(how: Attached) -> String {
@@ -438,6 +444,15 @@ fn ethtool(interface: &str, command: u32, data: u32) -> io::Result<u32> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_folders_named_by_a_layout_are_ours() {
+        let layout = super::super::object::Layout::of_object().unwrap();
+        assert!(is_layout(&layout.hash));
+        for foreign in ["", "cilium", "xdp", "maps.debug", "0123456789abcdeg", "0123456789abcdef0"] {
+            assert!(!is_layout(foreign), "{foreign}");
+        }
+    }
 
     #[test]
     fn names_of_interfaces_round_trip_without_dots() {
