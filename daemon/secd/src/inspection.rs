@@ -74,8 +74,7 @@ fn mode(loaded: &Loaded) -> Mode {
 
 fn worker(loaded: &Loaded, shared: &Arc<Shared>) -> Feed {
     let enforced = mode(loaded) == Mode::Enforce;
-    // The two directions of a routed flow come in on different VLANs.
-    let limits = Limits { track_vlan: false, cut: enforced, ..Limits::default() };
+    let limits = Limits { cut: enforced, ..Limits::live() };
     let now = clock::now();
     let boot_to_wall = now.wall.0.saturating_sub(i64::try_from(now.boot / 1000).unwrap_or(0));
     let inspector = LiveInspector::new(Arc::clone(&loaded.signatures), limits, boot_to_wall);

@@ -1,4 +1,5 @@
 //! Reading the config and all it names.
+#![allow(clippy::unwrap_used, reason = "a test ends where its own world cannot be built")]
 
 use secd::loading::Loaded;
 use std::{fs, path::Path};

@@ -1,4 +1,5 @@
 //! Lines written to a real file become bans, with the built-in filters, over a restart as well.
+#![allow(clippy::unwrap_used, reason = "a test ends where its own world cannot be built")]
 
 mod common;
 

@@ -1,5 +1,6 @@
 //! A kernel that only remembers, and the daemon's parts around it.
 #![expect(unreachable_pub, dead_code, reason = "each test binary uses its share of what all of them see")]
+#![expect(clippy::unwrap_used, reason = "a test ends where its own world cannot be built")]
 
 use abi::BanValue;
 use ipnet::IpNet;
