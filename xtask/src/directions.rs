@@ -24,6 +24,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("inspect", RULES),
     ("store", RULES),
     ("sources", RULES),
+    ("shippers", RULES),
     (
         "secd",
         &[
@@ -41,6 +42,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "inspect",
             "store",
             "sources",
+            "shippers",
         ],
     ),
     ("secctl", &["abi", "datapath", "model", "policy", "lists", "logs", "signatures", "config", "protocol"]),
