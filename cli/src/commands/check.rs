@@ -13,7 +13,7 @@ use crate::{
     text::{count, escape, shell},
 };
 
-/// Check a config file and report everything that is wrong with it
+/// Check a config file and the log filters it names, and report everything that is wrong with them
 ///
 /// Exits with 1 if anything is wrong.
 #[derive(Debug, clap::Args)]
@@ -33,13 +33,15 @@ struct Checked {
 pub(crate) fn run(asked: &Arguments, output: &mut Output<'_>) -> Done {
     let text = read(&asked.file)?;
     let name = asked.file.display().to_string();
-    let checked = match ::config::parse(&name, &text) {
-        Ok(config) => Checked { errors: Vec::new(), warnings: config.warnings },
+    let mut texts = own_filters(&::config::filters_dir(&text))?;
+    let checked = match ::config::load(&name, &text, &texts) {
+        Ok((config, _)) => Checked { errors: Vec::new(), warnings: config.warnings },
         Err(errors) => Checked { errors, warnings: Vec::new() },
     };
+    texts.push((name.clone(), text));
     output.show(&checked, |output, checked| {
-        print(output, &checked.warnings, &text, Paint::Warn)?;
-        print(output, &checked.errors, &text, Paint::Bad)?;
+        print(output, &checked.warnings, &texts, Paint::Warn)?;
+        print(output, &checked.errors, &texts, Paint::Bad)?;
         let name = output.paint(&name, Paint::Title);
         match checked.errors.len() as u64 {
             0 => output.line(&format!("{name} is {}.", output.paint("right", Paint::Good))),
@@ -53,10 +55,20 @@ pub(crate) fn run(asked: &Arguments, output: &mut Output<'_>) -> Done {
 pub(crate) fn parsed(path: &Path) -> Result<::config::Config, Failure> {
     let text = read(path)?;
     let name = path.display().to_string();
-    ::config::parse(&name, &text).map_err(|errors| Failure::Usage {
+    let loaded = ::config::load(&name, &text, &own_filters(&::config::filters_dir(&text))?);
+    loaded.map(|(config, _)| config).map_err(|errors| Failure::Usage {
         message: format!("{name} has {}", count(errors.len() as u64, "error", "errors")),
         help: Some(format!("`secctl check {}` shows them", shell(&name))),
     })
+}
+
+/// Path and text of each log filter of the user's own; no folder is none.
+fn own_filters(folder: &Path) -> Result<Vec<(String, String)>, Failure> {
+    let Ok(entries) = std::fs::read_dir(folder) else { return Ok(Vec::new()) };
+    let mut files: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).collect();
+    files.retain(|file| file.extension().is_some_and(|extension| extension == "toml"));
+    files.sort();
+    files.iter().map(|file| Ok((file.display().to_string(), read(file)?))).collect()
 }
 
 /// Reads a config file, bounded by what the config may have.
@@ -83,7 +95,7 @@ pub(crate) fn read(path: &Path) -> Result<String, Failure> {
 pub(crate) fn print(
     output: &mut Output<'_>,
     problems: &[::config::ConfigError],
-    text: &str,
+    texts: &[(String, String)],
     paint: Paint,
 ) -> io::Result<()> {
     let word = if paint == Paint::Bad { "error:" } else { "warning:" };
@@ -92,7 +104,8 @@ pub(crate) fn print(
         output.line(&line)?;
         let line = format!("  --> {}:{}:{}", escape(&problem.file), problem.line, problem.column);
         output.line(&line)?;
-        if let Some(excerpt) = Excerpt::of(text, problem.line, problem.column) {
+        let text = texts.iter().find(|(file, _)| *file == problem.file);
+        if let Some(excerpt) = text.and_then(|(_, text)| Excerpt::of(text, problem.line, problem.column)) {
             let number = problem.line.to_string();
             output.line(&format!(" {number} | {}", escape(&excerpt.line)))?;
             let caret = format!(" {:1$} | {2:3$}", "", number.len(), "", excerpt.before);

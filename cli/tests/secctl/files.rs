@@ -51,3 +51,24 @@ fn there_is_a_manual_page_for_every_command() {
     assert_eq!(ran.status.code(), Some(2));
     assert!(String::from_utf8_lossy(&ran.stderr).contains("cannot write manual pages to /proc/no/such"));
 }
+
+#[test]
+fn check_reads_the_filters_of_the_users_own() {
+    let folder = tempfile::tempdir().unwrap();
+    let filters = folder.path().join("filters");
+    std::fs::create_dir(&filters).unwrap();
+    let filter = filters.join("app.toml");
+    let config = folder.path().join("secd.toml");
+    let wan = "[zones.wan]\ninterface = 'wan0'\nwan = true\n";
+    let log = "[[logs]]\nname = 'app'\npath = '/var/log/app.log'\nfilter = 'app'\n";
+    std::fs::write(&config, format!("filters_dir = '{}'\n{wan}{log}", filters.display())).unwrap();
+    let check = || secctl(&["check", config.to_str().unwrap()]);
+    let unknown = String::from_utf8(check().stdout).unwrap();
+    assert!(unknown.contains("secd.toml:8:"), "{unknown}");
+    std::fs::write(&filter, "[[filter]]\nname = 3\n").unwrap();
+    let wrong = check();
+    let shown = String::from_utf8(wrong.stdout).unwrap();
+    assert_eq!(wrong.status.code(), Some(1));
+    assert!(shown.contains(&format!("{}:", filter.display())) && shown.contains("[[filter]]"), "{shown}");
+    assert!(!shown.contains("there is no filter"), "its file is there: {shown}");
+}

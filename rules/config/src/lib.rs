@@ -68,12 +68,16 @@ pub fn load(
 ) -> Result<(Config, Library), Vec<ConfigError>> {
     let mut library = Library::builtin();
     let mut mistakes = Vec::new();
+    let mut unread = Vec::new();
     for (name, text) in own_filters {
-        mistakes.extend(library.add(name, text).err().into_iter().flatten().map(ConfigError::from));
+        if let Err(errors) = library.add(name, text) {
+            mistakes.extend(errors.into_iter().map(ConfigError::from));
+            // A filter whose file has a mistake is not unknown: its file is named after it.
+            unread.extend(Path::new(name).file_stem().and_then(|stem| stem.to_str()));
+        }
     }
-    // A filter whose file has a mistake is not unknown: its file is named after it.
-    let files = own_filters.iter().filter_map(|(name, _)| Path::new(name).file_stem()?.to_str());
-    let names: Vec<&str> = library.filters().map(|filter| filter.name.as_str()).chain(files).collect();
+    let read = library.filters().map(|filter| filter.name.as_str());
+    let names: Vec<&str> = read.filter(|name| !BUILT_IN_FILTERS.contains(name)).chain(unread).collect();
     match parse_with(file, text, &names) {
         Ok(config) if mistakes.is_empty() => Ok((config, library)),
         Ok(_) => Err(mistakes),

@@ -90,7 +90,7 @@ fn filter_exists(filter: &Located<String>, own: &[&str], filters_dir: &str, repo
         Some(near) => format!("did you mean `{near}`?"),
         None => {
             let file = std::path::Path::new(filters_dir).join(format!("{}.toml", filter.value));
-            format!("built in are {}; a filter of your own stands in `{}`", all(known()), file.display())
+            format!("there are {}; a filter of your own stands in `{}`", all(known()), file.display())
         }
     };
     report.add(filter.at, format!("there is no filter {}", quoted(filter)), help);
