@@ -39,7 +39,7 @@ const ATTEMPT: Duration = Duration::from_secs(15);
 pub struct Written {
     /// The line.
     pub line: String,
-    /// When the write returned.
+    /// When the write began.
     pub at: Instant,
 }
 
@@ -287,10 +287,12 @@ fn relay(errors: impl std::io::Read, log: &Path, process: u32, written: &Mutex<V
     let Ok(mut file) = OpenOptions::new().append(true).open(log) else { return };
     for line in BufReader::new(errors).lines().map_while(Result::ok) {
         let line = format!("{} dmz sshd[{process}]: {}\n", rfc3339_now(), line.trim_end());
+        // Before the write: the ban may be in force before this thread runs again.
+        let at = Instant::now();
         if file.write_all(line.as_bytes()).is_ok()
             && let Ok(mut written) = written.lock()
         {
-            written.push(Written { line, at: Instant::now() });
+            written.push(Written { line, at });
         }
     }
 }
