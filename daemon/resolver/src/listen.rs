@@ -138,9 +138,18 @@ impl Handle {
 
     async fn listen(&self, address: SocketAddr) -> Result<Listener, ResolverError> {
         let failed = |transport| move |error| ResolverError::Listen { address, transport, error };
-        let udp = UdpSocket::bind(address).await.map_err(failed("udp"))?;
-        let local = udp.local_addr().map_err(failed("udp"))?;
-        let tcp = TcpListener::bind(local).await.map_err(failed("tcp"))?;
+        let mut tries = if address.port() == 0 { CHOSEN_PORT_TRIES } else { 1 };
+        let (udp, local, tcp) = loop {
+            tries -= 1;
+            let udp = UdpSocket::bind(address).await.map_err(failed("udp"))?;
+            let local = udp.local_addr().map_err(failed("udp"))?;
+            match TcpListener::bind(local).await {
+                Ok(tcp) => break (udp, local, tcp),
+                // The system chose a port that is free for UDP only.
+                Err(error) if error.kind() == std::io::ErrorKind::AddrInUse && tries > 0 => {}
+                Err(error) => return Err(failed("tcp")(error)),
+            }
+        };
         let tasks = [
             tokio::spawn(serve_udp(Arc::clone(&self.engine), Arc::new(udp))),
             tokio::spawn(serve_tcp(
@@ -154,6 +163,8 @@ impl Handle {
     }
 }
 
+/// How often a port is chosen anew where port 0 asks for one that is free for both UDP and TCP.
+const CHOSEN_PORT_TRIES: u32 = 16;
 /// How long a socket that only gives errors is left alone.
 const AFTER_ERROR: Duration = Duration::from_millis(50);
 

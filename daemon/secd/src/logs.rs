@@ -118,7 +118,7 @@ impl Pipeline {
         store.save_offsets(&offsets).await
     }
 
-    /// Saves offsets every [`SAVE_EVERY`], until the pipeline is dropped.
+    /// Saves offsets every second, until the pipeline is dropped.
     pub async fn keep_saving(self: Arc<Self>, store: Store) {
         let mut tick = tokio::time::interval(SAVE_EVERY);
         let mut saved = HashMap::new();

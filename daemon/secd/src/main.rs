@@ -4,7 +4,7 @@ use anyhow::{Context, Result};
 use clap::Parser;
 use sd_notify::NotifyState;
 use secd::{api, appliance::Appliance, flags::Flags, sandbox};
-use std::{process::ExitCode, sync::Arc, time::Duration};
+use std::{os::unix::net::UnixListener, process::ExitCode, sync::Arc, time::Duration};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
@@ -32,21 +32,19 @@ fn main() -> ExitCode {
 }
 
 fn start(flags: Flags) -> Result<()> {
+    let listener = api::listen(&flags.socket, socket_group(&flags)?)
+        .with_context(|| format!("the control socket {} cannot be made", flags.socket.display()))?;
     // Loading needs what is kept, and nothing else does: so the rest goes before the first thread.
     sandbox::drop_capabilities().context("capabilities could not be dropped")?;
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(WORKERS).enable_all().build()?;
-    runtime.block_on(run(flags))
+    runtime.block_on(run(flags, listener))
 }
 
-async fn run(flags: Flags) -> Result<()> {
+async fn run(flags: Flags, listener: UnixListener) -> Result<()> {
     let (mut hangup, mut terminate, mut interrupt) =
         (signal(SignalKind::hangup())?, signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     let socket = flags.socket.clone();
     let appliance = Appliance::start(flags).await?;
-    let group = appliance.socket_group().map(|name| group_id(&name)).transpose()?;
-    let listener = api::listen(&socket, group)
-        .await
-        .with_context(|| format!("the control socket {} cannot be made", socket.display()))?;
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
     let served = tokio::spawn(api::serve(listener, Arc::clone(&appliance), async {
         stopped.await.ok();
@@ -59,7 +57,12 @@ async fn run(flags: Flags) -> Result<()> {
                 notify(&[NotifyState::Reloading, NotifyState::monotonic_usec_now()?]);
                 match appliance.reload().await {
                     Ok(reloaded) => tracing::info!("reloaded: {}", reloaded.changes.join(", ")),
-                    Err((_, reply)) => tracing::error!("{}", reply.error.message),
+                    Err((_, reply)) => {
+                        tracing::error!("{}", reply.error.message);
+                        for problem in &reply.error.problems {
+                            tracing::error!("{}", secd::appliance::problem_line(problem));
+                        }
+                    }
                 }
                 notify(&[NotifyState::Ready]);
             }
@@ -94,7 +97,14 @@ fn notify(states: &[NotifyState<'_>]) {
     }
 }
 
-fn group_id(name: &str) -> Result<u32> {
-    let group = nix::unistd::Group::from_name(name).with_context(|| format!("group {name}"))?;
-    Ok(group.with_context(|| format!("[api] group: there is no group {name} on this machine"))?.gid.as_raw())
+/// The group that the config names for the control socket. What else is wrong with the config is told later.
+fn socket_group(flags: &Flags) -> Result<Option<u32>> {
+    let Ok(text) = std::fs::read_to_string(&flags.config) else { return Ok(None) };
+    let Some(name) = config::parse("", &text).ok().and_then(|config| config.api.group) else {
+        return Ok(None);
+    };
+    let group = nix::unistd::Group::from_name(&name).with_context(|| format!("group {name}"))?;
+    Ok(Some(
+        group.with_context(|| format!("[api] group: there is no group {name} on this machine"))?.gid.as_raw(),
+    ))
 }

@@ -29,6 +29,6 @@ pub const INSPECT_SNAP: usize = 2048;
 /// Bytes of each direction of a flow that are copied for inspection.
 pub const INSPECT_BUDGET: u32 = 64 * 1024;
 /// Packet records a CPU may send in one second; more are counted, not sent.
-pub const EVENT_BUDGET: u32 = 1000;
+pub const EVENT_BUDGET: u32 = 200;
 /// IPv6 extension headers walked before a packet is malformed.
 pub const MAX_EXTENSION_HEADERS: usize = 6;

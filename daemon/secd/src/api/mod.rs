@@ -17,27 +17,30 @@ use serde::Serialize;
 use shippers::Tailed;
 use std::{
     fs, io,
-    os::unix::fs::{FileTypeExt, PermissionsExt},
+    os::unix::{
+        fs::{FileTypeExt, PermissionsExt},
+        net::{UnixListener, UnixStream},
+    },
     path::Path,
     sync::Arc,
 };
-use tokio::net::{UnixListener, UnixStream};
 
 use crate::{appliance::Appliance, decisions::Failure};
 
 /// Connections to `tail` at once. More are refused with 503.
 pub const MAX_TAILS: usize = 16;
 
-/// Makes the socket; root and the group may use it.
+/// Makes the socket; root and the group may use it. Giving it to the group takes a privilege, so this comes before the
+/// sandbox.
 ///
 /// # Errors
 /// Another daemon answers there, or it cannot be made.
-pub async fn listen(socket: &Path, group: Option<u32>) -> io::Result<UnixListener> {
+pub fn listen(socket: &Path, group: Option<u32>) -> io::Result<UnixListener> {
     if let Some(folder) = socket.parent() {
         fs::create_dir_all(folder)?;
     }
     if fs::symlink_metadata(socket).is_ok_and(|metadata| metadata.file_type().is_socket()) {
-        if UnixStream::connect(socket).await.is_ok() {
+        if UnixStream::connect(socket).is_ok() {
             return Err(io::Error::new(
                 io::ErrorKind::AddrInUse,
                 format!("another secd answers at {}; stop it first", socket.display()),
@@ -46,8 +49,9 @@ pub async fn listen(socket: &Path, group: Option<u32>) -> io::Result<UnixListene
         fs::remove_file(socket)?;
     }
     let listener = UnixListener::bind(socket)?;
-    fs::set_permissions(socket, fs::Permissions::from_mode(0o660))?;
     std::os::unix::fs::chown(socket, None, group)?;
+    fs::set_permissions(socket, fs::Permissions::from_mode(0o660))?;
+    listener.set_nonblocking(true)?;
     Ok(listener)
 }
 
@@ -60,6 +64,7 @@ pub async fn serve(
     appliance: Arc<Appliance>,
     stop: impl Future<Output = ()> + Send + 'static,
 ) -> io::Result<()> {
+    let listener = tokio::net::UnixListener::from_std(listener)?;
     axum::serve(listener, router(appliance)).with_graceful_shutdown(stop).await
 }
 

@@ -192,11 +192,6 @@ impl Appliance {
         self.sender.tail()
     }
 
-    /// Group whose members may use the control socket.
-    pub fn socket_group(&self) -> Option<String> {
-        self.current.load().loaded.config.api.group.clone()
-    }
-
     fn flows_handle(&self) -> MutexGuard<'_, Flows> {
         self.flows.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -256,7 +251,9 @@ fn nets<V>(orders: Vec<(ipnet::IpNet, V)>) -> Vec<ipnet::IpNet> {
     orders.into_iter().map(|(net, _)| net).collect()
 }
 
-fn problem_line(problem: &protocol::Problem) -> String {
+/// A mistake in a file, in one line.
+#[must_use]
+pub fn problem_line(problem: &protocol::Problem) -> String {
     let help = problem.help.as_deref().map(|help| format!("; {help}")).unwrap_or_default();
     format!("{}:{}:{}: {}{help}", problem.file, problem.line, problem.column, problem.message)
 }
