@@ -179,7 +179,7 @@ fn read(path: &Path) -> io::Result<Vec<u8>> {
 
 /// Writes the copy whole or not at all; does nothing if it is the same already.
 fn keep(copy: &Path, bytes: &[u8]) -> io::Result<()> {
-    if read(copy).is_ok_and(|old| old == bytes) {
+    if holds(copy, bytes).unwrap_or(false) {
         return Ok(());
     }
     if let Some(folder) = copy.parent() {
@@ -189,6 +189,23 @@ fn keep(copy: &Path, bytes: &[u8]) -> io::Result<()> {
     fs::write(&fresh, bytes)?;
     fs::File::open(&fresh)?.sync_all()?;
     fs::rename(&fresh, copy)
+}
+
+/// Whether the file holds exactly these bytes.
+fn holds(file: &Path, bytes: &[u8]) -> io::Result<bool> {
+    let mut file = fs::File::open(file)?;
+    let mut rest = bytes;
+    let mut chunk = [0; 16 * 1024];
+    loop {
+        let read = file.read(&mut chunk)?;
+        if read == 0 {
+            return Ok(rest.is_empty());
+        }
+        match rest.strip_prefix(&chunk[..read]) {
+            Some(left) => rest = left,
+            None => return Ok(false),
+        }
+    }
 }
 
 /// A file name that no list name can lead out of the folder.
