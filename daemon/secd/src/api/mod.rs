@@ -49,7 +49,9 @@ pub fn listen(socket: &Path, group: Option<u32>) -> io::Result<UnixListener> {
         fs::remove_file(socket)?;
     }
     let listener = UnixListener::bind(socket)?;
-    std::os::unix::fs::chown(socket, None, group)?;
+    if group.is_some() {
+        std::os::unix::fs::chown(socket, None, group)?;
+    }
     fs::set_permissions(socket, fs::Permissions::from_mode(0o660))?;
     listener.set_nonblocking(true)?;
     Ok(listener)
