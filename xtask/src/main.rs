@@ -47,7 +47,7 @@ enum Command {
     Demo(demo::Options),
     /// Build and check target/deb/secd_VERSION_ARCH.deb
     Deb,
-    /// Write the generated documents again: config reference, schema, man pages, completions
+    /// Write the generated documents again: the reference of the config and its schema
     Gen,
     /// Check that no crate depends on one it must not see
     Directions,

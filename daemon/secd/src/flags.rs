@@ -19,4 +19,8 @@ pub struct Flags {
     /// Folder on a bpf filesystem where programs and maps are pinned.
     #[arg(long, default_value = "/sys/fs/bpf/secd")]
     pub bpffs: PathBuf,
+    /// Take what a stopped secd left in the kernel away (programs, maps, nftables table) and end: nothing is enforced,
+    /// and no address is translated, until secd starts again. While secd runs: `secctl detach --yes`.
+    #[arg(long)]
+    pub detach: bool,
 }

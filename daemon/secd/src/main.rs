@@ -2,9 +2,15 @@
 
 use anyhow::{Context, Result};
 use clap::Parser;
+use enforce::nft::{TABLE, Wall, WallState};
 use sd_notify::NotifyState;
 use secd::{api, appliance::Appliance, flags::Flags, sandbox};
-use std::{os::unix::net::UnixListener, process::ExitCode, sync::Arc, time::Duration};
+use std::{
+    os::unix::net::{UnixListener, UnixStream},
+    process::ExitCode,
+    sync::Arc,
+    time::Duration,
+};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
@@ -13,6 +19,9 @@ const WORKERS: usize = 2;
 
 fn main() -> ExitCode {
     let flags = Flags::parse();
+    if flags.detach {
+        return detach(&flags);
+    }
     let from_systemd = std::env::var_os("JOURNAL_STREAM").is_some();
     let filter = EnvFilter::try_from_env("SECD_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
     let log =
@@ -77,6 +86,40 @@ async fn run(flags: Flags, listener: UnixListener) -> Result<()> {
     appliance.stop().await;
     std::fs::remove_file(&socket).ok();
     Ok(())
+}
+
+/// Takes away what a daemon left in the kernel, without its config and even where it cannot start. Both walls are
+/// tried, whatever becomes of the other.
+fn detach(flags: &Flags) -> ExitCode {
+    if UnixStream::connect(&flags.socket).is_ok() {
+        eprintln!(
+            "error: secd runs and holds what it attached: use `secctl detach --yes`, or stop secd first"
+        );
+        return ExitCode::FAILURE;
+    }
+    let mut code = ExitCode::SUCCESS;
+    match enforce::xdp::detach_all(&flags.bpffs) {
+        Ok(0) => println!("nothing was pinned in {}", flags.bpffs.display()),
+        Ok(removed) => {
+            println!("removed {removed} pinned programs, links and maps from {}", flags.bpffs.display());
+        }
+        Err(error) => {
+            eprintln!("error: {error}");
+            code = ExitCode::FAILURE;
+        }
+    }
+    let mut wall = Wall::default();
+    // Only to say what was there: it is removed also where that cannot be found out.
+    let missing = matches!(wall.check(), Ok(WallState::Missing));
+    match wall.remove() {
+        Ok(()) if missing => println!("there was no nftables table inet {TABLE}"),
+        Ok(()) => println!("removed the nftables table inet {TABLE}"),
+        Err(error) => {
+            eprintln!("error: {error}");
+            code = ExitCode::FAILURE;
+        }
+    }
+    code
 }
 
 /// Tells systemd that the daemon lives, as long as it can look into its own state.

@@ -175,6 +175,24 @@ impl Appliance {
         self.process.take().context("secd does not run")?.kill()
     }
 
+    /// Ends the daemon as `systemctl stop` does.
+    ///
+    /// # Errors
+    /// It does not run.
+    pub fn stop(&mut self) -> Result<()> {
+        self.peak_before_kib = self.peak_memory_kib()?;
+        self.process.take().context("secd does not run").map(drop)
+    }
+
+    /// Runs `secd --detach` in the router's namespace.
+    ///
+    /// # Errors
+    /// secd is not built.
+    pub fn detach(&self, router: &Namespace) -> Result<Reply> {
+        let mut command = router.command(self.programs.join("secd"));
+        run(command.arg("--detach").arg("--bpffs").arg(&self.bpffs).arg("--socket").arg(&self.socket))
+    }
+
     /// Most memory the daemon ever had (`VmHWM`), before and after being killed, in KiB.
     ///
     /// # Errors

@@ -29,11 +29,11 @@ pub use network::{
     ATTACKER, CAMERAS, CAMERAS_VLAN, DMZ, EXPLOITER, GUEST, HOME, IOT, MANAGEMENT, Network, SERVICES,
     STORAGE, UPSTREAMS, VISITOR, WAN, ZONES, Zone,
 };
-pub use probe::{Echo, Probe};
+pub use probe::{Echo, Probe, connect};
 pub use process::Process;
 pub use programs::Programs;
 pub use receiver::Receiver;
-pub use scenario::{Lab, Step, play};
+pub use scenario::{Goals, Lab, Step, play};
 pub use wait::Waiter;
 
 /// Why the lab cannot run here, or nothing where it can. Tests print it as `SKIP: <test>: <reason>`.

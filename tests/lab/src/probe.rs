@@ -158,12 +158,7 @@ impl Probe {
 ///
 /// # Errors
 /// The namespace is gone.
-pub(crate) fn connect(
-    namespace: &Namespace,
-    source: Option<&str>,
-    target: &str,
-    limit: Duration,
-) -> Result<String> {
+pub fn connect(namespace: &Namespace, source: Option<&str>, target: &str, limit: Duration) -> Result<String> {
     let mut command = namespace.command("curl");
     command.args([
         "-s",

@@ -9,7 +9,7 @@ use crate::network::{
 };
 use crate::probe::{Conversation, Probe, answers_until_cut, connect};
 use crate::programs::{ADMIN, BROWSER};
-use crate::scenario::{Lab, socket};
+use crate::scenario::{Goals, Lab, socket};
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -27,13 +27,12 @@ const LOOK: Duration = Duration::from_millis(500);
 const FRAMES: usize = 100;
 /// Most requests sent on the connection with the exploit.
 const MOST_REQUESTS: usize = 200;
-/// `secctl why` answers within this.
-const WHY_LIMIT: Duration = Duration::from_millis(50);
+/// From a log line to the first dropped packet: the goal.
+const BAN_GOAL: Duration = Duration::from_millis(10);
+/// `secctl why` answers within this: the goal.
+const WHY_GOAL: Duration = Duration::from_millis(50);
 /// Most memory secd may ever have had, in KiB.
 const MEMORY_LIMIT_KIB: u64 = 60 * 1024;
-
-/// The same for an unoptimised build, which has some ten megabytes more code; the demo measures what is shipped.
-const MEMORY_LIMIT_UNOPTIMISED_KIB: u64 = 80 * 1024;
 
 /// A step to play.
 pub(crate) struct Plan {
@@ -46,6 +45,17 @@ pub(crate) struct Plan {
 pub(crate) struct Seen {
     pub(crate) text: String,
     pub(crate) ok: bool,
+}
+
+/// Whether a measured time lets its step hold, and what is said about it where it is over the goal.
+fn judge(goals: Goals, took: Duration, goal: Duration) -> (bool, &'static str) {
+    if took <= goal {
+        return (true, "");
+    }
+    match goals {
+        Goals::Binding => (false, " (slower than the goal)"),
+        Goals::Told => (true, " (slower than the goal)"),
+    }
 }
 
 fn seen(ok: bool, text: impl Into<String>) -> Result<Seen> {
@@ -237,10 +247,11 @@ fn brute_force(lab: &mut Lab) -> Result<Seen> {
     let failed = lines.iter().filter(|written| written.line.contains("Failed password")).count();
     let took = cut.duration_since(last.at);
     let milliseconds = took.as_secs_f64() * 1e3;
+    let (ok, slower) = judge(lab.goals, took, BAN_GOAL);
     seen(
-        took <= Duration::from_millis(10),
+        ok,
         format!(
-            "banned after {failed} failed logins; {milliseconds:.1} ms from line to first dropped packet"
+            "banned after {failed} failed logins; {milliseconds:.1} ms from line to first dropped packet{slower}"
         ),
     )
 }
@@ -400,9 +411,10 @@ fn why(lab: &mut Lab) -> Result<Seen> {
         let line = json["by"]["line"].as_u64().map_or_else(String::new, |line| format!(" line {line}"));
         texts.push(format!("{} {}{line}", by_kind, json["by"]["name"].as_str().unwrap_or("?")));
     }
+    let (in_time, slower) = judge(lab.goals, slowest, WHY_GOAL);
     seen(
-        ok && slowest <= WHY_LIMIT,
-        format!("{}; slowest {:.1} ms", texts.join(", "), slowest.as_secs_f64() * 1e3),
+        ok && in_time,
+        format!("{}; slowest {:.1} ms{slower}", texts.join(", "), slowest.as_secs_f64() * 1e3),
     )
 }
 
@@ -420,7 +432,9 @@ fn unban(lab: &mut Lab) -> Result<Seen> {
 
 fn memory(lab: &mut Lab) -> Result<Seen> {
     let peak = lab.appliance.peak_memory_kib()?;
-    let limit = if cfg!(debug_assertions) { MEMORY_LIMIT_UNOPTIMISED_KIB } else { MEMORY_LIMIT_KIB };
+    // Unoptimised programs have some ten megabytes more code; the bound is for what is shipped.
+    let unoptimised = cfg!(debug_assertions);
+    let bound = if unoptimised { " (unoptimised; the bound is for release)" } else { "" };
     let status = lab.appliance.status()?;
     let bpf = status["memory"]["bpf"].as_u64().unwrap_or(0);
     let lists: Vec<String> = status["lists"]
@@ -431,9 +445,10 @@ fn memory(lab: &mut Lab) -> Result<Seen> {
         .collect();
     let megabytes = |bytes: u64| bytes as f64 / 1e6;
     seen(
-        (peak <= limit || lab.own.rules.is_some() || lab.own.list.is_some()) && bpf > 0,
+        (unoptimised || peak <= MEMORY_LIMIT_KIB || lab.own.rules.is_some() || lab.own.list.is_some())
+            && bpf > 0,
         format!(
-            "secd {:.1} MB, BPF maps {:.1} MB; {}",
+            "secd {:.1} MB{bound}, BPF maps {:.1} MB; {}",
             megabytes(peak * 1024),
             megabytes(bpf),
             lists.join(", ")

@@ -1,7 +1,7 @@
 //! What people and attackers get wrong: a clear word, the last good state stays, nothing crashes.
 #![expect(clippy::unwrap_used, reason = "a test fails where its helpers do")]
 
-use lab::{ATTACKER, Lab, Own, VISITOR, Waiter};
+use lab::{ATTACKER, DMZ, IOT, Lab, Own, STORAGE, VISITOR, WAN, Waiter, connect};
 use std::fs;
 use std::io::Write;
 use std::time::Duration;
@@ -118,4 +118,64 @@ fn a_log_with_binary_and_endless_lines_still_bans_who_attacks() {
         }
     }
     lab.waiter.until("the ban", SOON, || Ok(banned()?.then_some(()))).unwrap();
+}
+
+#[test]
+fn what_a_stopped_secd_left_is_enforced_until_it_is_detached() {
+    let directory = tempfile::tempdir().unwrap();
+    let Some(mut lab) = small_lab("detach", directory.path()) else { return };
+    let web = format!("{}:80", DMZ.host4);
+    let storage = format!("{}:22", STORAGE.host4);
+    let limit = Duration::from_millis(800);
+    let from_visitor =
+        |lab: &Lab| connect(lab.network.host(WAN).unwrap(), Some(VISITOR), &web, limit).unwrap();
+    let from_iot = |lab: &Lab| connect(lab.network.host(IOT).unwrap(), None, &storage, limit).unwrap();
+    let held = |result: String| assert!(["refused", "no answer"].contains(&result.as_str()), "{result}");
+    let ban = lab.appliance.ask(&["ban", VISITOR]).unwrap();
+    assert_eq!(ban.code, 0, "{}", ban.text);
+
+    // A running daemon would put it back; who asks is told what to do.
+    let refused = lab.appliance.detach(&lab.network.router).unwrap();
+    assert_eq!(refused.code, 1, "{}", refused.text);
+    assert!(refused.text.contains("secctl detach --yes"), "{}", refused.text);
+    lab.appliance.stop().unwrap();
+    assert_eq!(from_visitor(&lab), "no answer");
+    held(from_iot(&lab));
+    assert!(links(&lab).contains("xdp"));
+    assert!(tables(&lab).contains("inet secd"), "{}", tables(&lab));
+
+    let done = lab.appliance.detach(&lab.network.router).unwrap();
+    assert_eq!(done.code, 0, "{}", done.text);
+    assert!(done.text.contains("removed the nftables table inet secd"), "{}", done.text);
+    // The kernel lets a link go a moment after its pin.
+    lab.waiter
+        .until("the links to be gone", SOON, || Ok((!links(&lab).contains("xdp")).then_some(())))
+        .unwrap();
+    assert!(!tables(&lab).contains("secd"), "{}", tables(&lab));
+    assert_eq!(from_visitor(&lab), "HTTP 200");
+    assert_eq!(from_iot(&lab), "connected, other protocol");
+    let again = lab.appliance.detach(&lab.network.router).unwrap();
+    assert_eq!(again.code, 0, "{}", again.text);
+    assert!(again.text.contains("nothing was pinned"), "{}", again.text);
+
+    // Starting secd puts all of it back.
+    lab.appliance.run(&lab.network.router, &lab.waiter).unwrap();
+    assert_eq!(from_visitor(&lab), "no answer");
+    held(from_iot(&lab));
+}
+
+/// The router's interfaces, with the programs on them.
+fn links(lab: &Lab) -> String {
+    printed(lab, "ip", &["-details", "link", "show"])
+}
+
+/// The router's nftables tables.
+fn tables(lab: &Lab) -> String {
+    printed(lab, "nft", &["list", "tables"])
+}
+
+fn printed(lab: &Lab, program: &str, arguments: &[&str]) -> String {
+    let output = lab.network.router.command(program).args(arguments).output().unwrap();
+    assert!(output.status.success(), "{program}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
 }
