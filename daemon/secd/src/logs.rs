@@ -12,7 +12,7 @@ use model::{
 use sources::{Line, Notice, Position, SourceConfig, SourceKind, Sources, Start};
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 use store::{LogOffset, Store};
@@ -29,6 +29,8 @@ use crate::{
 const MAX_LINES_WAITING: usize = 4096;
 /// Notices about sources on their way to events. When full, further ones stand in the journal only.
 const MAX_NOTICES_WAITING: usize = 64;
+/// How long a stop waits for lines to be judged.
+const JUDGE_BY: Duration = Duration::from_secs(5);
 /// How often offsets are saved.
 const SAVE_EVERY: Duration = Duration::from_secs(1);
 
@@ -37,7 +39,7 @@ pub struct Pipeline {
     sources: tokio::sync::Mutex<Option<sources::Handle>>,
     judging: Arc<Mutex<Judging>>,
     judged: Arc<Mutex<HashMap<String, Position>>>,
-    judge: JoinHandle<()>,
+    judge: Mutex<Option<JoinHandle<()>>>,
 }
 
 /// The engine, and which of its sources anybody can forge.
@@ -76,7 +78,12 @@ impl Pipeline {
         let judged = Arc::new(Mutex::new(HashMap::new()));
         tokio::spawn(tell_notices(noticed, Arc::clone(&tell)));
         let judge = tokio::spawn(judge(incoming, Arc::clone(&judging), Arc::clone(&judged), decisions, tell));
-        Ok(Self { sources: tokio::sync::Mutex::new(Some(sources)), judging, judged, judge })
+        Ok(Self {
+            sources: tokio::sync::Mutex::new(Some(sources)),
+            judging,
+            judged,
+            judge: Mutex::new(Some(judge)),
+        })
     }
 
     /// Takes a new config; buckets that still fit go on.
@@ -86,7 +93,7 @@ impl Pipeline {
     pub async fn update(&self, config: &Config, library: &Library) -> Result<()> {
         let fresh = Judging::new(config, library)?;
         {
-            let mut current = self.judging.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut current = lock(&self.judging);
             let former = std::mem::replace(&mut *current, fresh);
             current.engine.adopt(former.engine);
         }
@@ -99,7 +106,7 @@ impl Pipeline {
     /// How each source is doing.
     pub async fn states(&self) -> Vec<SourceState> {
         let sources = self.sources.lock().await.as_ref().map(sources::Handle::status).unwrap_or_default();
-        let judging = self.judging.lock().unwrap_or_else(PoisonError::into_inner);
+        let judging = lock(&self.judging);
         let engine = &judging.engine;
         let matched = |name: &str| engine.source(name).map_or(0, |at| engine.source_stats(at).1);
         sources.into_iter().map(|source| SourceState { matched: matched(&source.name), source }).collect()
@@ -110,7 +117,7 @@ impl Pipeline {
     /// # Errors
     /// The store cannot be written; the next try saves it all.
     pub async fn save(&self, store: &Store) -> Result<(), store::StoreError> {
-        let judged = self.judged.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let judged = lock(&self.judged).clone();
         if judged.is_empty() {
             return Ok(());
         }
@@ -124,7 +131,7 @@ impl Pipeline {
         let mut saved = HashMap::new();
         loop {
             tick.tick().await;
-            let judged = self.judged.lock().unwrap_or_else(PoisonError::into_inner).clone();
+            let judged = lock(&self.judged).clone();
             if judged != saved {
                 match self.save(&store).await {
                     Ok(()) => saved = judged,
@@ -134,20 +141,18 @@ impl Pipeline {
         }
     }
 
-    /// Stops reading, judges what was read, and saves.
-    ///
-    /// # Errors
-    /// The store cannot be written.
-    pub async fn stop(&self, store: &Store) -> Result<(), store::StoreError> {
+    /// Stops reading and judges what was read.
+    pub async fn stop(&self) {
         if let Some(sources) = self.sources.lock().await.take() {
             sources.stop().await;
         }
         // With the last sender gone the judge ends by itself; the deadline is for a kernel that does not answer.
-        let deadline = tokio::time::Instant::now() + Duration::from_secs(5);
-        while !self.judge.is_finished() && tokio::time::Instant::now() < deadline {
-            tokio::time::sleep(Duration::from_millis(5)).await;
+        let judge = lock(&self.judge).take();
+        if let Some(judge) = judge
+            && tokio::time::timeout(JUDGE_BY, judge).await.is_err()
+        {
+            tracing::warn!("some lines that were read were not judged");
         }
-        self.save(store).await
     }
 }
 
@@ -218,7 +223,7 @@ async fn judge<K: Kernel + 'static>(
     while let Some(line) = lines.recv().await {
         let now = clock::now().wall;
         let bans: Vec<Decision> = {
-            let mut judging = judging.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut judging = lock(&judging);
             let source = judging.engine.source(&line.source);
             let overflows = source.map(|source| judging.engine.line(now, source, &line.bytes).overflows);
             overflows.iter().flatten().map(|overflow| judging.decision(overflow, now)).collect()
@@ -231,7 +236,7 @@ async fn judge<K: Kernel + 'static>(
             }
         }
         if let Some(position) = line.position {
-            let mut judged = judged.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut judged = lock(&judged);
             match judged.get_mut(&*line.source) {
                 Some(known) => *known = position,
                 None => {
@@ -240,6 +245,10 @@ async fn judge<K: Kernel + 'static>(
             }
         }
     }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn refused(scenario: &str, refusal: &Refusal, now: Timestamp) -> Event {

@@ -104,7 +104,8 @@ async fn a_restart_takes_over_what_is_stored_and_clears_what_is_not() {
     let tables = first.tables.clone();
     first.store.clone().close().await;
     drop(first);
-    tables.bans.lock().unwrap().insert("203.0.113.5/32".parse().unwrap(), abi::BanValue::default());
+    let stale = abi::BanValue { until: u64::MAX, decision: 9, ..Default::default() };
+    tables.bans.lock().unwrap().insert("203.0.113.5/32".parse().unwrap(), stale);
     let second = start(folder.path(), tables).await;
     assert_eq!(second.tables.banned(), ["2001:db8::/48"], "a ban that nobody ordered any more is gone");
     assert_eq!(second.tables.allows.lock().unwrap().len(), 1);
@@ -140,5 +141,50 @@ async fn a_wider_ban_that_still_holds_is_named() {
     let lifted = run.decisions.lift(lift("198.51.100.7")).await.unwrap();
     assert_eq!(lifted.notes, ["the ban of 198.51.100.0/24 still holds it: secctl unban 198.51.100.0/24"]);
     let target: Target = "198.51.100.7".parse().unwrap();
-    assert!(matches!(target, Target::Net(net) if run.decisions.keeper().about(net.addr()).len() == 1));
+    assert!(matches!(target, Target::Net(net) if run.decisions.keeper().about(net).len() == 1));
+}
+
+#[tokio::test]
+async fn bans_that_were_not_stored_when_the_daemon_died_are_taken_over_from_the_kernel() {
+    let folder = tempfile::tempdir().unwrap();
+    let first = start(folder.path(), Tables::default()).await;
+    first.decisions.order(order(DecisionKind::Ban, "203.0.113.0/24", None)).await.unwrap();
+    let tables = first.tables.clone();
+    first.store.clone().close().await;
+    drop(first);
+    let until = clock::now().boot + 3_600_000_000_000;
+    let unstored =
+        abi::BanValue { until, decision: 1 << 31, directions: abi::DIRECTION_IN, ..Default::default() };
+    tables.bans.lock().unwrap().insert("198.51.100.7/32".parse().unwrap(), unstored);
+    let second = start(folder.path(), tables).await;
+    assert_eq!(second.tables.banned(), ["198.51.100.7/32", "203.0.113.0/24"]);
+    second.decisions.finish().await;
+    let stored = second.store.active(clock::now().wall).await.unwrap();
+    assert_eq!(stored.len(), 2, "{stored:?}");
+    assert_eq!(stored[1].target.to_string(), "198.51.100.7");
+    assert!(stored[1].until.unwrap() > clock::now().wall);
+}
+
+#[tokio::test]
+async fn a_store_that_had_to_begin_anew_does_not_wipe_the_kernel() {
+    let folder = tempfile::tempdir().unwrap();
+    let tables = Tables::default();
+    let ban =
+        abi::BanValue { until: u64::MAX, decision: 5, directions: abi::DIRECTION_IN, ..Default::default() };
+    tables.bans.lock().unwrap().insert("198.51.100.7/32".parse().unwrap(), ban);
+    let run = start(folder.path(), tables).await;
+    assert_eq!(run.tables.banned(), ["198.51.100.7/32"]);
+    run.decisions.finish().await;
+    assert_eq!(run.store.active(clock::now().wall).await.unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn a_stop_stores_what_waits() {
+    let folder = tempfile::tempdir().unwrap();
+    let run = start(folder.path(), Tables::default()).await;
+    for host in 1..=200 {
+        run.decisions.ban(ban(&format!("198.51.100.{host}"))).unwrap();
+    }
+    run.decisions.finish().await;
+    assert_eq!(run.store.active(clock::now().wall).await.unwrap().len(), 200);
 }

@@ -51,7 +51,8 @@ async fn failed_logins_become_a_ban_and_a_restart_goes_on_where_it_stopped() {
     until("the ban", async || !run.tables.banned().is_empty()).await;
     assert_eq!(run.tables.banned(), ["198.51.100.7/32"], "what was there before the first start is not read");
     until("all lines are judged", async || logs.states().await[0].matched == 20).await;
-    logs.stop(&run.store).await.unwrap();
+    logs.stop().await;
+    logs.save(&run.store).await.unwrap();
     let kept = run.store.offsets().await.unwrap();
     assert_eq!(kept[0].offset, std::fs::metadata(folder.path().join("auth.log")).unwrap().len());
 
@@ -64,5 +65,5 @@ async fn failed_logins_become_a_ban_and_a_restart_goes_on_where_it_stopped() {
         run.tables.banned()
     );
     assert_eq!(again.states().await[0].source.lines, 20, "written while nobody read, and nothing twice");
-    again.stop(&run.store).await.unwrap();
+    again.stop().await;
 }

@@ -232,7 +232,7 @@ impl Appliance {
         let keeper = self.decisions.keeper();
         let total = keeper.len() as u64;
         let mut found = match &query.target {
-            Some(Target::Net(net)) => keeper.about(net.addr()),
+            Some(Target::Net(net)) => keeper.about(*net),
             Some(Target::Domain(name)) => keeper.about_name(name),
             None => keeper.decisions(),
         };
@@ -317,7 +317,7 @@ impl Appliance {
             config.lists.iter().map(|list| (list.name.clone(), list.path.display().to_string())).collect();
         let sources = Sources {
             decisions: match target {
-                Target::Net(net) => keeper.about(net.addr()),
+                Target::Net(net) => keeper.about(*net),
                 Target::Domain(name) => keeper.about_name(name),
             },
             protected: keeper.protected(),

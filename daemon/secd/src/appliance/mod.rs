@@ -24,7 +24,7 @@ use tokio::sync::Semaphore;
 use crate::{
     api::MAX_TAILS,
     clock,
-    decisions::{Decisions, Tell},
+    decisions::{Decisions, Held, Tell},
     events,
     feeds::Feeds,
     flags::Flags,
@@ -100,7 +100,8 @@ impl Appliance {
         let tell = tell(&sender);
         let (dataplane, adopted) = Dataplane::open(&flags.bpffs)?;
         let orders = dataplane.orders()?;
-        let held = (nets(orders.bans()?), nets(orders.allows()?));
+        let allows = orders.allows()?.into_iter().map(|(net, _)| net).collect();
+        let held = Held { bans: orders.bans()?, allows };
         let machine = Machine::read();
         let mut keeper = Keeper::new(KernelOrders(orders));
         keeper.protect(machine.protected(&loaded.config));
@@ -165,7 +166,10 @@ impl Appliance {
         if let Some(resolver) = self.resolver.write().await.take() {
             resolver.shutdown().await;
         }
-        if let Err(error) = self.logs.stop(&self.store).await {
+        // Bans before offsets: a line whose ban is lost must be judged again.
+        self.logs.stop().await;
+        self.decisions.finish().await;
+        if let Err(error) = self.logs.save(&self.store).await {
             tracing::warn!(%error, "log offsets are not saved");
         }
         let shippers = self.shippers.lock().await.take();
@@ -245,10 +249,6 @@ fn system_event(severity: Severity, message: String, count: Option<u64>) -> Even
         reason: Some("system".into()),
         body: Body::System { message, count },
     }
-}
-
-fn nets<V>(orders: Vec<(ipnet::IpNet, V)>) -> Vec<ipnet::IpNet> {
-    orders.into_iter().map(|(net, _)| net).collect()
 }
 
 /// A mistake in a file, in one line.

@@ -16,7 +16,7 @@ pub struct Entry {
     pub directions: u8,
     /// All of them only observe.
     pub observe: bool,
-    /// The most specific, newest enforced one.
+    /// The most specific, newest one.
     pub decision: u64,
 }
 
@@ -65,28 +65,20 @@ impl Effective {
         (Some(decision), touched)
     }
 
-    /// What the kernel should hold for `net`; none if nothing stands at exactly this prefix.
+    /// What the kernel should hold for `net`; none if nothing stands at exactly this prefix. Where an enforced decision
+    /// covers it, observed ones say nothing: observing never changes a verdict.
     pub fn entry(&self, net: IpNet) -> Option<Entry> {
         self.by_net.get(&net)?;
-        let mut covering = self.covering(net).peekable();
-        covering.peek()?;
-        let mut entry = Entry { until: Some(Timestamp(i64::MIN)), directions: 0, observe: true, decision: 0 };
-        let mut strongest: Option<(bool, u8, Timestamp)> = None;
-        for decision in covering {
-            entry.until = match (entry.until, decision.until) {
-                (Some(a), Some(b)) => Some(a.max(b)),
-                (None, _) | (_, None) => None,
-            };
-            entry.directions |= decision.direction.bits();
-            let enforced = decision.mode == Mode::Enforce;
-            entry.observe &= !enforced;
-            let rank = (enforced, prefix_length(decision), decision.since);
-            if strongest.is_none_or(|best| rank > best) {
-                strongest = Some(rank);
-                entry.decision = decision.id;
-            }
-        }
-        Some(entry)
+        let enforced = |decision: &&Decision| decision.mode == Mode::Enforce;
+        let observe = !self.covering(net).any(|decision| enforced(&decision));
+        let speaking = || self.covering(net).filter(|decision| observe || enforced(decision));
+        let strongest = speaking().max_by_key(|decision| (prefix_length(decision), decision.since))?;
+        Some(Entry {
+            until: speaking().map(|d| d.until).max_by_key(|until| until.map_or(i64::MAX, |at| at.0))?,
+            directions: speaking().fold(0, |bits, decision| bits | decision.direction.bits()),
+            observe,
+            decision: strongest.id,
+        })
     }
 
     /// Active decisions whose prefix holds `net`, longest prefix first.
@@ -207,7 +199,8 @@ mod tests {
         assert_eq!(inner, Entry { until: None, directions: 1, observe: false, decision: 1 });
     }
 
-    /// For every address: the longest prefix says what all active bans that hold the address say together.
+    /// For every address: the longest prefix says what all active bans that hold the address say together, the enforced
+    /// ones if there is one.
     fn says_the_same(bans: &Effective, active: &[Decision], address: std::net::IpAddr) {
         let net = IpNet::from(address);
         let longest = supernets(net).find_map(|wider| bans.entry(wider));
@@ -215,9 +208,10 @@ mod tests {
             active.iter().filter(|d| matches!(d.target, Target::Net(n) if n.contains(&net))).collect();
         assert_eq!(longest.is_some(), !covering.is_empty());
         let Some(entry) = longest else { return };
-        assert_eq!(entry.directions, covering.iter().fold(0, |bits, d| bits | d.direction.bits()));
         assert_eq!(entry.observe, covering.iter().all(|d| d.mode == Mode::Observe));
-        let until = covering.iter().map(|d| d.until.map_or(i64::MAX, |t| t.0)).max();
+        let speaking: Vec<_> = covering.iter().filter(|d| entry.observe || d.mode == Mode::Enforce).collect();
+        assert_eq!(entry.directions, speaking.iter().fold(0, |bits, d| bits | d.direction.bits()));
+        let until = speaking.iter().map(|d| d.until.map_or(i64::MAX, |t| t.0)).max();
         assert_eq!(Some(entry.until.map_or(i64::MAX, |t| t.0)), until);
     }
 

@@ -8,10 +8,9 @@ pub mod effective;
 use abi::BanValue;
 use effective::{Effective, Entry};
 use ipnet::IpNet;
-use model::{Decision, DecisionKind, Mode, Name, OriginKind, Target, Timestamp};
+use model::{Decision, DecisionKind, Name, OriginKind, Target, Timestamp};
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
-    net::IpAddr,
+    collections::{BTreeSet, HashMap},
     time::Duration,
 };
 
@@ -120,8 +119,12 @@ pub enum Refusal {
 pub const MIN_PREFIX_V4: u8 = 8;
 /// Shortest IPv6 prefix that can be banned.
 pub const MIN_PREFIX_V6: u8 = 16;
-/// Active decisions. More are refused with [`Refusal::Full`].
-pub const MAX_DECISIONS: usize = abi::MAX_BANS as usize;
+/// Active decisions, as many as the store keeps. More are refused with [`Refusal::Full`].
+pub const MAX_DECISIONS: usize = store::MAX_DECISIONS as usize;
+/// Of these, what only people may use: engines cannot lock an allow out.
+pub const RESERVED_FOR_PEOPLE: usize = store::RESERVED_FOR_PEOPLE as usize;
+/// Active allows of addresses: what the kernel holds. More are refused with [`Refusal::Full`].
+pub const MAX_ALLOWS: usize = abi::MAX_PROTECTED as usize;
 
 /// A ban that would end less than this after one that holds already adds nothing: one attack trips several scenarios.
 const MOMENT: Duration = Duration::from_secs(60);
@@ -134,6 +137,17 @@ pub struct Keeper<K> {
     allows: Effective,
     domains: HashMap<Name, Vec<Decision>>,
     protected: Vec<Protected>,
+    /// Prefixes the kernel has yet to be told of.
+    unwritten: Unwritten,
+}
+
+/// What the kernel holds otherwise than it should, since it refused; tried again by [`Keeper::expire`].
+#[derive(Debug, Default)]
+struct Unwritten {
+    bans: BTreeSet<IpNet>,
+    allows: BTreeSet<IpNet>,
+    flows: bool,
+    error: Option<String>,
 }
 
 impl<K: Kernel> Keeper<K> {
@@ -145,7 +159,13 @@ impl<K: Kernel> Keeper<K> {
             allows: Effective::default(),
             domains: HashMap::new(),
             protected: Vec::new(),
+            unwritten: Unwritten::default(),
         }
+    }
+
+    /// Why the kernel does not hold everything it should; none if it does.
+    pub fn behind(&self) -> Option<&str> {
+        self.unwritten.error.as_deref()
     }
 
     /// What is enforced on.
@@ -173,13 +193,15 @@ impl<K: Kernel> Keeper<K> {
     /// # Errors
     /// Why not.
     pub fn check(&self, decision: &Decision, now: Now) -> Result<(), Refusal> {
-        if self.len() >= MAX_DECISIONS {
+        let reserved = if decision.origin.kind == OriginKind::Person { 0 } else { RESERVED_FOR_PEOPLE };
+        if self.len() >= MAX_DECISIONS - reserved {
             return Err(Refusal::Full { limit: MAX_DECISIONS });
         }
         let Target::Net(net) = decision.target else { return Ok(()) };
         let target = decision.target.clone();
         if decision.kind == DecisionKind::Allow {
-            return Ok(());
+            let full = self.allows.prefixes() >= MAX_ALLOWS;
+            return if full { Err(Refusal::Full { limit: MAX_ALLOWS }) } else { Ok(()) };
         }
         let limit = if net.addr().is_ipv4() { MIN_PREFIX_V4 } else { MIN_PREFIX_V6 };
         if net.prefix_len() < limit {
@@ -209,38 +231,31 @@ impl<K: Kernel> Keeper<K> {
         Ok(())
     }
 
-    /// Puts a checked decision in force; it replaces what the same origin ordered about the same target.
-    ///
-    /// # Errors
-    /// The kernel table is full or refused; the decision is kept and counts, but is not enforced there.
-    pub fn admit(&mut self, decision: Decision, now: Now) -> anyhow::Result<()> {
+    /// Puts a checked decision in force; it replaces what the same origin ordered about the same target. What the kernel
+    /// refuses is tried again; see [`Self::behind`].
+    pub fn admit(&mut self, decision: Decision, now: Now) {
         match (&decision.target, decision.kind) {
             (Target::Domain(name), _) => {
                 let at = self.domains.entry(name.clone()).or_default();
                 at.retain(|other| other.origin != decision.origin || other.kind != decision.kind);
                 at.push(decision);
-                Ok(())
             }
             (Target::Net(_), DecisionKind::Ban) => {
                 self.bans.replace(&decision);
                 let touched = self.bans.insert(decision);
-                self.write_bans(touched, now)?;
-                self.kernel.judge_flows_again()
+                self.unwritten.bans.extend(touched);
             }
             (Target::Net(_), DecisionKind::Allow) => {
                 self.allows.replace(&decision);
                 let touched = self.allows.insert(decision);
-                self.write_allows(touched, now)?;
-                self.kernel.judge_flows_again()
+                self.unwritten.allows.extend(touched);
             }
         }
+        self.write(now);
     }
 
     /// Ends the decisions of a kind at exactly this target.
-    ///
-    /// # Errors
-    /// The kernel refused; they are ended here all the same.
-    pub fn lift(&mut self, target: &Target, kind: DecisionKind, now: Now) -> anyhow::Result<Vec<Decision>> {
+    pub fn lift(&mut self, target: &Target, kind: DecisionKind, now: Now) -> Vec<Decision> {
         let ids = match (target, kind) {
             (Target::Domain(name), _) => self
                 .domains
@@ -254,57 +269,40 @@ impl<K: Kernel> Keeper<K> {
     }
 
     /// Ends the decisions with these ids.
-    ///
-    /// # Errors
-    /// The kernel refused; they are ended here all the same.
-    pub fn end(&mut self, ids: &[u64], now: Now) -> anyhow::Result<Vec<Decision>> {
+    pub fn end(&mut self, ids: &[u64], now: Now) -> Vec<Decision> {
         let mut ended = Vec::new();
-        let (mut bans, mut allows) = (BTreeSet::new(), BTreeSet::new());
         for id in ids {
             let (ban, touched) = self.bans.remove(*id);
-            bans.extend(touched);
+            self.unwritten.bans.extend(touched);
             let (allow, touched) = self.allows.remove(*id);
-            allows.extend(touched);
+            self.unwritten.allows.extend(touched);
             ended.extend(ban.into_iter().chain(allow));
         }
         self.domains.retain(|_, at| {
             ended.extend(at.extract_if(.., |d| ids.contains(&d.id)));
             !at.is_empty()
         });
-        if !ended.is_empty() {
-            self.write_bans(bans, now)?;
-            self.write_allows(allows, now)?;
-            self.kernel.judge_flows_again()?;
-        }
-        Ok(ended)
+        self.write(now);
+        ended
     }
 
-    /// Ends what is over.
-    ///
-    /// # Errors
-    /// The kernel refused; they are ended here all the same.
-    pub fn expire(&mut self, now: Now) -> anyhow::Result<Vec<Decision>> {
+    /// Ends what is over, and tells the kernel again what it refused.
+    pub fn expire(&mut self, now: Now) -> Vec<Decision> {
         let mut ids = self.bans.expired(now.wall);
         ids.extend(self.allows.expired(now.wall));
         let over = |d: &&Decision| d.until.is_some_and(|until| until <= now.wall);
         ids.extend(self.domains.values().flatten().filter(over).map(|d| d.id));
-        if ids.is_empty() {
-            return Ok(Vec::new());
-        }
         self.end(&ids, now)
     }
 
     /// Takes over stored decisions at start: writes what the kernel lacks, clears what it holds too much.
-    ///
-    /// # Errors
-    /// The kernel refused.
     pub fn restore(
         &mut self,
         decisions: Vec<Decision>,
-        held_bans: &[IpNet],
-        held_allows: &[IpNet],
+        held_bans: impl IntoIterator<Item = IpNet>,
+        held_allows: impl IntoIterator<Item = IpNet>,
         now: Now,
-    ) -> anyhow::Result<()> {
+    ) {
         for decision in decisions {
             match (&decision.target, decision.kind) {
                 (Target::Domain(name), _) => self.domains.entry(name.clone()).or_default().push(decision),
@@ -316,15 +314,13 @@ impl<K: Kernel> Keeper<K> {
                 }
             }
         }
-        let bans: BTreeSet<_> = self.bans.nets().chain(held_bans.iter().copied()).collect();
-        let allows: BTreeSet<_> = self.allows.nets().chain(held_allows.iter().copied()).collect();
-        self.write_bans(bans, now)?;
-        self.write_allows(allows, now)
+        self.unwritten.bans = self.bans.nets().chain(held_bans).collect();
+        self.unwritten.allows = self.allows.nets().chain(held_allows).collect();
+        self.write(now);
     }
 
-    /// Active decisions that hold this address, longest prefix first, allows before bans.
-    pub fn about(&self, address: IpAddr) -> Vec<&Decision> {
-        let net = IpNet::from(address.to_canonical());
+    /// Active decisions that hold all of this, longest prefix first, allows before bans.
+    pub fn about(&self, net: IpNet) -> Vec<&Decision> {
         self.allows.covering(net).chain(self.bans.covering(net)).collect()
     }
 
@@ -342,8 +338,8 @@ impl<K: Kernel> Keeper<K> {
     }
 
     /// Decisions about names, for the resolver.
-    pub fn domains(&self) -> BTreeMap<Name, Vec<Decision>> {
-        self.domains.iter().map(|(name, at)| (name.clone(), at.clone())).collect()
+    pub fn domains(&self) -> impl Iterator<Item = &Decision> {
+        self.domains.values().flatten()
     }
 
     /// The active decision with this id.
@@ -352,22 +348,17 @@ impl<K: Kernel> Keeper<K> {
         self.bans.get(id).or_else(|| self.allows.get(id)).or_else(named)
     }
 
-    /// Gives a decision its stored number; false if it is not active any more.
-    ///
-    /// # Errors
-    /// The kernel refused and still holds the former number.
-    pub fn renumber(&mut self, from: u64, to: u64, now: Now) -> anyhow::Result<bool> {
-        for at in self.domains.values_mut() {
-            if let Some(decision) = at.iter_mut().find(|decision| decision.id == from) {
-                decision.id = to;
-                return Ok(true);
-            }
+    /// Gives a decision its stored number, if it is active still.
+    pub fn renumber(&mut self, from: u64, to: u64, now: Now) {
+        if let Some(decision) = self.domains.values_mut().flatten().find(|decision| decision.id == from) {
+            decision.id = to;
         }
-        let (decision, touched) = self.bans.remove(from);
-        let Some(decision) = decision else { return Ok(self.allows.get(from).is_some()) };
-        self.bans.insert(Decision { id: to, ..decision });
-        self.write_bans(touched, now)?;
-        Ok(true)
+        let (ban, touched) = self.bans.remove(from);
+        if let Some(ban) = ban {
+            self.bans.insert(Decision { id: to, ..ban });
+            self.unwritten.bans.extend(touched);
+            self.write(now);
+        }
     }
 
     /// How many decisions are active.
@@ -392,24 +383,39 @@ impl<K: Kernel> Keeper<K> {
         })
     }
 
-    fn write_bans(&mut self, touched: BTreeSet<IpNet>, now: Now) -> anyhow::Result<()> {
-        for net in touched {
-            match self.bans.entry(net) {
-                Some(entry) => self.kernel.set_ban(net, ban_value(entry, now))?,
-                None => self.kernel.clear_ban(net)?,
-            }
+    /// Tells the kernel what it has yet to be told. It goes on after an error, and what is refused stays to be tried.
+    fn write(&mut self, now: Now) {
+        let waiting = &mut self.unwritten;
+        if waiting.bans.is_empty() && waiting.allows.is_empty() && !waiting.flows {
+            return;
         }
-        Ok(())
-    }
-
-    fn write_allows(&mut self, touched: BTreeSet<IpNet>, now: Now) -> anyhow::Result<()> {
-        for net in touched {
-            match self.allows.entry(net) {
-                Some(entry) => self.kernel.set_allow(net, now.boot_time(entry.until))?,
-                None => self.kernel.clear_allow(net)?,
-            }
+        waiting.flows = true;
+        let mut error = None;
+        let (bans, allows, kernel) = (&self.bans, &self.allows, &mut self.kernel);
+        // Room first: entries that go, then entries that come.
+        for entering in [false, true] {
+            waiting.bans.retain(|net| {
+                let done = match bans.entry(*net) {
+                    Some(entry) if entering => kernel.set_ban(*net, ban_value(entry, now)),
+                    None if !entering => kernel.clear_ban(*net),
+                    Some(_) | None => return true,
+                };
+                done.map_err(|refused| error = Some(format!("{net}: {refused:#}"))).is_err()
+            });
+            waiting.allows.retain(|net| {
+                let done = match allows.entry(*net) {
+                    Some(entry) if entering => kernel.set_allow(*net, now.boot_time(entry.until)),
+                    None if !entering => kernel.clear_allow(*net),
+                    Some(_) | None => return true,
+                };
+                done.map_err(|refused| error = Some(format!("{net}: {refused:#}"))).is_err()
+            });
         }
-        Ok(())
+        match kernel.judge_flows_again() {
+            Ok(()) => waiting.flows = false,
+            Err(refused) => error = Some(format!("{refused:#}")),
+        }
+        waiting.error = error;
     }
 }
 
@@ -422,12 +428,6 @@ fn ban_value(entry: Entry, now: Now) -> BanValue {
         observe: u8::from(entry.observe),
         reserved: [0; 2],
     }
-}
-
-/// The mode a new decision gets: the whole appliance's and the part's.
-#[must_use]
-pub fn effective_mode(whole: Mode, part: Mode) -> Mode {
-    whole.and(part)
 }
 
 #[cfg(test)]

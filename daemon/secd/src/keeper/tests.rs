@@ -1,10 +1,12 @@
 //! The keeper against a kernel that only remembers.
 
 use super::*;
-use model::{Direction, Origin};
+use model::{Direction, Mode, Origin};
+use std::collections::BTreeMap;
 
 #[derive(Debug, Default)]
 struct Remembered {
+    refuse: bool,
     bans: BTreeMap<IpNet, BanValue>,
     allows: BTreeMap<IpNet, u64>,
     rounds: u32,
@@ -12,10 +14,12 @@ struct Remembered {
 
 impl Kernel for Remembered {
     fn set_ban(&mut self, net: IpNet, value: BanValue) -> anyhow::Result<()> {
+        anyhow::ensure!(!self.refuse, "the table is full");
         self.bans.insert(net, value);
         Ok(())
     }
     fn clear_ban(&mut self, net: IpNet) -> anyhow::Result<()> {
+        anyhow::ensure!(!self.refuse, "not now");
         self.bans.remove(&net);
         Ok(())
     }
@@ -75,11 +79,11 @@ fn a_ban_is_written_and_ends_by_itself() {
     let mut keeper = keeper();
     let ban = order(1, DecisionKind::Ban, "198.51.100.7", Some(60), OriginKind::Scenario);
     keeper.check(&ban, NOW).unwrap();
-    keeper.admit(ban.clone(), NOW).unwrap();
+    keeper.admit(ban.clone(), NOW);
     let net = "198.51.100.7/32".parse().unwrap();
     assert_eq!(keeper.kernel.bans[&net].until, NOW.boot + 60_000_000_000);
-    assert_eq!(keeper.expire(later(59)).unwrap(), []);
-    assert_eq!(keeper.expire(later(60)).unwrap(), [ban]);
+    assert_eq!(keeper.expire(later(59)), []);
+    assert_eq!(keeper.expire(later(60)), [ban]);
     assert!(keeper.kernel.bans.is_empty() && keeper.is_empty());
     assert_eq!(keeper.kernel.rounds, 2);
 }
@@ -112,18 +116,18 @@ fn what_is_protected_is_refused_with_its_reason() {
 #[test]
 fn one_attacker_gives_one_ban_and_an_allow_stops_scenarios() {
     let mut keeper = keeper();
-    keeper.admit(order(1, DecisionKind::Ban, "198.51.100.0/24", Some(100), OriginKind::Person), NOW).unwrap();
+    keeper.admit(order(1, DecisionKind::Ban, "198.51.100.0/24", Some(100), OriginKind::Person), NOW);
     let again = order(2, DecisionKind::Ban, "198.51.100.7", Some(50), OriginKind::Scenario);
     assert!(matches!(keeper.check(&again, NOW), Err(Refusal::Standing { what: "banned", .. })));
     let moments_longer = order(2, DecisionKind::Ban, "198.51.100.7", Some(150), OriginKind::Scenario);
     assert!(matches!(keeper.check(&moments_longer, NOW), Err(Refusal::Standing { .. })));
     let longer = order(2, DecisionKind::Ban, "198.51.100.7", Some(500), OriginKind::Scenario);
     keeper.check(&longer, NOW).unwrap();
-    keeper.admit(order(3, DecisionKind::Allow, "198.51.100.7", Some(10), OriginKind::Person), NOW).unwrap();
+    keeper.admit(order(3, DecisionKind::Allow, "198.51.100.7", Some(10), OriginKind::Person), NOW);
     assert!(matches!(keeper.check(&longer, NOW), Err(Refusal::Standing { what: "allowed", .. })));
     assert_eq!(keeper.kernel.allows.len(), 1);
     assert_eq!(keeper.check(&longer, later(11)), Ok(()), "the allow is over");
-    let about: Vec<_> = keeper.about([198, 51, 100, 7].into()).iter().map(|d| d.id).collect();
+    let about: Vec<_> = keeper.about("198.51.100.7/32".parse().unwrap()).iter().map(|d| d.id).collect();
     assert_eq!(about, [3, 1]);
 }
 
@@ -136,17 +140,51 @@ fn a_restart_adopts_and_repairs() {
         order(1, DecisionKind::Ban, "198.51.100.7", Some(60), OriginKind::Scenario),
         order(2, DecisionKind::Ban, "ads.example", None, OriginKind::Person),
     ];
-    keeper.restore(stored, &held, &[], NOW).unwrap();
+    keeper.restore(stored, held, [], NOW);
     assert_eq!(keeper.kernel.bans.keys().map(ToString::to_string).collect::<Vec<_>>(), ["198.51.100.7/32"]);
     let name: Name = "x.ads.example".parse().unwrap();
     assert_eq!(keeper.about_name(&name).len(), 1);
-    assert_eq!(keeper.lift(&"ads.example".parse().unwrap(), DecisionKind::Ban, NOW).unwrap().len(), 1);
+    assert_eq!(keeper.lift(&"ads.example".parse().unwrap(), DecisionKind::Ban, NOW).len(), 1);
     assert_eq!(keeper.about_name(&name).len(), 0);
 }
 
 #[test]
 fn new_protection_names_the_bans_it_ends() {
     let mut keeper = keeper();
-    keeper.admit(order(7, DecisionKind::Ban, "198.51.100.7", None, OriginKind::Person), NOW).unwrap();
+    keeper.admit(order(7, DecisionKind::Ban, "198.51.100.7", None, OriginKind::Person), NOW);
     assert_eq!(keeper.protect(vec![protected("198.51.100.0/24", "new", false)]), [7]);
+}
+
+#[test]
+fn what_the_kernel_refuses_is_tried_again_until_it_holds() {
+    let mut keeper = keeper();
+    keeper.kernel.refuse = true;
+    keeper.admit(order(1, DecisionKind::Ban, "198.51.100.7", Some(60), OriginKind::Scenario), NOW);
+    assert!(keeper.behind().unwrap().contains("198.51.100.7/32: the table is full"));
+    assert_eq!(keeper.expire(later(1)), [], "the decision stands");
+    keeper.kernel.refuse = false;
+    keeper.expire(later(2));
+    assert_eq!((keeper.behind(), keeper.kernel.bans.len()), (None, 1));
+    keeper.kernel.refuse = true;
+    assert_eq!(keeper.lift(&"198.51.100.7".parse().unwrap(), DecisionKind::Ban, later(3)).len(), 1);
+    assert_eq!(keeper.kernel.bans.len(), 1, "it still holds in the kernel");
+    keeper.kernel.refuse = false;
+    keeper.expire(later(4));
+    assert_eq!((keeper.behind(), keeper.kernel.bans.len()), (None, 0));
+}
+
+#[test]
+fn engines_leave_room_for_people() {
+    let mut keeper = keeper();
+    for id in 1..=(MAX_DECISIONS - RESERVED_FOR_PEOPLE) as u64 {
+        let [_, b, c, d, ..] = (id as u32).to_be_bytes();
+        let target = format!("198.{b}.{c}.{d}");
+        keeper.bans.insert(order(id, DecisionKind::Ban, &target, None, OriginKind::Scenario));
+    }
+    let one_more = order(0, DecisionKind::Ban, "203.1.2.3", None, OriginKind::Scenario);
+    assert!(matches!(keeper.check(&one_more, NOW), Err(Refusal::Full { .. })));
+    assert_eq!(
+        keeper.check(&order(0, DecisionKind::Allow, "203.1.2.3", None, OriginKind::Person), NOW),
+        Ok(())
+    );
 }

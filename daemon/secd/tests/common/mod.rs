@@ -6,7 +6,7 @@ use abi::BanValue;
 use ipnet::IpNet;
 use model::Event;
 use secd::{
-    decisions::{Decisions, Tell},
+    decisions::{Decisions, Held, Tell},
     keeper::{Keeper, Kernel, Protected},
 };
 use std::{
@@ -75,10 +75,10 @@ pub async fn start(folder: &Path, tables: Tables) -> Run {
         why: "the router's own address".into(),
         as_a_whole: false,
     }]);
-    let held = (
-        tables.bans.lock().unwrap().keys().copied().collect(),
-        tables.allows.lock().unwrap().keys().copied().collect(),
-    );
+    let held = Held {
+        bans: tables.bans.lock().unwrap().iter().map(|(net, ban)| (*net, *ban)).collect(),
+        allows: tables.allows.lock().unwrap().keys().copied().collect(),
+    };
     let decisions = Decisions::start(keeper, held, store.clone(), Arc::clone(&tell)).await.unwrap();
     Run { tables, store, decisions, tell, events }
 }
