@@ -93,7 +93,8 @@ pub fn teach<T: Tables>(frame: &impl Frame, input: &Input, tables: &T, egress: &
     let value = FlowValue {
         first_seen: input.now,
         last_seen: input.now,
-        epoch: active.epoch,
+        // Nobody has asked the bans and lists yet: the first packet that comes in does.
+        epoch: active.epoch.wrapping_sub(1),
         rule: RULE_NONE,
         action: Action::Pass as u8,
         reason: Reason::Established as u8,

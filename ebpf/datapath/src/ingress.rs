@@ -158,7 +158,8 @@ fn known<T: Tables>(tables: &T, verdict: &mut Verdict) -> bool {
         // The entry keeps its old epoch: when the ban or rule goes, the flow goes on.
         return true;
     } else {
-        touch.rule = verdict.rule;
+        // A ban or list that only observes is the rule of this verdict, not of the flow.
+        touch.rule = if value.flags & FLOW_TAUGHT == 0 { verdict.rule } else { RULE_NONE };
         verdict.pass(Reason::Established, verdict.rule);
     }
     let one_side = value.flags & (FLOW_REPLY | FLOW_TAUGHT | FLOW_BYPASS) == 0;

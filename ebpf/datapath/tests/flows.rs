@@ -356,3 +356,59 @@ fn a_connection_seen_in_its_middle_may_be_the_banned_ones() {
     home.ban_in(ATTACKER);
     assert_eq!(home.asks(&tcp(ATTACKER, 4000, PUBLIC, 22, ACK)), DROP(Reason::BannedSource));
 }
+
+#[test]
+fn what_egress_teaches_is_no_way_around_bans_that_were_there_before() {
+    const BOTH: u8 = DIRECTION_IN | DIRECTION_OUT;
+    let (own_syn, syn_ack) =
+        (tcp(PUBLIC, 6000, ATTACKER, 443, SYN), tcp(ATTACKER, 443, PUBLIC, 6000, SYN_ACK));
+    let (own_datagram, answer) = (udp(PUBLIC, 6000, ATTACKER, 53), udp(ATTACKER, 53, PUBLIC, 6000));
+    let (middle, next) = (tcp(PUBLIC, 22, ATTACKER, 4000, ACK), tcp(ATTACKER, 4000, PUBLIC, 22, ACK));
+    let accepted = tcp(PUBLIC, 22, ATTACKER, 4000, SYN_ACK);
+    let source = [Reason::BannedSource, Reason::ListedSource];
+    let destination = [Reason::BannedDestination, Reason::ListedDestination];
+    for (what, directions, leaves, comes, refused) in [
+        ("our connection, banned inwards", DIRECTION_IN, &own_syn, &syn_ack, None),
+        ("our connection, banned outwards", DIRECTION_OUT, &own_syn, &syn_ack, Some(destination)),
+        ("our connection, banned both ways", BOTH, &own_syn, &syn_ack, Some(destination)),
+        ("our datagram, banned inwards", DIRECTION_IN, &own_datagram, &answer, None),
+        ("our datagram, banned outwards", DIRECTION_OUT, &own_datagram, &answer, Some(destination)),
+        ("seen in its middle, banned inwards", DIRECTION_IN, &middle, &next, Some(source)),
+        ("seen in its middle, banned outwards", DIRECTION_OUT, &middle, &next, Some(destination)),
+        ("our SYN-ACK, banned inwards", DIRECTION_IN, &accepted, &next, Some(source)),
+    ] {
+        for is_list in [false, true] {
+            let mut home = Home::default();
+            if is_list {
+                let value = ListValue { list: 3, directions, observe: 0 };
+                home.tables.listed.push((Prefix::v4([198, 51, 100, 0], 24), value));
+            } else {
+                home.ban(ATTACKER, directions);
+            }
+            let expected =
+                refused.map_or(PASS(Reason::Established), |reasons| DROP(reasons[usize::from(is_list)]));
+            for packet in 0..3 {
+                home.leaves(leaves);
+                assert_eq!(home.asks(comes), expected, "{what}, list: {is_list}, packet {packet}");
+            }
+            home.tables.bans.clear();
+            home.tables.listed.clear();
+            home.tables.active.epoch += 1;
+            assert_eq!(home.asks(comes), PASS(Reason::Established), "{what}: nothing is against it any more");
+        }
+    }
+}
+
+#[test]
+fn what_only_observes_is_told_once_of_a_taught_flow_and_is_not_its_rule() {
+    let mut home = Home::default();
+    let value = ListValue { list: 3, directions: DIRECTION_OUT, observe: 1 };
+    home.tables.listed.push((Prefix::v4(ATTACKER, 32), value));
+    let egress = home.leaves(&tcp(PUBLIC, 6000, ATTACKER, 443, SYN));
+    let verdict = home.judge(&tcp(ATTACKER, 443, PUBLIC, 6000, SYN_ACK).build());
+    assert_eq!((verdict.reason, verdict.rule), (Reason::ListedDestination, 3));
+    assert!(verdict.observed && !verdict.drops());
+    let entry = home.tables.flows.borrow()[&egress.answer];
+    assert_eq!((entry.epoch, entry.rule), (home.tables.active.epoch, abi::RULE_NONE));
+    assert_eq!(home.asks(&tcp(ATTACKER, 443, PUBLIC, 6000, ACK)), PASS(Reason::Established));
+}

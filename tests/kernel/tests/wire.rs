@@ -319,3 +319,81 @@ fn first_bytes_are_copied_for_inspection_both_ways() {
     assert!(hears(&mut client, &mut server, PATIENCE) && hears(&mut server, &mut client, PATIENCE));
     assert!(ring.next_record().is_none(), "nothing more is copied");
 }
+
+#[test]
+fn an_interface_that_cannot_be_held_stops_no_other_and_one_that_is_gone_is_not_held() {
+    let test = "an_interface_that_cannot_be_held_stops_no_other_and_one_that_is_gone_is_not_held";
+    if !can_run(test) {
+        return;
+    }
+    let (folder, foreign_folder) = (Folder::new("held"), Folder::new("foreign"));
+    let wires = Wires::new("held").unwrap();
+    let Wires { wan, lan, router } = &wires;
+    // Another appliance's programs are as foreign as anybody's.
+    let mut foreign = wires.open(&foreign_folder);
+    let mut only_wan = plan(80);
+    only_wan.ports.retain(|port| port.zone == WAN);
+    wires.install(&mut foreign, &only_wan);
+
+    let mut dataplane = wires.open(&folder);
+    let names = |installed: &enforce::xdp::Installed| -> Vec<String> {
+        installed.attached.iter().map(|held| held.name.clone()).collect()
+    };
+    let installed = wires.install(&mut dataplane, &plan(80));
+    assert!(installed.plan.changed);
+    assert_eq!(names(&installed), ["lan0"]);
+    let [(interface, error)] = &installed.failed[..] else { panic!("{:?}", installed.failed) };
+    assert_eq!(interface, "wan0");
+    assert!(error.starts_with("cannot attach XDP to wan0 (generic): "), "{error}");
+
+    router.inside(|| Ok(foreign.detach("wan0")?)).unwrap();
+    let deadline = Instant::now() + PATIENCE;
+    let mut installed = wires.install(&mut dataplane, &plan(80));
+    while !installed.failed.is_empty() && Instant::now() < deadline {
+        installed = wires.install(&mut dataplane, &plan(80));
+    }
+    assert_eq!((names(&installed), &installed.failed[..]), (vec!["lan0".into(), "wan0".into()], &[][..]));
+    assert!(!wires.datagram(wan, lan, "10.1.0.2:81"), "the plan is judged there now");
+
+    router.run("ip link delete wan0").unwrap();
+    assert_eq!(names(&wires.install(&mut dataplane, &plan(80))), ["lan0"], "its pin is still there");
+    let mut only_lan = plan(80);
+    only_lan.ports.retain(|port| port.zone == LAN);
+    assert_eq!(wires.install(&mut dataplane, &only_lan).detached, ["wan0"], "its pin is removed");
+    assert!(wires.install(&mut dataplane, &only_lan).detached.is_empty());
+}
+
+#[test]
+fn a_ban_holds_against_a_connection_that_the_router_answers() {
+    let test = "a_ban_holds_against_a_connection_that_the_router_answers";
+    if !can_run(test) {
+        return;
+    }
+    let folder = Folder::new("taught");
+    let wires = Wires::new("taught").unwrap();
+    let Wires { wan, router, .. } = &wires;
+    // The connection is older than the programs, and the ban is there before they see its first packet.
+    let (mut theirs, mut theirs_there) = connect(wan, router, "198.51.100.1:80".parse().unwrap());
+    let mut dataplane = wires.open(&folder);
+    ban(&dataplane, "198.51.100.2/32");
+    wires.install(&mut dataplane, &plan(80));
+    assert!(hears(&mut theirs_there, &mut theirs, PATIENCE), "what leaves teaches the tuple");
+    assert!(!hears(&mut theirs, &mut theirs_there, SILENCE), "and is no way around the ban");
+    let (mut own, mut own_there) = connect(router, wan, "198.51.100.2:8081".parse().unwrap());
+    assert!(hears(&mut own, &mut own_there, PATIENCE) && hears(&mut own_there, &mut own, PATIENCE));
+
+    // A dropped packet is told once.
+    let counters = dataplane.counters().unwrap();
+    let dropped = || counters.packet(WAN, Reason::BannedSource, Action::Drop).unwrap().packets;
+    let socket = wan.inside(|| Ok(UdpSocket::bind("0.0.0.0:0")?)).unwrap();
+    let (before, deadline) = (dropped(), Instant::now() + PATIENCE);
+    for _ in 0..50 {
+        socket.send_to(b"x", "198.51.100.1:9999").unwrap();
+    }
+    while dropped() < before + 50 && Instant::now() < deadline {}
+    let mut ring = dataplane.packet_ring().unwrap();
+    let told = std::iter::from_fn(|| ring.next_record())
+        .filter(|record| record.destination_port == 9999_u16.to_be_bytes())
+        .count();
+    assert_eq!(told, 50);
+}

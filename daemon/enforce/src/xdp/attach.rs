@@ -92,11 +92,18 @@ impl Dataplane {
         remove(&self.pins.join(tc_pin(interface)))
     }
 
-    /// The interfaces that are held by this layout.
+    /// The interfaces that are held by this layout and exist now.
     ///
     /// # Errors
     /// The folder of pins cannot be read.
     pub fn attached(&self) -> Result<Vec<AttachedInterface>, Error> {
+        let mut found = self.pinned_interfaces()?;
+        found.retain(|held| interface_index(&held.name).is_ok());
+        Ok(found)
+    }
+
+    /// The interfaces whose links are pinned: the pin outlives its interface.
+    pub(super) fn pinned_interfaces(&self) -> Result<Vec<AttachedInterface>, Error> {
         let mut found = Vec::new();
         for name in names_in(&self.pins)? {
             for how in Attached::ALL {

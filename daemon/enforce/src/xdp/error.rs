@@ -89,6 +89,13 @@ impl Error {
         move |source| Self::Kernel { doing, source: source.into() }
     }
 
+    /// The error and its causes in one line.
+    pub(crate) fn with_causes(&self) -> String {
+        let causes = std::iter::successors(std::error::Error::source(self), |error| error.source());
+        let causes = causes.map(ToString::to_string);
+        std::iter::once(self.to_string()).chain(causes).collect::<Vec<_>>().join(": ")
+    }
+
     /// Puts what was being done, and where, before the system's words.
     pub(crate) fn file(doing: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> Self {
         let path = path.into();

@@ -1,11 +1,14 @@
 //! The flow table, read and cut from userspace.
 
-use abi::{Action, FLOW_BYPASS, FlowKey, FlowValue, MAX_ZONES, Reason, ZONE_FIRST, ZoneId};
+use abi::{Action, FLOW_BYPASS, FlowKey, FlowValue, MAX_FLOWS, MAX_ZONES, Reason, ZONE_FIRST, ZoneId};
 use aya::maps::{HashMap, MapData};
 use datapath::idle_after;
-use std::path::Path;
+use std::{collections::BTreeMap, path::Path};
 
 use super::{Error, absent_is_fine, boot_now, pinned};
+
+/// Keys of the table that [`Flows::list`] looks at, at most.
+const LOOKED_AT: usize = 2 * MAX_FLOWS as usize;
 
 /// One way of a flow, as the kernel has it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,24 +42,28 @@ impl Flows {
         }
     }
 
-    /// Entries that are not idle, at most `limit`, in no order. Every flow has one for each way.
+    /// Entries that are not idle, at most `limit`, in no order, each once. Every flow has one for each way.
+    ///
+    /// The kernel begins anew when the key at hand goes while the table is read, which someone who opens flows fast
+    /// enough can have happen again and again: [`LOOKED_AT`] keys are the end, and the list is what was seen by then.
     ///
     /// # Errors
     /// The kernel refuses.
     pub fn list(&self, limit: usize) -> Result<Vec<KnownFlow>, Error> {
         let now = boot_now();
-        let mut found = Vec::new();
-        for entry in self.flows.iter() {
+        let mut found = BTreeMap::new();
+        for key in self.flows.keys().take(LOOKED_AT) {
+            if found.len() >= limit {
+                break;
+            }
+            let key = key.map_err(Error::kernel("list FLOWS"))?;
             // An entry that goes while the table is read is no error.
-            let Ok((key, value)) = entry else { continue };
+            let Some(value) = self.get(&key)? else { continue };
             if now.saturating_sub(value.last_seen) <= idle_after(&value, key.protocol) {
-                found.push(KnownFlow { key, value });
-                if found.len() >= limit {
-                    break;
-                }
+                found.insert(key, value);
             }
         }
-        Ok(found)
+        Ok(found.into_iter().map(|(key, value)| KnownFlow { key, value }).collect())
     }
 
     /// Cuts a flow both ways: nothing of it passes any more until it is idle, whatever the policy says. The tuple may

@@ -39,6 +39,8 @@ pub struct Installed {
     pub attached: Vec<super::AttachedInterface>,
     /// Interfaces let go, because the plan has no zone there.
     pub detached: Vec<String>,
+    /// Interfaces that are there and could not be held, each with why: their zones are judged by nftables alone.
+    pub failed: Vec<(String, String)>,
 }
 
 /// The maps that hold plans.
@@ -77,32 +79,37 @@ impl PlanTables {
 }
 
 impl Dataplane {
-    /// Puts a plan in force: interfaces it does not name are let go, its tables are written and switched, then its
-    /// interfaces are held. The same plan again repairs what is missing and changes nothing else.
+    /// Puts a plan in force: its tables are written and switched, then its interfaces are held, then those it does
+    /// not name are let go. An interface that cannot be held stops none of the others. The same plan again repairs
+    /// what is missing and changes nothing else.
     ///
     /// # Errors
-    /// As of [`Self::apply`] and [`Self::attach`].
+    /// As of [`Self::apply`] (every interface stays held as it was), or a pin cannot be removed.
     pub fn install(&mut self, plan: &Plan) -> Result<Installed, Error> {
-        check_limits(plan)?;
         // Interface → frames carry tags that matter.
         let mut interfaces = BTreeMap::<&str, bool>::new();
         for port in &plan.ports {
             *interfaces.entry(&port.interface).or_default() |= port.vlan != 0;
         }
-        let mut installed = Installed::default();
-        for held in self.attached()? {
+        let mut installed = Installed { plan: self.apply(plan)?, ..Installed::default() };
+        for (&interface, &tagged) in &interfaces {
+            if installed.plan.missing.iter().any(|missing| missing == interface) {
+                continue;
+            }
+            if let Err(error) = self.attach(interface, tagged) {
+                installed.failed.push((interface.to_owned(), error.with_causes()));
+            }
+        }
+        for held in self.pinned_interfaces()? {
             if !interfaces.contains_key(held.name.as_str()) {
                 self.detach(&held.name)?;
                 installed.detached.push(held.name);
             }
         }
-        installed.plan = self.apply(plan)?;
-        for (interface, tagged) in interfaces {
-            if !installed.plan.missing.iter().any(|missing| missing == interface) {
-                self.attach(interface, tagged)?;
-            }
+        // An interface that could not be taken over from another layout stays held by that one.
+        if installed.failed.is_empty() {
+            self.retire_other_layouts()?;
         }
-        self.retire_other_layouts()?;
         installed.attached = self.attached()?;
         Ok(installed)
     }
