@@ -62,12 +62,14 @@ impl Feeds {
     }
 
     /// Reads every list of `config`; what is refused is replaced by its last good copy under `state_dir/lists`.
-    /// `own` are networks that no address list may hold. `seed` keys the hash table.
+    /// `own` are networks that no address list may hold. `seed` keys the hash table. Where all address lists together are
+    /// more than the kernel holds, `former` stays in force.
     #[must_use]
     pub fn load(
         config: &Config,
         own: &[IpNet],
         state_dir: &Path,
+        former: &Arc<AddressLists>,
         now: Timestamp,
         seed: u64,
     ) -> (Self, Vec<Event>) {
@@ -117,11 +119,18 @@ impl Feeds {
                 error: taken.error,
             });
         }
-        let addresses = AddressLists::merge(addresses).unwrap_or_else(|error| {
-            events.push(event("all address lists", 0, 0, Some(error.to_string()), now));
-            AddressLists::default()
-        });
-        (Self { domains: Arc::new(domains.finish()), addresses: Arc::new(addresses), states }, events)
+        let addresses = match AddressLists::merge(addresses) {
+            Ok(merged) => Arc::new(merged),
+            Err(error) => {
+                let error = format!("all address lists together: {error}; the former ones stay in force");
+                for state in states.iter_mut().filter(|state| state.kind == ListKind::Addresses) {
+                    state.error = Some(error.clone());
+                }
+                events.push(event("all address lists", 0, 0, Some(error), now));
+                Arc::clone(former)
+            }
+        };
+        (Self { domains: Arc::new(domains.finish()), addresses, states }, events)
     }
 }
 
@@ -255,7 +264,7 @@ mod tests {
         fs::write(folder.path().join("phishing"), "evil.example\n").unwrap();
         fs::write(folder.path().join("bad"), "198.51.100.7\n0.0.0.0/0\n10.4.0.9\n").unwrap();
         let own = ["10.4.0.0/24".parse().unwrap()];
-        let load = || Feeds::load(&config, &own, folder.path(), Timestamp(0), 1);
+        let load = || Feeds::load(&config, &own, folder.path(), &Arc::default(), Timestamp(0), 1);
         let (feeds, _) = load();
         assert_eq!(feeds.states[0].entries, 1);
         assert_eq!(
@@ -282,7 +291,7 @@ mod tests {
         let config = config(folder.path());
         let names = |count: u32| (0..count).map(|n| format!("host{n}.example\n")).collect::<String>();
         fs::write(folder.path().join("phishing"), names(5000)).unwrap();
-        let load = || Feeds::load(&config, &[], folder.path(), Timestamp(0), 1).0;
+        let load = || Feeds::load(&config, &[], folder.path(), &Arc::default(), Timestamp(0), 1).0;
         assert_eq!(load().states[0].entries, 5000);
         fs::write(folder.path().join("phishing"), names(10)).unwrap();
         let held = load();

@@ -30,8 +30,12 @@ pub struct Loaded {
     pub library: Library,
     /// Signatures.
     pub signatures: Arc<RuleSet>,
+    /// Rule files that could not be read, each with why.
+    pub unread_rules: Vec<String>,
     /// What is odd but no error.
     pub notes: Vec<String>,
+    /// The config's text.
+    pub text: String,
 }
 
 impl Loaded {
@@ -55,11 +59,12 @@ impl Loaded {
         let (mut config, library) =
             loaded.map_err(|errors| errors.into_iter().map(problem).collect::<Vec<_>>())?;
         let mut notes: Vec<String> = config.warnings.iter().map(ToString::to_string).collect();
-        let signatures = signatures(&config.signatures.files, &config.signatures.variables, &mut notes);
+        let (signatures, unread_rules) =
+            signatures(&config.signatures.files, &config.signatures.variables, &mut notes);
         let configured = config.mode;
         config.mode = chosen.unwrap_or(configured);
         config.policy.mode = config.mode;
-        Ok(Self { config, configured, library, signatures, notes })
+        Ok(Self { config, configured, library, signatures, unread_rules, notes, text })
     }
 }
 
@@ -92,13 +97,13 @@ fn own_filters(folder: &Path) -> Result<Vec<(String, String)>, Vec<Problem>> {
     if problems.is_empty() { Ok(texts) } else { Err(problems) }
 }
 
-/// Reads rule files, and `classification.config` beside them. What cannot be read or is not supported is a note: the
-/// other rules run.
+/// Reads rule files, and `classification.config` beside them. What is not supported is a note; what cannot be read is
+/// returned. The other rules run.
 fn signatures(
     files: &[PathBuf],
     variables: &BTreeMap<String, String>,
     notes: &mut Vec<String>,
-) -> Arc<RuleSet> {
+) -> (Arc<RuleSet>, Vec<String>) {
     let variables = Variables::with(variables.iter().map(|(name, value)| (name.as_str(), value.as_str())));
     let mut classification = Classification::default();
     for folder in files.iter().filter_map(|file| file.parent()) {
@@ -109,10 +114,11 @@ fn signatures(
         }
     }
     let mut loader = Loader::new(&variables, &classification);
+    let mut unread = Vec::new();
     for file in files {
         match read_rules(file) {
             Ok(text) => loader.file(&text, &file.display().to_string()),
-            Err(error) => notes.push(format!("{}: {error}; its rules do not run", file.display())),
+            Err(error) => unread.push(format!("{}: {error}", file.display())),
         }
     }
     let (rules, refused) = loader.finish();
@@ -123,7 +129,7 @@ fn signatures(
             rules.refused()
         ));
     }
-    Arc::new(rules)
+    (Arc::new(rules), unread)
 }
 
 fn read_rules(file: &Path) -> std::io::Result<String> {

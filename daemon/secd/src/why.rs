@@ -35,9 +35,11 @@ struct Finding {
 }
 
 impl Sources<'_> {
-    /// Why an address or range is blocked, or that it is not.
+    /// Why an address or range is blocked, or that it is not. With `direction`, only what holds in one of these
+    /// `abi::DIRECTION_*` counts.
     #[must_use]
-    pub fn net(&self, net: IpNet) -> Why {
+    pub fn net(&self, net: IpNet, direction: Option<u8>) -> Why {
+        let asked = direction.unwrap_or(abi::DIRECTION_IN | abi::DIRECTION_OUT);
         let target = Target::Net(net);
         if let Some(protected) =
             self.protected.iter().find(|protected| !protected.as_a_whole && protected.net.contains(&net))
@@ -45,11 +47,14 @@ impl Sources<'_> {
             let by = By { kind: ByKind::Protected, name: protected.why.clone(), line: None, file: None };
             return passes(&target, "protected", Some(by), None);
         }
-        let mut findings: Vec<Finding> = self.bans().map(|ban| self.banned(&target, ban)).collect();
-        for origin in self.addresses.origin(net.addr()).into_iter().filter(|origin| origin.net.contains(&net))
+        let bans = self.bans().filter(|ban| ban.direction.bits() & asked != 0);
+        let mut findings: Vec<Finding> = bans.map(|ban| self.banned(&target, ban, asked)).collect();
+        let origins = self.addresses.origin(net.addr()).into_iter();
+        for origin in
+            origins.filter(|origin| origin.net.contains(&net) && origin.direction.bits() & asked != 0)
         {
             let (name, file) = self.lists.get(usize::from(origin.list)).cloned().unwrap_or_default();
-            let inbound = origin.direction.bits() & abi::DIRECTION_IN != 0;
+            let inbound = origin.direction.bits() & asked & abi::DIRECTION_IN != 0;
             findings.push(Finding {
                 by: By { kind: ByKind::List, name, line: Some(origin.line), file: Some(file) },
                 reason: if inbound { "listed_source" } else { "listed_destination" },
@@ -65,7 +70,8 @@ impl Sources<'_> {
     #[must_use]
     pub fn name(&self, name: &Name) -> Why {
         let target = Target::Domain(name.clone());
-        let mut findings: Vec<Finding> = self.bans().map(|ban| self.banned(&target, ban)).collect();
+        let mut findings: Vec<Finding> =
+            self.bans().map(|ban| self.banned(&target, ban, abi::DIRECTION_IN)).collect();
         if let Some(found) = self.domains.decide(name) {
             // The set's lists are the config's domain lists behind `dns.allow`.
             let file =
@@ -97,8 +103,8 @@ impl Sources<'_> {
         self.decisions.iter().copied().filter(|decision| decision.kind == DecisionKind::Ban)
     }
 
-    fn banned(&self, asked: &Target, ban: &Decision) -> Finding {
-        let inbound = ban.direction.bits() & abi::DIRECTION_IN != 0;
+    fn banned(&self, asked: &Target, ban: &Decision, directions: u8) -> Finding {
+        let inbound = ban.direction.bits() & directions & abi::DIRECTION_IN != 0;
         Finding {
             by: by(ban),
             reason: match ban.target {
@@ -230,7 +236,7 @@ mod tests {
             now: Timestamp(100),
         };
         match question.parse().unwrap() {
-            Target::Net(net) => sources.net(net),
+            Target::Net(net) => sources.net(net, None),
             Target::Domain(name) => sources.name(&name),
         }
     }
@@ -264,6 +270,31 @@ mod tests {
         assert_eq!((allowed.blocked, allowed.reason.as_str(), allowed.also.len()), (false, "allowed", 1));
         assert_eq!(ask(&[], Mode::Enforce, "192.0.2.1").reason, "protected");
         assert_eq!(ask(&[], Mode::Enforce, "8.8.8.8").reason, "not_listed");
+    }
+
+    #[test]
+    fn a_flow_asks_for_one_direction() {
+        let both = Decision { direction: Direction::Both, ..decision(DecisionKind::Ban, "198.51.100.7") };
+        let inward = decision(DecisionKind::Ban, "198.51.100.8");
+        let (addresses, domains) = (AddressLists::default(), DomainSetBuilder::new(1).finish());
+        let ask = |ban: &Decision, direction| {
+            let Target::Net(net) = ban.target else { panic!("a net") };
+            let (mode, now) = (Mode::Enforce, Timestamp(100));
+            let decisions = vec![ban];
+            Sources {
+                decisions,
+                protected: &[],
+                addresses: &addresses,
+                domains: &domains,
+                lists: &[],
+                mode,
+                now,
+            }
+            .net(net, Some(direction))
+        };
+        assert_eq!(ask(&both, abi::DIRECTION_OUT).reason, "banned_destination");
+        assert_eq!(ask(&both, abi::DIRECTION_IN).reason, "banned_source");
+        assert!(!ask(&inward, abi::DIRECTION_OUT).blocked, "replies to us and what we start pass");
     }
 
     #[test]

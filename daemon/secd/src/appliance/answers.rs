@@ -1,6 +1,6 @@
 //! Answers to the control socket.
 
-use abi::{Action, FLOW_REPLY, FLOW_TAUGHT, MAX_FLOWS};
+use abi::{Action, Active, DIRECTION_IN, DIRECTION_OUT, FLOW_REPLY, FLOW_TAUGHT, MAX_FLOWS};
 use config::ListKind;
 use ipnet::IpNet;
 use model::{Flow, Mode, Protocol, Reason, Target};
@@ -10,7 +10,7 @@ use protocol::{
     Flows, FlowsQuery, InterfaceStatus, ListRow, ListSummary, Lists, LogStatus, MAX_ROWS, MemoryStatus,
     ModeReply, PacketsStatus, RuleRow, Rules, SignaturesStatus, Status, Subject, Why,
 };
-use std::{collections::BTreeMap, net::IpAddr};
+use std::{collections::BTreeMap, net::IpAddr, sync::PoisonError};
 
 use super::{Appliance, Current};
 use crate::{clock, decisions::Failure, metrics::Page, packets, process::Memory, why::Sources};
@@ -22,10 +22,7 @@ impl Appliance {
         let config = &current.loaded.config;
         let now = clock::now().wall;
         let memory = Memory::read();
-        let (active, bpf) = {
-            let walls = self.change.lock().await;
-            (walls.dataplane.active().unwrap_or_default(), walls.dataplane.memory().unwrap_or(0))
-        };
+        let (active, bpf) = self.kernel_state();
         let dns = match self.resolver.read().await.as_ref() {
             Some(resolver) => {
                 let stats = resolver.stats();
@@ -77,6 +74,15 @@ impl Appliance {
             events: self.events_status(),
             memory: MemoryStatus { rss: memory.resident, rss_peak: memory.peak, bpf },
         }
+    }
+
+    /// The kernel's word and the bytes its tables take; as last seen while a change is under way.
+    fn kernel_state(&self) -> (Active, u64) {
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Ok(walls) = self.change.try_lock() {
+            *known = (walls.dataplane.active().unwrap_or_default(), walls.dataplane.memory().unwrap_or(0));
+        }
+        *known
     }
 
     /// Packets by what happened to them.
@@ -305,12 +311,13 @@ impl Appliance {
     pub fn why(&self, subject: &Subject) -> Why {
         let current = self.current.load_full();
         match subject {
-            Subject::Target(target) => self.why_target(&current, target),
+            Subject::Target(target) => self.why_target(&current, target, None),
             Subject::Flow(flow) => self.why_flow(&current, flow),
         }
     }
 
-    fn why_target(&self, current: &Current, target: &Target) -> Why {
+    /// `direction`: only what holds in one of these `abi::DIRECTION_*`.
+    fn why_target(&self, current: &Current, target: &Target, direction: Option<u8>) -> Why {
         let config = &current.loaded.config;
         let keeper = self.decisions.keeper();
         let lists: Vec<_> =
@@ -328,7 +335,7 @@ impl Appliance {
             now: clock::now().wall,
         };
         match target {
-            Target::Net(net) => sources.net(*net),
+            Target::Net(net) => sources.net(*net, direction),
             Target::Domain(name) => sources.name(name),
         }
     }
@@ -340,10 +347,14 @@ impl Appliance {
             why.also.extend(why.by.take());
             return Why { target: flow.to_string(), ..cut };
         }
-        for (end, outward) in [(flow.src, false), (flow.dst, true)] {
-            let about = self.why_target(current, &Target::Net(IpNet::from(end)));
-            let holds = about.reason.ends_with(if outward { "_destination" } else { "_source" });
-            if holds && (about.blocked || about.observed) {
+        let observes =
+            current.loaded.config.policy.zone_of(flow.src).is_some_and(|zone| zone.mode == Mode::Observe);
+        for (end, direction) in [(flow.src, DIRECTION_IN), (flow.dst, DIRECTION_OUT)] {
+            let mut about = self.why_target(current, &Target::Net(IpNet::from(end)), Some(direction));
+            if about.blocked || about.observed {
+                if observes {
+                    (about.blocked, about.observed) = (false, true);
+                }
                 why.also.extend(why.by.take());
                 return Why { target: flow.to_string(), also: [why.also, about.also].concat(), ..about };
             }

@@ -7,7 +7,7 @@ use protocol::{Detached, ErrorReply, ModeReply, Reloaded};
 use resolver::{ClientNetwork, Resolver, Settings};
 use std::{collections::HashMap, sync::Arc};
 
-use super::{Appliance, Current, SHIP_BY, Walls, tell};
+use super::{Appliance, Current, SHIP_BY, Walls, good_config, tell};
 use crate::{
     clock,
     decisions::Failure,
@@ -20,12 +20,8 @@ use crate::{
 
 impl Appliance {
     /// The first plan. Unlike later ones its failure ends the start.
-    pub(super) async fn bring_up(&self) -> Result<()> {
+    pub(super) async fn bring_up(&self, loaded: Loaded) -> Result<()> {
         let mut walls = self.change.lock().await;
-        let chosen = self.store.mode().await?;
-        let loaded = Loaded::read(&self.flags.config, chosen).map_err(|problems| {
-            anyhow::anyhow!("the config changed while starting: {} errors", problems.len())
-        })?;
         self.put_in_force(&mut walls, loaded).await
     }
 
@@ -55,6 +51,11 @@ impl Appliance {
         {
             notes.push("`[loki]` and `[events]` change with a restart: systemctl restart secd".into());
         }
+        notes.extend(loaded.unread_rules.clone());
+        if let Some(chosen) = chosen.filter(|chosen| *chosen != loaded.configured) {
+            let configured = loaded.configured;
+            notes.push(format!("mode {chosen} was chosen by command and wins over the config's; `secctl mode {configured}` ends that"));
+        }
         if loaded.config.store != former.loaded.config.store {
             notes.push("`[store]` changes with a restart: systemctl restart secd".into());
         }
@@ -80,8 +81,14 @@ impl Appliance {
     /// 503 it could not be stored or applied.
     pub async fn set_mode(&self, mode: Mode, user: &str) -> Result<ModeReply, Failure> {
         let unavailable = |error: String| (503, ErrorReply::new(error, Some("the mode is as it was")));
-        self.store.save_mode(Some(mode)).await.map_err(|error| unavailable(error.to_string()))?;
-        self.reload().await?;
+        let former = self.store.mode().await.map_err(|error| unavailable(error.to_string()))?;
+        // Choosing what the config says gives the choice back to the config.
+        let chosen = (mode != self.current.load().loaded.configured).then_some(mode);
+        self.store.save_mode(chosen).await.map_err(|error| unavailable(error.to_string()))?;
+        if let Err(failed) = self.reload().await {
+            self.store.save_mode(former).await.map_err(|error| unavailable(error.to_string()))?;
+            return Err(failed);
+        }
         self.system(Severity::Notice, format!("mode {mode}, by {user}"));
         Ok(self.mode())
     }
@@ -104,7 +111,7 @@ impl Appliance {
             walls.dataplane.detach(&interface.name).map_err(|error| failed(error.to_string()))?;
             removed.push(format!("programs on {}", interface.name));
         }
-        walls.wall.remove().map_err(|error| failed(error.to_string()))?;
+        tokio::task::block_in_place(|| walls.wall.remove()).map_err(|error| failed(error.to_string()))?;
         removed.push(format!("nftables table inet {}", enforce::nft::TABLE));
         self.trouble(
             "enforcement",
@@ -116,12 +123,16 @@ impl Appliance {
     /// Compares the kernel with the plan and repairs it. Called every minute and when interfaces change.
     pub(super) async fn reconcile(&self) {
         let mut walls = self.change.lock().await;
-        let detached = self.troubles.lock().is_ok_and(|troubles| troubles.contains_key("enforcement"));
-        if detached {
+        if self.in_trouble("enforcement") {
             return;
         }
         let current = self.current.load_full();
         let machine = Machine::read();
+        if self.in_trouble("dns") {
+            // An address it is to listen on may have come meanwhile.
+            let resolver = self.update_resolver(&current.loaded).await;
+            self.trouble("dns", resolver.err().map(|error| format!("{error:#}")));
+        }
         if machine != current.machine {
             let ended = self.decisions.keeper().protect(machine.protected(&current.loaded.config));
             self.end_now_protected(&ended).await;
@@ -142,6 +153,7 @@ impl Appliance {
                     applied: if applied.changed { Some(clock::now().wall) } else { current.applied },
                     interfaces: applied.interfaces,
                 }));
+                self.trouble("interfaces", applied.absent);
                 self.trouble("the packet path", None);
             }
             Err(error) => {
@@ -150,7 +162,12 @@ impl Appliance {
         }
     }
 
-    async fn put_in_force(&self, walls: &mut Walls, loaded: Loaded) -> Result<()> {
+    async fn put_in_force(&self, walls: &mut Walls, mut loaded: Loaded) -> Result<()> {
+        let former = self.current.load_full();
+        if !loaded.unread_rules.is_empty() && former.applied.is_some() {
+            loaded.signatures = Arc::clone(&former.loaded.signatures);
+        }
+        let unread = loaded.unread_rules.join("; ");
         let machine = Machine::read();
         let config = &loaded.config;
         let own: Vec<_> = config
@@ -158,13 +175,14 @@ impl Appliance {
             .zones
             .iter()
             .flat_map(|zone| zone.networks.iter().copied())
-            .chain(machine.addresses.iter().map(|address| (*address).into()))
+            .chain(machine.addresses.iter().chain(&machine.gateways).map(|address| (*address).into()))
             .collect();
         let seed = std::hash::BuildHasher::hash_one(&std::hash::RandomState::new(), 0);
         let now = clock::now().wall;
         // Reading lists and running nft take their time; the other tasks go on meanwhile.
-        let (feeds, told) =
-            tokio::task::block_in_place(|| Feeds::load(config, &own, &self.flags.state_dir, now, seed));
+        let (feeds, told) = tokio::task::block_in_place(|| {
+            Feeds::load(config, &own, &self.flags.state_dir, &former.feeds.addresses, now, seed)
+        });
         let applied = tokio::task::block_in_place(|| self.apply(walls, &loaded, &machine, &feeds))?;
         // The packet path holds. From here on nothing may fail the change: what does is a trouble and is told.
         for event in told {
@@ -175,7 +193,13 @@ impl Appliance {
         self.domains.store(Arc::clone(&feeds.domains));
         let logs = self.logs.update(config, &loaded.library).await;
         self.trouble("logs", logs.err().map(|error| format!("the log sources are as they were: {error:#}")));
+        let names_kept: Vec<&str> = config.logs.iter().map(|log| log.name.as_str()).collect();
+        if let Err(error) = self.store.forget_offsets(&names_kept).await {
+            tracing::warn!(%error, "offsets of logs that are not read any more are kept");
+        }
         self.inspection.update(&loaded).await;
+        let stays = "rule files cannot be read, the former signatures stay in force";
+        self.trouble("signatures", (!unread.is_empty()).then(|| format!("{stays}: {unread}")));
         let resolver = self.update_resolver(&loaded).await;
         self.trouble("dns", resolver.err().map(|error| format!("{error:#}")));
         let names = Arc::new(names(&loaded, &machine));
@@ -190,18 +214,17 @@ impl Appliance {
             interfaces: applied.interfaces,
             loaded,
         }));
+        self.keep_good_config();
         self.troubles.lock().map(|mut troubles| troubles.remove("enforcement")).ok();
-        let absent = applied.missing;
-        let message =
-            format!("these interfaces are not there: {}; zones on them see no packets", absent.join(", "));
-        self.trouble("interfaces", (!absent.is_empty()).then_some(message));
+        self.trouble("interfaces", applied.absent);
         Ok(())
     }
 
     /// Brings both walls to the plan, the second one first: what XDP then lets through meets the new policy.
     fn apply(&self, walls: &mut Walls, loaded: &Loaded, machine: &Machine, feeds: &Feeds) -> Result<Applied> {
         let own: Vec<_> = machine.addresses.iter().copied().collect();
-        let plan = loaded.config.policy.lower(&own, feeds.addresses.table())?;
+        let mut plan = loaded.config.policy.lower(&own, feeds.addresses.table())?;
+        plan.protected.extend(machine.gateways.iter().map(|gateway| ipnet::IpNet::from(*gateway)));
         let policy_is_new = self.current.load().applied.is_none()
             || self.current.load().loaded.config.policy != loaded.config.policy;
         let state = walls.wall.check()?;
@@ -214,11 +237,26 @@ impl Appliance {
                     Some(format!("the nftables table inet {table} was changed by someone else; repaired"));
             }
         }
-        let installed = walls.dataplane.install(&plan)?;
+        let installed = match walls.dataplane.install(&plan) {
+            Ok(installed) => installed,
+            Err(error) => {
+                // Both walls say the same, so the second one goes back as well.
+                let former = self.current.load();
+                if policy_is_new && former.applied.is_some() {
+                    walls.wall.apply(&former.loaded.config.policy)?;
+                }
+                return Err(error.into());
+            }
+        };
+        let mut absent: Vec<String> =
+            installed.plan.missing.iter().map(|name| format!("{name} is not there")).collect();
+        absent.extend(installed.failed.iter().map(|(name, error)| format!("{name}: {error}")));
+        let absent =
+            (!absent.is_empty()).then(|| format!("{}; zones on them see no packets", absent.join(", ")));
         Ok(Applied {
             changed: installed.plan.changed,
             interfaces: installed.attached.into_iter().map(|held| (held.name, held.how.name())).collect(),
-            missing: installed.plan.missing,
+            absent,
             repaired,
         })
     }
@@ -242,6 +280,15 @@ impl Appliance {
             (Err(error), _) => Some(format!("events go where they went before: {error:#}")),
         };
         self.trouble("events", changed);
+    }
+
+    /// Keeps the config that is in force, for a start at which the file has mistakes.
+    fn keep_good_config(&self) {
+        let text = &self.current.load().loaded.text;
+        let (good, fresh) = (good_config(&self.flags), self.flags.state_dir.join("secd.toml.new"));
+        if let Err(error) = std::fs::write(&fresh, text).and_then(|()| std::fs::rename(&fresh, &good)) {
+            tracing::warn!(%error, file = %good.display(), "no copy of the config could be kept");
+        }
     }
 
     async fn update_resolver(&self, loaded: &Loaded) -> Result<()> {
@@ -286,7 +333,7 @@ impl Appliance {
 struct Applied {
     changed: bool,
     interfaces: Vec<(String, &'static str)>,
-    missing: Vec<String>,
+    absent: Option<String>,
     repaired: Option<String>,
 }
 

@@ -4,17 +4,20 @@ mod answers;
 mod changes;
 mod tasks;
 
+use abi::Active;
 use anyhow::{Context, Result};
 use arc_swap::ArcSwap;
+use config::Config;
 use enforce::{
     nft::Wall,
     xdp::{Counters, Dataplane, Flows},
 };
 use lists::DomainSet;
-use model::{Body, Event, EventAction, Severity, Timestamp};
+use model::{Body, Event, EventAction, Mode, Severity, Timestamp};
 use shippers::{EventSender, Shippers, Tail};
 use std::{
     collections::BTreeMap,
+    path::PathBuf,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -46,6 +49,8 @@ pub struct Appliance {
     started: Timestamp,
     /// What is in force.
     current: ArcSwap<Current>,
+    /// The kernel's word and memory as last seen, for when a change is under way.
+    known: Mutex<(Active, u64)>,
     /// One change at a time.
     change: tokio::sync::Mutex<Walls>,
     flows: Mutex<Flows>,
@@ -63,6 +68,7 @@ pub struct Appliance {
 }
 
 /// What is in force, as one snapshot.
+#[derive(Clone)]
 struct Current {
     loaded: Loaded,
     machine: Machine,
@@ -88,14 +94,21 @@ impl Appliance {
         let started = clock::now().wall;
         std::fs::create_dir_all(&flags.state_dir)
             .with_context(|| format!("cannot make the state folder {}", flags.state_dir.display()))?;
-        let file = store_file(&flags)?;
+        let file = store_file(&flags);
         let store = Store::open(&file).await?;
         let chosen = store.mode().await?;
-        let loaded = Loaded::read(&flags.config, chosen).map_err(|problems| {
-            let lines: Vec<_> = problems.iter().map(problem_line).collect();
-            anyhow::anyhow!("the config has errors:\n{}", lines.join("\n"))
-        })?;
-        let shippers = Shippers::start(events::settings(&loaded.config, &flags.state_dir)?);
+        let (loaded, bad_config) = read_or_last_good(&flags, chosen)?;
+        let (settings, bad_sink) = match events::settings(&loaded.config, &flags.state_dir) {
+            Ok(settings) => (settings, None),
+            Err(error) => {
+                let without = Config { loki: None, ..loaded.config.clone() };
+                (
+                    events::settings(&without, &flags.state_dir)?,
+                    Some(format!("no events go to Loki: {error:#}")),
+                )
+            }
+        };
+        let shippers = Shippers::start(settings);
         let sender = shippers.sender();
         let tell = tell(&sender);
         let (dataplane, adopted) = Dataplane::open(&flags.bpffs)?;
@@ -124,8 +137,9 @@ impl Appliance {
             flows: Mutex::new(flows),
             change: tokio::sync::Mutex::new(Walls { dataplane, wall: Wall::default() }),
             domains: Arc::new(ArcSwap::new(Feeds::empty().domains)),
+            known: Mutex::default(),
             current: ArcSwap::from_pointee(Current {
-                loaded,
+                loaded: loaded.clone(),
                 machine,
                 feeds: Feeds::empty(),
                 names: Arc::default(),
@@ -154,7 +168,9 @@ impl Appliance {
                 ),
             );
         }
-        appliance.bring_up().await?;
+        appliance.trouble("the config", bad_config);
+        appliance.trouble("events", bad_sink);
+        appliance.bring_up(loaded).await?;
         appliance.spawn_tasks(packet_ring)?;
         appliance.system(Severity::Info, format!("secd {} started", env!("CARGO_PKG_VERSION")));
         Ok(appliance)
@@ -208,6 +224,10 @@ impl Appliance {
         self.sender.send(system_event(severity, message, None));
     }
 
+    fn in_trouble(&self, what: &'static str) -> bool {
+        self.troubles.lock().unwrap_or_else(PoisonError::into_inner).contains_key(what)
+    }
+
     /// Remembers (or forgets) what needs a person; tells when it changes.
     fn trouble(&self, what: &'static str, trouble: Option<String>) {
         let changed = {
@@ -251,6 +271,29 @@ fn system_event(severity: Severity, message: String, count: Option<u64>) -> Even
     }
 }
 
+/// Reads the config. Where it has mistakes, the last one that was in force stands in for it: a router that starts with
+/// what it had yesterday is better than one that does not start.
+fn read_or_last_good(flags: &Flags, chosen: Option<Mode>) -> Result<(Loaded, Option<String>)> {
+    let problems = match Loaded::read(&flags.config, chosen) {
+        Ok(loaded) => return Ok((loaded, None)),
+        Err(problems) => problems.iter().map(problem_line).collect::<Vec<_>>().join("\n"),
+    };
+    let good = good_config(flags);
+    match Loaded::read(&good, chosen) {
+        Ok(loaded) => {
+            let stands_in =
+                format!("the config has errors, {} stands in for it:\n{problems}", good.display());
+            Ok((loaded, Some(stands_in)))
+        }
+        Err(_) => anyhow::bail!("the config has errors:\n{problems}"),
+    }
+}
+
+/// The last config that was in force.
+fn good_config(flags: &Flags) -> PathBuf {
+    flags.state_dir.join("secd.toml")
+}
+
 /// A mistake in a file, in one line.
 #[must_use]
 pub fn problem_line(problem: &protocol::Problem) -> String {
@@ -260,9 +303,10 @@ pub fn problem_line(problem: &protocol::Problem) -> String {
 
 /// The store's file stands in the config, and the mode that wins over the config's stands in the store: so the config
 /// is looked at once for the former alone.
-fn store_file(flags: &Flags) -> Result<std::path::PathBuf> {
-    let text = std::fs::read_to_string(&flags.config)
-        .with_context(|| format!("{} cannot be read; give --config FILE", flags.config.display()))?;
-    let configured = config::parse("", &text).ok().and_then(|config| config.store.path);
-    Ok(configured.unwrap_or_else(|| flags.state_dir.join("secd.db")))
+fn store_file(flags: &Flags) -> PathBuf {
+    let configured = [flags.config.clone(), good_config(flags)].into_iter().find_map(|file| {
+        let text = std::fs::read_to_string(file).ok()?;
+        config::parse("", &text).ok()
+    });
+    configured.and_then(|config| config.store.path).unwrap_or_else(|| flags.state_dir.join("secd.db"))
 }
