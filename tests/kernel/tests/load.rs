@@ -1,13 +1,17 @@
 //! The programs load, stay well within what the verifier walks, and say what they cost.
 
-use abi::{Action, DIRECTION_IN, ListValue, PolicyValue, RULE_DEFAULT, Reason, ZoneFlags};
+use abi::{Action, DIRECTION_IN, FlowKey, ListValue, PolicyValue, RULE_DEFAULT, Reason, ZoneFlags};
 use aya::{TestRunOptions, programs::TestRun as _};
 use datapath::host::{FrameBuilder, Payload};
 use enforce::xdp::Dataplane;
 use ipnet::IpNet;
 use kernel_tests::{Folder, can_run};
 use policy::{Plan, PolicyPrefix, Port};
-use std::net::Ipv4Addr;
+use std::{
+    collections::BTreeSet,
+    net::Ipv4Addr,
+    sync::atomic::{AtomicBool, Ordering},
+};
 
 /// The verifier refuses at a million instructions; other kernels walk more paths than this one.
 const VERIFIED: u32 = 400_000;
@@ -162,4 +166,51 @@ fn records_are_told_within_the_budget_and_the_rest_is_counted() {
     let lost: u64 = dataplane.counters().unwrap().lost().unwrap().iter().map(|(_, count)| count).sum();
     assert_eq!(told + lost, u64::from(repeat), "what is not told is counted");
     assert!(told >= 1 && lost > told);
+}
+
+#[test]
+fn the_list_of_flows_ends_and_repeats_none_while_flows_come_and_go() {
+    let test = "the_list_of_flows_ends_and_repeats_none_while_flows_come_and_go";
+    if !can_run(test) {
+        return;
+    }
+    const STEADY: u32 = 300;
+    let folder = Folder::new("churn");
+    let (dataplane, _) = Dataplane::open(folder.path()).unwrap();
+    let key = |n: u32| FlowKey {
+        source: abi::mapped(n.to_be_bytes()),
+        destination: abi::mapped([9, 9, 9, 9]),
+        source_port: [0, 1],
+        destination_port: [0, 2],
+        protocol: 6,
+        zone: 3,
+        reserved: [0; 2],
+    };
+    let mut flows = dataplane.flows().unwrap();
+    for n in 0..STEADY {
+        assert_eq!(flows.cut_flow(key(n), 1).unwrap(), 1);
+    }
+    assert_eq!(flows.list(10).unwrap().len(), 10);
+    assert_eq!(flows.list(usize::MAX).unwrap().len(), STEADY as usize);
+    let (stop, mut churned) = (AtomicBool::new(false), dataplane.flows().unwrap());
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !stop.load(Ordering::Relaxed) {
+                for n in STEADY..STEADY + 20 {
+                    churned.cut_flow(key(n), 1).unwrap();
+                }
+                for n in STEADY..STEADY + 20 {
+                    churned.forget(&key(n)).unwrap();
+                }
+            }
+        });
+        let lists: Vec<_> = (0..50).map(|_| flows.list(usize::MAX)).collect();
+        stop.store(true, Ordering::Relaxed);
+        for listed in lists {
+            let listed = listed.unwrap();
+            let keys: BTreeSet<FlowKey> = listed.iter().map(|flow| flow.key).collect();
+            assert_eq!(keys.len(), listed.len());
+            assert!(listed.len() <= STEADY as usize + 20);
+        }
+    });
 }
