@@ -45,7 +45,7 @@ impl Flows {
     /// Entries that are not idle, at most `limit`, in no order, each once. Every flow has one for each way.
     ///
     /// The kernel begins anew when the key at hand goes while the table is read, which someone who opens flows fast
-    /// enough can have happen again and again: [`LOOKED_AT`] keys are the end, and the list is what was seen by then.
+    /// enough can have happen again and again: twice [`MAX_FLOWS`] keys are the end, and the list is what was seen by then.
     ///
     /// # Errors
     /// The kernel refuses.
