@@ -41,7 +41,7 @@ fn main() -> ExitCode {
 }
 
 fn start(flags: Flags) -> Result<()> {
-    let listener = api::listen(&flags.socket, socket_group(&flags)?)
+    let listener = api::listen(&flags.socket, socket_group(&flags))
         .with_context(|| format!("the control socket {} cannot be made", flags.socket.display()))?;
     // Loading needs what is kept, and nothing else does: so the rest goes before the first thread.
     sandbox::drop_capabilities().context("capabilities could not be dropped")?;
@@ -140,14 +140,15 @@ fn notify(states: &[NotifyState<'_>]) {
     }
 }
 
-/// The group that the config names for the control socket. What else is wrong with the config is told later.
-fn socket_group(flags: &Flags) -> Result<Option<u32>> {
-    let Ok(text) = std::fs::read_to_string(&flags.config) else { return Ok(None) };
-    let Some(name) = config::parse("", &text).ok().and_then(|config| config.api.group) else {
-        return Ok(None);
-    };
-    let group = nix::unistd::Group::from_name(&name).with_context(|| format!("group {name}"))?;
-    Ok(Some(
-        group.with_context(|| format!("[api] group: there is no group {name} on this machine"))?.gid.as_raw(),
-    ))
+/// The group that the config names for the control socket. One that is not there must not keep the router from starting.
+fn socket_group(flags: &Flags) -> Option<u32> {
+    let text = std::fs::read_to_string(&flags.config).ok()?;
+    let name = config::parse("", &text).ok()?.api.group?;
+    let group = nix::unistd::Group::from_name(&name).ok().flatten();
+    if group.is_none() {
+        tracing::error!(
+            "[api] group: there is no group {name} on this machine; only root may use the control socket"
+        );
+    }
+    Some(group?.gid.as_raw())
 }
