@@ -179,3 +179,36 @@ fn printed(lab: &Lab, program: &str, arguments: &[&str]) -> String {
     assert!(output.status.success(), "{program}: {}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8(output.stdout).unwrap()
 }
+
+#[test]
+fn a_start_with_a_bad_config_takes_the_last_good_one() {
+    let directory = tempfile::tempdir().unwrap();
+    let Some(mut lab) = small_lab("start", directory.path()) else { return };
+    let good = fs::read_to_string(&lab.appliance.config).unwrap();
+    lab.appliance.kill().unwrap();
+    fs::write(&lab.appliance.config, good.replace("vlan = 410", "vlan = 5000")).unwrap();
+    lab.appliance.run(&lab.network.router, &lab.waiter).unwrap();
+    let status = lab.appliance.status().unwrap();
+    let troubles = status["troubles"].to_string();
+    assert!(troubles.contains("stands in for it") && troubles.contains("5000"), "{troubles}");
+    let why = lab.appliance.ask(&["why", "two.example"]).unwrap();
+    assert_eq!(why.json["blocked"], true, "{}", why.text);
+    fs::write(&lab.appliance.config, good).unwrap();
+    assert_eq!(lab.appliance.ask(&["reload"]).unwrap().code, 0);
+    assert_eq!(lab.appliance.status().unwrap()["troubles"].to_string(), "[]");
+}
+
+#[test]
+fn the_daemon_holds_no_capability_that_it_does_not_need() {
+    let directory = tempfile::tempdir().unwrap();
+    let Some(mut lab) = small_lab("capabilities", directory.path()) else { return };
+    let id = lab.appliance.process().unwrap().id();
+    let status = fs::read_to_string(format!("/proc/{id}/status")).unwrap();
+    let field = |name: &str| status.lines().find_map(|line| line.strip_prefix(name)).unwrap().trim().to_owned();
+    // NET_ADMIN, BPF, PERFMON, NET_BIND_SERVICE and DAC_READ_SEARCH, by the numbers of linux/capability.h.
+    let kept = [12, 39, 38, 10, 2].iter().fold(0_u64, |bits, number| bits | 1 << number);
+    for set in ["CapEff:", "CapPrm:", "CapBnd:"] {
+        assert_eq!(field(set), format!("{kept:016x}"), "{set}");
+    }
+    assert_eq!(field("CapInh:"), "0000000000000000");
+}
