@@ -247,8 +247,11 @@ fn run(command: &mut Command) -> Result<Reply> {
     let output = command.output().context("cannot run secctl")?;
     let took = begun.elapsed();
     let printed = String::from_utf8_lossy(&output.stdout).into_owned();
-    let json = serde_json::from_str(&printed).unwrap_or(Value::Null);
-    let text = [printed, String::from_utf8_lossy(&output.stderr).into_owned()].concat();
+    let complaint = String::from_utf8_lossy(&output.stderr).into_owned();
+    // An error is JSON as well, on the other stream.
+    let json =
+        serde_json::from_str(&printed).or_else(|_| serde_json::from_str(&complaint)).unwrap_or(Value::Null);
+    let text = [printed, complaint].concat();
     Ok(Reply { code: output.status.code().unwrap_or(-1), json, text: text.trim().to_owned(), took })
 }
 

@@ -204,7 +204,8 @@ fn the_daemon_holds_no_capability_that_it_does_not_need() {
     let Some(mut lab) = small_lab("capabilities", directory.path()) else { return };
     let id = lab.appliance.process().unwrap().id();
     let status = fs::read_to_string(format!("/proc/{id}/status")).unwrap();
-    let field = |name: &str| status.lines().find_map(|line| line.strip_prefix(name)).unwrap().trim().to_owned();
+    let field =
+        |name: &str| status.lines().find_map(|line| line.strip_prefix(name)).unwrap().trim().to_owned();
     // NET_ADMIN, BPF, PERFMON, NET_BIND_SERVICE and DAC_READ_SEARCH, by the numbers of linux/capability.h.
     let kept = [12, 39, 38, 10, 2].iter().fold(0_u64, |bits, number| bits | 1 << number);
     for set in ["CapEff:", "CapPrm:", "CapBnd:"] {
