@@ -36,7 +36,7 @@ pub use status::{
     ModeRequest, PacketsStatus, Reloaded, SignaturesStatus, Status,
 };
 pub use tables::{FlowRow, Flows, FlowsQuery, ListKind, ListRow, Lists, RuleRow, Rules};
-pub use tail::{EVENT_KINDS, EventFilter, TailQuery};
+pub use tail::{EventFilter, TailQuery};
 pub use version::{API_HEADER, API_VERSION, Peer, VersionMismatch};
 pub use why::{By, ByKind, Subject, Why, WhyQuery};
 

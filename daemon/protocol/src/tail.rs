@@ -1,28 +1,12 @@
 //! Choosing events out of the stream.
 
-use model::{Event, EventAction};
+use model::{Body, Event, EventAction};
 use serde::{Deserialize, Serialize};
-
-/// Words that `kind` of an event can be.
-pub const EVENT_KINDS: [&str; 7] = ["packet", "query", "decision", "signature", "list", "source", "system"];
-
-/// Words that `action` of an event can be.
-const ACTIONS: [EventAction; 9] = [
-    EventAction::Pass,
-    EventAction::Drop,
-    EventAction::Reject,
-    EventAction::Observe,
-    EventAction::Sinkhole,
-    EventAction::Ban,
-    EventAction::Lift,
-    EventAction::Allow,
-    EventAction::Alert,
-];
 
 /// `GET /v1/tail?…`. Each field holds words separated by commas; left out, it lets everything through.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TailQuery {
-    /// Kinds: [`EVENT_KINDS`].
+    /// Kinds: [`Body::KINDS`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kind: Option<String>,
     /// Actions: `pass`, `drop`, …
@@ -51,12 +35,12 @@ impl TailQuery {
     /// Names the word that is none and lists those that are.
     pub fn filter(&self) -> Result<EventFilter, String> {
         Ok(EventFilter {
-            kinds: words(self.kind.as_deref(), |word| EVENT_KINDS.into_iter().find(|kind| *kind == word))
-                .map_err(|word| wrong("kind", word, &EVENT_KINDS))?,
+            kinds: words(self.kind.as_deref(), |word| Body::KINDS.into_iter().find(|kind| *kind == word))
+                .map_err(|word| wrong("kind", word, &Body::KINDS))?,
             actions: words(self.action.as_deref(), |word| {
-                ACTIONS.into_iter().find(|action| action.name() == word)
+                EventAction::ALL.into_iter().find(|action| action.name() == word)
             })
-            .map_err(|word| wrong("action", word, &ACTIONS.map(EventAction::name)))?,
+            .map_err(|word| wrong("action", word, &EventAction::ALL.map(EventAction::name)))?,
             zones: words(self.zone.as_deref(), |word| Some(word.to_owned()))
                 .map_err(|_| format!("more than {} zones", Self::MAX_WORDS))?,
         })

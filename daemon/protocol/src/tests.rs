@@ -166,7 +166,7 @@ fn tail_filters_by_kind_action_and_zone() {
     assert!(query(None, Some("nuke"), None).filter().unwrap_err().contains("pass, drop"));
     assert!(query(None, None, Some(&"z,".repeat(65))).filter().unwrap_err().contains("64"));
     for body in [system.body.kind(), decided.body.kind()] {
-        assert!(EVENT_KINDS.contains(&body));
+        assert!(Body::KINDS.contains(&body));
     }
 }
 

@@ -85,22 +85,9 @@ impl SinkCounters {
     }
 }
 
-const KINDS: [&str; 7] = ["packet", "query", "decision", "signature", "list", "source", "system"];
-const ACTIONS: [EventAction; 9] = [
-    EventAction::Pass,
-    EventAction::Drop,
-    EventAction::Reject,
-    EventAction::Observe,
-    EventAction::Sinkhole,
-    EventAction::Ban,
-    EventAction::Lift,
-    EventAction::Allow,
-    EventAction::Alert,
-];
-
 /// Events by kind and action.
 #[derive(Debug, Default)]
-pub(crate) struct EventCounts([[AtomicU64; ACTIONS.len()]; KINDS.len()]);
+pub(crate) struct EventCounts([[AtomicU64; EventAction::ALL.len()]; Body::KINDS.len()]);
 
 impl EventCounts {
     pub(crate) fn count(&self, event: &Event) {
@@ -130,8 +117,8 @@ impl EventCounts {
     /// Those that are not zero.
     pub(crate) fn read(&self) -> Vec<EventCount> {
         let mut counts = Vec::new();
-        for (kind, by_action) in KINDS.into_iter().zip(&self.0) {
-            for (action, count) in ACTIONS.into_iter().zip(by_action) {
+        for (kind, by_action) in Body::KINDS.into_iter().zip(&self.0) {
+            for (action, count) in EventAction::ALL.into_iter().zip(by_action) {
                 let count = count.load(Relaxed);
                 if count > 0 {
                     counts.push(EventCount { kind, action: action.name(), count });

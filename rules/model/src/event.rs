@@ -170,6 +170,9 @@ pub enum Body {
 }
 
 impl Body {
+    /// Every word that `kind` can be.
+    pub const KINDS: [&str; 7] = ["packet", "query", "decision", "signature", "list", "source", "system"];
+
     /// The word in `kind`, also the Loki label.
     #[must_use]
     pub const fn kind(&self) -> &'static str {
@@ -186,6 +189,19 @@ impl Body {
 }
 
 impl EventAction {
+    /// Every action.
+    pub const ALL: [Self; 9] = [
+        Self::Pass,
+        Self::Drop,
+        Self::Reject,
+        Self::Observe,
+        Self::Sinkhole,
+        Self::Ban,
+        Self::Lift,
+        Self::Allow,
+        Self::Alert,
+    ];
+
     /// The word in `action`, also the Loki label.
     #[must_use]
     pub const fn name(self) -> &'static str {
