@@ -28,7 +28,7 @@ pub enum Error {
         limit: u32,
     },
     /// A pinned map is not what this version expects.
-    #[error("the pinned map {path} is {found}, not {expected}; remove it (`secctl detach`) and start again")]
+    #[error("the pinned map {path} is {found}, not {expected}; remove it (`secd --detach`) and start again")]
     Shape {
         /// Where it is pinned.
         path: PathBuf,
