@@ -25,7 +25,7 @@ impl Names {
         match reason {
             Reason::RuleAllowed | Reason::RuleDenied => {
                 let rule = self.policy.rules.get(usize::try_from(rule).ok()?)?;
-                Some(format!("rule {} ({}:{})", rule.id + 1, rule.span.file, rule.span.line))
+                Some(format!("rule {} ({}:{})", rule.id, rule.span.file, rule.span.line))
             }
             Reason::DefaultDenied => Some(format!("default of zone {}", self.policy.zone_name(zone_from))),
             Reason::ListedSource | Reason::ListedDestination => {

@@ -294,7 +294,7 @@ impl Appliance {
             part(zone.mode, format!("zone {}", zone.name));
         }
         for rule in &config.policy.rules {
-            part(rule.mode, format!("rule {} ({}:{})", rule.id + 1, rule.span.file, rule.span.line));
+            part(rule.mode, format!("rule {} ({}:{})", rule.id, rule.span.file, rule.span.line));
         }
         for list in &config.lists {
             part(list.mode, format!("list {}", list.name));
@@ -392,10 +392,8 @@ impl Appliance {
             Some(rule) => {
                 let comment =
                     config.policy.rules.get(usize::from(rule.id)).and_then(|rule| rule.comment.clone());
-                let name = comment.map_or_else(
-                    || format!("rule {}", rule.id + 1),
-                    |text| format!("rule {}: {text}", rule.id + 1),
-                );
+                let name = comment
+                    .map_or_else(|| format!("rule {}", rule.id), |text| format!("rule {}: {text}", rule.id));
                 By { kind: ByKind::Rule, name, line: Some(rule.line), file: Some(rule.file) }
             }
             None if explained.reason == Reason::DefaultDenied => {
