@@ -197,7 +197,7 @@ impl<K: Kernel + 'static> Decisions<K> {
         }
     }
 
-    /// Stores what waits to be stored, for at most [`STORE_BY`]. Bans that come after it end with the daemon.
+    /// Stores what waits to be stored, for a few seconds at most. Bans that come after it end with the daemon.
     pub async fn finish(&self) {
         drop(lock(&self.unstored).take());
         let storing = lock(&self.storing).take();

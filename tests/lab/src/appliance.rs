@@ -28,6 +28,8 @@ pub struct Appliance {
     process: Option<Process>,
     /// Most memory of daemons that were killed, in KiB.
     peak_before_kib: u64,
+    /// Variables that secd is started with.
+    pub environment: Vec<(&'static str, String)>,
 }
 
 /// What `secctl` said.
@@ -58,6 +60,7 @@ impl Appliance {
             logs: directory.to_path_buf(),
             process: None,
             peak_before_kib: 0,
+            environment: Vec::new(),
         };
         fs::create_dir_all(&appliance.state)?;
         mount_bpffs()?;
@@ -75,6 +78,7 @@ impl Appliance {
         command.arg("--config").arg(&self.config).arg("--state-dir").arg(&self.state);
         command.arg("--socket").arg(&self.socket).arg("--bpffs").arg(&self.bpffs);
         command.env("SECD_LOG", std::env::var("SECD_LOG").unwrap_or_else(|_| "info".into()));
+        command.envs(self.environment.iter().map(|(name, value)| (name, value)));
         let mut process = Process::start("secd", &mut command, &self.logs)?;
         let outcome = waiter.until("an answer of secd", START, || {
             process.still_runs()?;
