@@ -115,7 +115,7 @@ pub struct Lifted {
 /// `GET /v1/decisions?…`: the decisions in force, newest first. Filters that are left out let everything through.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DecisionsQuery {
-    /// Those that touch this target: it, what covers it.
+    /// Those that touch this target: it, what covers it, and of a range what lies inside.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub target: Option<Target>,
     /// Those of this kind.

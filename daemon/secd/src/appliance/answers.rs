@@ -238,7 +238,7 @@ impl Appliance {
         let keeper = self.decisions.keeper();
         let total = keeper.len() as u64;
         let mut found = match &query.target {
-            Some(Target::Net(net)) => keeper.about(*net),
+            Some(Target::Net(net)) => keeper.touching(*net),
             Some(Target::Domain(name)) => keeper.about_name(name),
             None => keeper.decisions(),
         };

@@ -89,6 +89,11 @@ impl Effective {
             .filter_map(|id| self.decisions.get(id))
     }
 
+    /// Active decisions that stand at exactly this prefix.
+    pub fn standing_at(&self, net: IpNet) -> impl Iterator<Item = &Decision> {
+        self.by_net.get(&net).into_iter().flatten().filter_map(|id| self.decisions.get(id))
+    }
+
     /// Prefixes that are inside `net`, itself included, and hold something.
     pub fn within(&self, net: IpNet) -> BTreeSet<IpNet> {
         let first = with_length(net, net.prefix_len());

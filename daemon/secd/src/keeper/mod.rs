@@ -324,6 +324,17 @@ impl<K: Kernel> Keeper<K> {
         self.allows.covering(net).chain(self.bans.covering(net)).collect()
     }
 
+    /// Active decisions that touch this: [`Self::about`] it, then those inside it.
+    pub fn touching(&self, net: IpNet) -> Vec<&Decision> {
+        let within = |held: &'_ Effective| {
+            held.within(net).into_iter().filter(|inner| *inner != net).collect::<Vec<_>>()
+        };
+        let inside = |held| within(held).into_iter().flat_map(move |inner| held.standing_at(inner));
+        let mut touching = self.about(net);
+        touching.extend(inside(&self.allows).chain(inside(&self.bans)));
+        touching
+    }
+
     /// Active decisions about this name or a parent of it, closest first.
     pub fn about_name(&self, name: &Name) -> Vec<&Decision> {
         name.suffixes().filter_map(|suffix| self.domains.get(suffix)).flatten().collect()

@@ -188,3 +188,25 @@ fn engines_leave_room_for_people() {
         Ok(())
     );
 }
+
+#[test]
+fn a_range_is_touched_by_what_covers_it_and_what_lies_inside() {
+    let mut keeper = keeper();
+    for (id, kind, target) in [
+        (1, DecisionKind::Ban, "198.51.0.0/16"),
+        (2, DecisionKind::Ban, "198.51.100.7"),
+        (3, DecisionKind::Allow, "198.51.100.9"),
+        (4, DecisionKind::Ban, "198.51.101.7"),
+        (5, DecisionKind::Ban, "198.51.100.0/24"),
+    ] {
+        keeper.admit(order(id, kind, target, None, OriginKind::Person), NOW);
+    }
+    let ids = |target: &str| {
+        let mut ids: Vec<_> = keeper.touching(target.parse().unwrap()).iter().map(|d| d.id).collect();
+        ids.sort_unstable();
+        ids
+    };
+    assert_eq!(ids("198.51.100.0/24"), [1, 2, 3, 5]);
+    assert_eq!(ids("198.51.100.7/32"), [1, 2, 5]);
+    assert_eq!(ids("203.0.113.0/24"), [0_u64; 0]);
+}
