@@ -164,10 +164,13 @@ impl Appliance {
 
     async fn put_in_force(&self, walls: &mut Walls, mut loaded: Loaded) -> Result<()> {
         let former = self.current.load_full();
-        if !loaded.unread_rules.is_empty() && former.applied.is_some() {
+        let unread = (!loaded.unread_rules.is_empty()).then(|| loaded.unread_rules.join("; "));
+        let instead = if unread.is_some() && former.applied.is_some() {
             loaded.signatures = Arc::clone(&former.loaded.signatures);
-        }
-        let unread = loaded.unread_rules.join("; ");
+            "the former signatures stay in force"
+        } else {
+            "their signatures do not run"
+        };
         let machine = Machine::read();
         let config = &loaded.config;
         let own: Vec<_> = config
@@ -198,8 +201,7 @@ impl Appliance {
             tracing::warn!(%error, "offsets of logs that are not read any more are kept");
         }
         self.inspection.update(&loaded).await;
-        let stays = "rule files cannot be read, the former signatures stay in force";
-        self.trouble("signatures", (!unread.is_empty()).then(|| format!("{stays}: {unread}")));
+        self.trouble("signatures", unread.map(|why| format!("rule files cannot be read, {instead}: {why}")));
         let resolver = self.update_resolver(&loaded).await;
         self.trouble("dns", resolver.err().map(|error| format!("{error:#}")));
         let names = Arc::new(names(&loaded, &machine));
@@ -215,7 +217,7 @@ impl Appliance {
             loaded,
         }));
         self.keep_good_config();
-        self.troubles.lock().map(|mut troubles| troubles.remove("enforcement")).ok();
+        self.trouble("enforcement", None);
         self.trouble("interfaces", applied.absent);
         Ok(())
     }
@@ -240,12 +242,16 @@ impl Appliance {
         let installed = match walls.dataplane.install(&plan) {
             Ok(installed) => installed,
             Err(error) => {
+                let error = anyhow::Error::new(error);
                 // Both walls say the same, so the second one goes back as well.
                 let former = self.current.load();
-                if policy_is_new && former.applied.is_some() {
-                    walls.wall.apply(&former.loaded.config.policy)?;
+                if policy_is_new
+                    && former.applied.is_some()
+                    && let Err(stuck) = walls.wall.apply(&former.loaded.config.policy)
+                {
+                    return Err(error.context(format!("and nftables could not go back: {stuck}")));
                 }
-                return Err(error.into());
+                return Err(error);
             }
         };
         let mut absent: Vec<String> =
