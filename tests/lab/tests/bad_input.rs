@@ -102,6 +102,29 @@ fn a_list_that_is_a_web_page_keeps_the_old_one() {
 }
 
 #[test]
+fn a_rule_file_that_vanishes_keeps_the_former_signatures() {
+    let directory = tempfile::tempdir().unwrap();
+    let Some(lab) = small_lab("signatures", directory.path()) else { return };
+    let text = fs::read_to_string(&lab.appliance.config).unwrap();
+    let section = text.split("[signatures]").nth(1).unwrap();
+    let rules = section.split('"').nth(1).unwrap();
+    let loaded = || lab.appliance.status().unwrap()["signatures"]["rules"].as_u64().unwrap();
+    let (before, kept) = (loaded(), fs::read(rules).unwrap());
+    assert!(before > 0);
+    fs::remove_file(rules).unwrap();
+    assert_eq!(lab.appliance.ask(&["reload"]).unwrap().code, 0);
+    let troubles = lab.appliance.status().unwrap()["troubles"].to_string();
+    assert!(
+        troubles.contains("the former signatures stay in force") && troubles.contains(rules),
+        "{troubles}"
+    );
+    assert_eq!(loaded(), before);
+    fs::write(rules, kept).unwrap();
+    assert_eq!(lab.appliance.ask(&["reload"]).unwrap().code, 0);
+    assert_eq!(lab.appliance.status().unwrap()["troubles"].to_string(), "[]");
+}
+
+#[test]
 fn a_log_with_binary_and_endless_lines_still_bans_who_attacks() {
     let directory = tempfile::tempdir().unwrap();
     let Some(lab) = small_lab("log", directory.path()) else { return };
