@@ -23,7 +23,7 @@ impl Names {
     #[must_use]
     pub fn by(&self, reason: Reason, rule: u32, zone_from: u8) -> Option<String> {
         match reason {
-            Reason::RuleAllowed | Reason::RuleDenied => {
+            Reason::RuleAllowed | Reason::RuleDenied | Reason::RateLimited => {
                 let rule = self.policy.rules.get(usize::try_from(rule).ok()?)?;
                 Some(format!("rule {} ({}:{})", rule.id, rule.span.file, rule.span.line))
             }
@@ -43,7 +43,13 @@ impl Names {
             | Reason::Portless
             | Reason::NotIp
             | Reason::IcmpError
-            | Reason::NoPlan => None,
+            | Reason::NoPlan
+            | Reason::HalfSeen
+            | Reason::PortScan
+            | Reason::NewDevice
+            | Reason::Isolated
+            | Reason::Bogon
+            | Reason::Unsolicited => None,
         }
     }
 
@@ -108,7 +114,9 @@ fn severity(reason: Reason) -> Severity {
         | Reason::ListedDestination
         | Reason::Signature
         | Reason::Spoofed
-        | Reason::WrongVlan => Severity::Notice,
+        | Reason::WrongVlan
+        | Reason::PortScan
+        | Reason::NewDevice => Severity::Notice,
         Reason::ListedSource
         | Reason::Established
         | Reason::RuleAllowed
@@ -121,7 +129,12 @@ fn severity(reason: Reason) -> Severity {
         | Reason::Portless
         | Reason::NotIp
         | Reason::IcmpError
-        | Reason::NoPlan => Severity::Info,
+        | Reason::NoPlan
+        | Reason::RateLimited
+        | Reason::HalfSeen
+        | Reason::Isolated
+        | Reason::Bogon
+        | Reason::Unsolicited => Severity::Info,
     }
 }
 

@@ -9,7 +9,7 @@ pub const MAX_NETWORKS: u32 = 4096;
 /// Lowered policy prefixes, both generations together. A config that needs more is refused with the number.
 pub const MAX_POLICY: u32 = 131_072;
 /// Rules of a policy; the id of a rule is its place in the file. A config with more is refused.
-pub const MAX_RULES: u32 = 4096;
+pub const MAX_RULES: u32 = 16_384;
 /// Bans in force. When full a new ban is kept in the store, an event says that it is not enforced.
 pub const MAX_BANS: u32 = 262_144;
 /// Protected prefixes (own, gateway, upstreams, allow-list), both generations together. Refused when full.
@@ -32,3 +32,11 @@ pub const INSPECT_BUDGET: u32 = 64 * 1024;
 pub const EVENT_BUDGET: u32 = 200;
 /// IPv6 extension headers walked before a packet is malformed.
 pub const MAX_EXTENSION_HEADERS: usize = 6;
+/// Address sets that rules name (groups, countries, lists). A config with more is refused.
+pub const MAX_SETS: u32 = 1024;
+/// Device groups. A config with more is refused.
+pub const MAX_DEVICE_GROUPS: u32 = 255;
+/// MAC addresses in device groups, all together. A config with more is refused.
+pub const MAX_DEVICES: u32 = 8192;
+/// Different rates of rules and zones. A config with more is refused.
+pub const MAX_RATES: u32 = 256;

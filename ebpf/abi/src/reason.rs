@@ -98,6 +98,20 @@ reasons! {
     IcmpError = 17, "icmp_error";
     /// The datapath has no plan yet.
     NoPlan = 18, "no_plan";
+    /// The source starts new flows faster than its rule or zone lets it.
+    RateLimited = 19, "rate_limited";
+    /// Only one way of a TCP connection is seen here: asymmetric paths, or a host with two ways out.
+    HalfSeen = 20, "half_seen";
+    /// The source tried many ports or hosts that deny it; its new flows wait for a while.
+    PortScan = 21, "port_scan";
+    /// A device that nobody has let in yet, in a zone with quarantine.
+    NewDevice = 22, "new_device";
+    /// Hosts of the zone are kept apart from each other.
+    Isolated = 23, "isolated";
+    /// A source that cannot exist out there (RFC 6890).
+    Bogon = 24, "bogon";
+    /// The zone takes only what belongs to known flows (strict), or is under a SYN flood.
+    Unsolicited = 25, "unsolicited";
 }
 
 #[cfg(test)]

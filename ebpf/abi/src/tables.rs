@@ -61,6 +61,18 @@ pub const ZONE_ANTI_SPOOF: u32 = 2;
 pub const ZONE_OBSERVE: u32 = 4;
 /// First bytes of flows that start here, and their replies, are copied for inspection.
 pub const ZONE_INSPECT: u32 = 8;
+/// Hosts of the zone may not reach each other through the router.
+pub const ZONE_ISOLATE: u32 = 16;
+/// TCP of which only one way is seen passes here.
+pub const ZONE_LOOSE: u32 = 32;
+/// What opens no flow and belongs to none is dropped here, not left to the second wall.
+pub const ZONE_STRICT: u32 = 64;
+/// Sources that cannot exist in the Internet are refused (the outside only).
+pub const ZONE_BOGONS: u32 = 128;
+/// Devices that are in no device group reach only the router, until someone lets them in.
+pub const ZONE_QUARANTINE: u32 = 256;
+/// Sources that try many ports or hosts are told of and slowed down.
+pub const ZONE_SCAN: u32 = 512;
 
 /// Key data of the planned address tables (`NETWORKS`, `PROTECTED`, `LISTED`): prefix length 8 + bits of the address.
 #[repr(C)]
@@ -104,6 +116,10 @@ pub struct PolicyValue {
 pub const POLICY_LOG: u8 = 1;
 /// Judge and count only.
 pub const POLICY_OBSERVE: u8 = 2;
+/// The rule only logs; the search goes on with the next.
+pub const POLICY_CONTINUE: u8 = 4;
+/// New flows pass at the rule's rate, more are dropped.
+pub const POLICY_LIMIT: u8 = 8;
 /// No rule matched: the zone's default.
 pub const RULE_DEFAULT: u16 = u16::MAX;
 

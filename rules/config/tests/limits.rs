@@ -105,8 +105,8 @@ fn the_defaults_of_zones_and_rules() {
     assert_eq!((wan.denial, iot.denial), (model::Action::Drop, model::Action::Reject));
     assert_eq!((iot.device.as_str(), iot.vlan, iot.anti_spoof, iot.inspect), ("eth1", None, true, false));
     let rule = &config.policy.rules[0];
-    assert_eq!(rule.from, policy::ZoneSet::Of(vec![abi::ZONE_SELF, iot.id]));
-    assert_eq!(rule.to, policy::ZoneSet::Of(vec![wan.id]));
+    assert_eq!(rule.from.zones, policy::ZoneSet::Of(vec![abi::ZONE_SELF, iot.id]));
+    assert_eq!(rule.to.zones, policy::ZoneSet::Of(vec![wan.id]));
     assert!(rule.services.is_empty() && rule.comment.is_none());
     assert_eq!((rule.span.line, rule.span.column), (7, 1));
 }

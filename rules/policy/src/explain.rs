@@ -197,6 +197,13 @@ impl Story<'_> {
             Reason::WrongVlan => self.steps.push("the VLAN tag belongs to no zone of the interface".into()),
             Reason::NotIp => self.steps.push("it is not IP and goes on to the host".into()),
             Reason::NoPlan => self.steps.push("there is no plan yet; everything passes".into()),
+            Reason::HalfSeen => self.steps.push(
+                "only one way of the connection is seen here: it passes where the zone is `loose`, else conntrack refuses it".into(),
+            ),
+            Reason::NewDevice => self.steps.push("the device is in no group, and the zone holds new ones back".into()),
+            Reason::Isolated => self.steps.push("hosts of this zone are kept apart from each other".into()),
+            Reason::Bogon => self.steps.push(format!("{} cannot exist in the Internet", self.flow.src)),
+            Reason::Unsolicited => self.steps.push("it belongs to no connection, and the zone is `strict`".into()),
             Reason::RuleAllowed
             | Reason::RuleDenied
             | Reason::DefaultDenied
@@ -205,6 +212,8 @@ impl Story<'_> {
             | Reason::BannedDestination
             | Reason::ListedSource
             | Reason::ListedDestination
+            | Reason::RateLimited
+            | Reason::PortScan
             | Reason::Signature => {}
         }
         let by_policy =

@@ -15,5 +15,8 @@ pub use explain::{ExplainError, Explanation, RulePlace, opening_frame};
 pub use host::{HostFlow, HostTables, from_kernel, to_kernel};
 pub use judge::{Judgement, LOWERED, has_ports};
 pub use lower::LowerError;
-pub use plan::{Plan, PolicyPrefix, Port};
-pub use types::{Policy, PortRange, Rule, Service, ServiceMatch, Zone, ZoneSet};
+pub use plan::{Plan, PolicyPrefix, Port, Row, Selector};
+pub use types::{
+    AddressSet, DeviceGroup, Forward, Mac, Policy, PortRange, Rate, Rule, Schedule, Service, ServiceMatch,
+    SetKind, Side, Zone, ZoneSet,
+};

@@ -117,6 +117,7 @@ impl Policy {
             protected: self.protected_with(own)?,
             policy: self.lower_rules()?,
             listed,
+            ..Plan::default()
         })
     }
 

@@ -25,6 +25,7 @@ fn zone(place: u8, name: &str, networks: &[&str]) -> Zone {
         mode: Mode::Enforce,
         denial: if networks.is_empty() { Action::Drop } else { Action::Reject },
         span: Span::default(),
+        ..Zone::default()
     }
 }
 
@@ -40,8 +41,8 @@ fn policy() -> Policy {
         ],
         rules: vec![Rule {
             id: 0,
-            from: ZoneSet::Of(vec![ZONE_FIRST + 2]),
-            to: ZoneSet::Any,
+            from: ZoneSet::Of(vec![ZONE_FIRST + 2]).into(),
+            to: ZoneSet::Any.into(),
             services,
             action: Action::Reject,
             log: false,
@@ -111,7 +112,7 @@ fn bans_and_lists_hold_in_the_tables_but_not_against_what_is_protected() {
     let mut policy = policy();
     policy.protected = vec!["198.51.100.9/32".parse().unwrap()];
     policy.rules[0] =
-        Rule { from: ZoneSet::Any, action: Action::Pass, services: vec![], ..policy.rules[0].clone() };
+        Rule { from: ZoneSet::Any.into(), action: Action::Pass, services: vec![], ..policy.rules[0].clone() };
     let value = abi::ListValue { list: 3, directions: DIRECTION_IN, observe: 0 };
     // Not in order, and one within another: what the longest prefix says holds.
     let lists = [

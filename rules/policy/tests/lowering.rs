@@ -34,6 +34,7 @@ fn zone(place: u8, wan: bool) -> Zone {
         mode: Mode::Enforce,
         denial: if wan { Action::Drop } else { Action::Reject },
         span: Span::default(),
+        ..Zone::default()
     }
 }
 
@@ -41,14 +42,15 @@ fn rule(from: ZoneSet, to: ZoneSet, matches: Vec<ServiceMatch>, action: Action) 
     let services = if matches.is_empty() { vec![] } else { vec![Service { name: "some".into(), matches }] };
     Rule {
         id: 0,
-        from,
-        to,
+        from: from.into(),
+        to: to.into(),
         services,
         action,
         log: false,
         mode: Mode::Enforce,
         comment: None,
         span: Span::default(),
+        ..Rule::default()
     }
 }
 

@@ -70,17 +70,18 @@ impl Chance {
             let services = Service { name: "some".into(), matches };
             Rule {
                 id,
-                from: self.zones(&[ZONE_SELF]),
-                to: self.zones(&[ZONE_SELF, ZONE_MULTICAST]),
+                from: self.zones(&[ZONE_SELF]).into(),
+                to: self.zones(&[ZONE_SELF, ZONE_MULTICAST]).into(),
                 services: if services.matches.is_empty() { vec![] } else { vec![services] },
                 action: self.of(&[Action::Pass, Action::Drop, Action::Reject]),
                 log: false,
                 mode: self.mode(),
                 comment: None,
                 span: Span::default(),
+                ..Rule::default()
             }
         });
-        Policy { mode: Mode::Enforce, rules: rules.collect(), zones: zones(self.mode()), protected: vec![] }
+        Policy { mode: Mode::Enforce, rules: rules.collect(), zones: zones(self.mode()), ..Policy::default() }
     }
 
     /// The opening packet of a flow from a zone to another, the router or a multicast group.
@@ -140,6 +141,7 @@ fn zones(mode_of_b: Mode) -> Vec<Zone> {
         mode,
         denial: if place == 0 { Action::Drop } else { Action::Reject },
         span: Span::default(),
+        ..Zone::default()
     };
     vec![
         zone(0, &[], Mode::Enforce),

@@ -26,6 +26,7 @@ fn zone(id: ZoneId, name: &str, device: &str, networks: &[&str]) -> Zone {
         mode: Mode::Enforce,
         denial: if wan { Action::Drop } else { Action::Reject },
         span: Span::default(),
+        ..Zone::default()
     }
 }
 
@@ -37,14 +38,15 @@ fn rule(from: &[ZoneId], to: &[ZoneId], matches: &[ServiceMatch], action: Action
     let set = |zones: &[ZoneId]| if zones.is_empty() { ZoneSet::Any } else { ZoneSet::Of(zones.to_vec()) };
     Rule {
         id: 0,
-        from: set(from),
-        to: set(to),
+        from: set(from).into(),
+        to: set(to).into(),
         services,
         action,
         log: false,
         mode: Mode::Enforce,
         comment: None,
         span: Span::default(),
+        ..Rule::default()
     }
 }
 
@@ -93,7 +95,7 @@ fn small() -> Policy {
             zone(IOT, "iot", "eth1.400", &["10.4.0.0/24", "fd00:4::/64"]),
         ],
         rules,
-        protected: vec![],
+        ..Policy::default()
     }
 }
 

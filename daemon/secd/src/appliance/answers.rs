@@ -470,8 +470,8 @@ fn list_kind(kind: ListKind) -> protocol::ListKind {
     }
 }
 
-fn zone_names(policy: &Policy, zones: &ZoneSet) -> Vec<String> {
-    match zones {
+fn zone_names(policy: &Policy, zones: &policy::Side) -> Vec<String> {
+    match &zones.zones {
         ZoneSet::Any => vec!["any".into()],
         ZoneSet::Of(ids) => ids.iter().map(|id| policy.zone_name(*id).to_owned()).collect(),
     }

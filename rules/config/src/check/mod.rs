@@ -35,7 +35,7 @@ pub(crate) fn check(draft: Draft, own_filters: &[&str], report: &mut Report<'_>)
     let mut protected: Vec<IpNet> = allow.iter().copied().chain(upstreams).collect();
     protected.sort_unstable();
     protected.dedup();
-    let policy = Policy { mode: draft.mode, zones, rules, protected };
+    let policy = Policy { mode: draft.mode, zones, rules, protected, ..Policy::default() };
     fits_the_kernel(&policy, draft.rules.first().map_or(0, |rule| rule.at), report);
     Config {
         mode: draft.mode,

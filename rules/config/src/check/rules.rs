@@ -58,8 +58,8 @@ fn rule(
     }
     Rule {
         id,
-        from,
-        to,
+        from: from.into(),
+        to: to.into(),
         services,
         action: match draft.action {
             RuleAction::Allow => Action::Pass,
@@ -70,6 +70,7 @@ fn rule(
         mode: draft.mode,
         comment: super::optional(&draft.comment),
         span: report.span(draft.at),
+        ..Rule::default()
     }
 }
 

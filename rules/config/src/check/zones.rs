@@ -106,6 +106,7 @@ fn zone(id: u8, name: &Located<String>, draft: &ZoneDraft, report: &mut Report<'
             (Some(Denial::Reject), _) | (None, false) => Action::Reject,
         },
         span: report.span(name.at),
+        ..Zone::default()
     }
 }
 
