@@ -49,8 +49,9 @@ fn policy() -> Policy {
             mode: Mode::Enforce,
             comment: Some("no shares".into()),
             span: Span { file: "secd.toml".into(), line: 12, column: 1 },
+            ..Rule::default()
         }],
-        protected: vec![],
+        ..Policy::default()
     }
 }
 
