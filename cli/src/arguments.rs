@@ -62,6 +62,8 @@ pub(crate) enum Command {
     Mode(commands::mode::Arguments),
     /// Read the config again; if it is bad, the old one stays
     Reload,
+    Apply(commands::apply::Arguments),
+    Diff(commands::diff::Arguments),
     Detach(commands::detach::Arguments),
     Explain(commands::explain::Arguments),
     Check(commands::check::Arguments),

@@ -3,7 +3,7 @@
 use jiff::tz::TimeZone;
 use model::Timestamp;
 use std::{
-    io::{IsTerminal, stdout},
+    io::{IsTerminal, stdin, stdout},
     os::unix::fs::MetadataExt,
     time::{Duration, SystemTime},
 };
@@ -19,6 +19,8 @@ pub struct Environment {
     pub width: Option<u16>,
     /// Standard output is a terminal.
     pub terminal: bool,
+    /// Someone sits at standard input and output who can be asked.
+    pub asks: bool,
     /// The user asked for no colours, see <https://no-color.org>.
     pub no_color: bool,
     /// Who runs the command.
@@ -43,6 +45,7 @@ impl Environment {
             zone: TimeZone::system(),
             width: columns.or_else(|| if terminal { measured() } else { None }).filter(|width| *width > 0),
             terminal,
+            asks: terminal && stdin().is_terminal(),
             no_color: text("NO_COLOR").is_some() || text("TERM").is_some_and(|term| term == "dumb"),
             user: text("SUDO_USER")
                 .or_else(|| text("USER"))

@@ -1,12 +1,14 @@
 //! A file per command.
 
 pub(crate) mod allow;
+pub(crate) mod apply;
 pub(crate) mod ban;
 pub(crate) mod check;
 pub(crate) mod completions;
 pub(crate) mod config;
 pub(crate) mod decisions;
 pub(crate) mod detach;
+pub(crate) mod diff;
 pub(crate) mod explain;
 pub(crate) mod flows;
 pub(crate) mod inspect;
@@ -62,6 +64,8 @@ pub(crate) fn run(arguments: Arguments, environment: &Environment, output: &mut 
         Command::Tail(asked) => online(&|online| tail::run(&asked, online)),
         Command::Mode(asked) => online(&|online| mode::run(&asked, online)),
         Command::Reload => online(&reload::run),
+        Command::Apply(asked) => online(&|online| apply::run(&asked, online)),
+        Command::Diff(asked) => online(&|online| diff::run(&asked, online)),
         Command::Detach(asked) => online(&|online| detach::run(&asked, online)),
         Command::Explain(asked) => explain::run(&asked, output),
         Command::Check(asked) => check::run(&asked, output),

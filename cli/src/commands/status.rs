@@ -22,6 +22,14 @@ fn print(output: &mut Output<'_>, status: &Status) -> io::Result<()> {
     for trouble in &status.troubles {
         output.paragraph(0, &format!("! {trouble}"), Paint::Bad)?;
     }
+    if let Some(trial) = &status.trial {
+        let left = model::duration_text(std::time::Duration::from_secs(trial.left_ms / 1000));
+        let text = format!(
+            "! the config of {} is on trial and goes back in {left}; `secctl apply --confirmed` keeps it",
+            trial.file
+        );
+        output.paragraph(0, &text, Paint::Warn)?;
+    }
     let mode = match status.mode {
         Mode::Enforce => painted("enforce", Paint::Good),
         Mode::Observe => painted("observe: judges and counts, drops nothing", Paint::Warn),

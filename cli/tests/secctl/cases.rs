@@ -57,6 +57,10 @@ fn answer(target: &str) -> Vec<u8> {
         path::FLOWS => ok(typed::<Flows>("flows")),
         path::MODE => ok(typed::<ModeReply>("mode")),
         path::RELOAD => ok(typed::<Reloaded>("reloaded")),
+        path::APPLY => ok(typed::<protocol::Applied>("applied")),
+        path::CONFIRM => ok(typed::<protocol::Settled>("confirmed")),
+        path::REVERT => ok(typed::<protocol::Settled>("reverted")),
+        path::DIFF => ok(typed::<protocol::Difference>("difference")),
         path::DETACH => ok(typed::<Detached>("detached")),
         path::TAIL => {
             let events = fs::read_to_string(folder().join("replies/events.jsonl")).unwrap();
@@ -80,6 +84,7 @@ fn run(block: &Block, socket: &Path) -> String {
         zone: TimeZone::UTC,
         width: None,
         terminal: false,
+        asks: false,
         no_color: false,
         user: "ada".into(),
         patience: Duration::from_secs(30),

@@ -22,6 +22,7 @@ fn environment() -> Environment {
         zone: TimeZone::UTC,
         width: None,
         terminal: false,
+        asks: false,
         no_color: true,
         user: "ada".into(),
         patience: Duration::from_secs(30),
@@ -117,6 +118,13 @@ fn requests_are_what_the_protocol_says() {
         (vec!["mode"], request("GET /v1/mode", "")),
         (vec!["mode", "observe"], request("POST /v1/mode", r#"{"mode":"observe","user":"ada"}"#)),
         (vec!["reload"], request("POST /v1/reload", "{}")),
+        (
+            vec!["apply", "--confirm", "1m", "--no-wait"],
+            request("POST /v1/apply", r#"{"confirm":60,"user":"ada"}"#),
+        ),
+        (vec!["apply", "--confirmed"], request("POST /v1/apply/confirm", r#"{"user":"ada"}"#)),
+        (vec!["apply", "--revert"], request("POST /v1/apply/revert", r#"{"user":"ada"}"#)),
+        (vec!["diff"], request("POST /v1/diff", "{}")),
         (vec!["detach", "--yes"], request("POST /v1/detach", "{}")),
     ] {
         assert_eq!(asked(&words), wanted, "{words:?}");

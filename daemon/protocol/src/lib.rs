@@ -14,6 +14,11 @@
 //! | `GET /v1/tail` | [`TailQuery`] | one [`model::Event`] as JSON per line, until either side ends it |
 //! | `GET /v1/mode` | | [`ModeReply`] |
 //! | `POST /v1/mode` | [`ModeRequest`] | [`ModeReply`] |
+//! | `GET /v1/apply` | | [`TrialReply`] |
+//! | `POST /v1/apply` | [`ApplyRequest`] | [`Applied`]; 422 with `problems` if the config is bad |
+//! | `POST /v1/apply/confirm` | [`SettleRequest`] | [`Settled`]; 404 if nothing is on trial |
+//! | `POST /v1/apply/revert` | [`SettleRequest`] | [`Settled`] |
+//! | `POST /v1/diff` | [`DiffRequest`] | [`Difference`] |
 //! | `POST /v1/reload` | | [`Reloaded`]; 422 with `problems` if the file is bad and the old one stays |
 //! | `POST /v1/detach` | | [`Detached`] |
 //! | `GET /v1/metrics` | | Prometheus text |
@@ -21,6 +26,7 @@
 //! Every failure is an [`ErrorReply`] with an HTTP status. Both sides put [`API_HEADER`] on everything they send; see
 //! [`Peer::check`].
 
+mod apply;
 mod decisions;
 mod error;
 mod status;
@@ -29,6 +35,10 @@ mod tail;
 mod version;
 mod why;
 
+pub use apply::{
+    Applied, ApplyRequest, DiffRequest, Difference, FlowChange, MAX_CONFIG_BYTES, MAX_FLOWS_COMPARED,
+    MAX_TRIAL_SECONDS, MIN_TRIAL_SECONDS, SettleRequest, Settled, Trial, TrialReply,
+};
 pub use decisions::{Decisions, DecisionsQuery, Lasting, Lift, Lifted, Order, Ordered};
 pub use error::{ErrorBody, ErrorReply, Problem};
 pub use status::{
@@ -80,6 +90,14 @@ pub mod path {
     pub const MODE: &str = "/v1/mode";
     /// `POST`: [`Reloaded`](crate::Reloaded).
     pub const RELOAD: &str = "/v1/reload";
+    /// `GET`: [`TrialReply`](crate::TrialReply); `POST`: [`Applied`](crate::Applied).
+    pub const APPLY: &str = "/v1/apply";
+    /// `POST`: [`Settled`](crate::Settled).
+    pub const CONFIRM: &str = "/v1/apply/confirm";
+    /// `POST`: [`Settled`](crate::Settled).
+    pub const REVERT: &str = "/v1/apply/revert";
+    /// `POST`: [`Difference`](crate::Difference).
+    pub const DIFF: &str = "/v1/diff";
     /// `POST`: [`Detached`](crate::Detached).
     pub const DETACH: &str = "/v1/detach";
     /// `GET`: Prometheus text.

@@ -28,6 +28,9 @@ pub struct Status {
     pub epoch: u64,
     /// When that plan was put in force.
     pub applied: Option<Timestamp>,
+    /// The config that goes back by itself; null if none is on trial.
+    #[serde(default)]
+    pub trial: Option<crate::Trial>,
     /// What needs a person: a plan that could not be applied, a list that is stale. Each a sentence.
     #[serde(default)]
     pub troubles: Vec<String>,

@@ -17,4 +17,5 @@ pub mod metrics;
 pub mod packets;
 pub mod process;
 pub mod sandbox;
+pub mod trial;
 pub mod why;

@@ -36,6 +36,8 @@ pub struct Loaded {
     pub notes: Vec<String>,
     /// The config's text.
     pub text: String,
+    /// What messages call it: the file, as a rule.
+    pub file: String,
 }
 
 impl Loaded {
@@ -54,6 +56,14 @@ impl Loaded {
                 help: Some("write one; `secctl config reference` prints every key".into()),
             }]
         })?;
+        Self::of(name, text, chosen)
+    }
+
+    /// Checks a config's text and reads what it names. `name` is what messages call it.
+    ///
+    /// # Errors
+    /// As of [`Self::read`].
+    pub fn of(name: String, text: String, chosen: Option<Mode>) -> Result<Self, Vec<Problem>> {
         let own_filters = own_filters(&config::filters_dir(&text))?;
         let loaded = config::load(&name, &text, &own_filters);
         let (mut config, library) =
@@ -64,7 +74,7 @@ impl Loaded {
         let configured = config.mode;
         config.mode = chosen.unwrap_or(configured);
         config.policy.mode = config.mode;
-        Ok(Self { config, configured, library, signatures, unread_rules, notes, text })
+        Ok(Self { config, configured, library, signatures, unread_rules, notes, text, file: name })
     }
 }
 

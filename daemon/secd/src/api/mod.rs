@@ -7,11 +7,11 @@ use axum::{
     http::{HeaderValue, StatusCode, header::CONTENT_TYPE},
     middleware::{self, Next},
     response::{IntoResponse, Response},
-    routing::{get, post},
+    routing::{MethodRouter, get, post},
 };
 use protocol::{
-    API_HEADER, API_VERSION, DecisionsQuery, ErrorReply, FlowsQuery, Lift, MAX_REQUEST_BYTES, ModeRequest,
-    Order, Peer, TailQuery, WhyQuery, path,
+    API_HEADER, API_VERSION, ApplyRequest, DecisionsQuery, ErrorReply, FlowsQuery, Lift, MAX_CONFIG_BYTES,
+    MAX_REQUEST_BYTES, ModeRequest, Order, Peer, SettleRequest, TailQuery, WhyQuery, path,
 };
 use serde::Serialize;
 use shippers::Tailed;
@@ -82,6 +82,9 @@ fn router(appliance: Arc<Appliance>) -> Router {
         .route(path::TAIL, get(tail))
         .route(path::MODE, get(async |State(secd): Of| Json(secd.mode())).post(mode))
         .route(path::RELOAD, post(async |State(secd): Of| answer(secd.reload().await)))
+        .route(path::APPLY, get(async |State(secd): Of| Json(secd.trial())).merge(with_config(post(apply))))
+        .route(path::CONFIRM, post(confirm))
+        .route(path::REVERT, post(revert))
         .route(path::DETACH, post(async |State(secd): Of| answer(secd.detach().await)))
         .route(path::METRICS, get(metrics))
         .fallback(async || {
@@ -90,6 +93,11 @@ fn router(appliance: Arc<Appliance>) -> Router {
         .layer(DefaultBodyLimit::max(MAX_REQUEST_BYTES))
         .layer(middleware::from_fn(versioned))
         .with_state(appliance)
+}
+
+/// A route whose body may hold a whole config.
+fn with_config(route: MethodRouter<Arc<Appliance>>) -> MethodRouter<Arc<Appliance>> {
+    route.layer(DefaultBodyLimit::max(MAX_CONFIG_BYTES))
 }
 
 type Of = State<Arc<Appliance>>;
@@ -132,6 +140,27 @@ async fn lift(State(secd): Of, lift: Result<Json<Lift>, JsonRejection>) -> Respo
 async fn mode(State(secd): Of, mode: Result<Json<ModeRequest>, JsonRejection>) -> Response {
     match mode {
         Ok(Json(request)) => answer(secd.set_mode(request.mode, &request.user).await),
+        Err(error) => unreadable(&error),
+    }
+}
+
+async fn apply(State(secd): Of, request: Result<Json<ApplyRequest>, JsonRejection>) -> Response {
+    match request {
+        Ok(Json(request)) => answer(secd.apply_config(request).await),
+        Err(error) => unreadable(&error),
+    }
+}
+
+async fn confirm(State(secd): Of, request: Result<Json<SettleRequest>, JsonRejection>) -> Response {
+    match request {
+        Ok(Json(request)) => answer(secd.confirm(request).await),
+        Err(error) => unreadable(&error),
+    }
+}
+
+async fn revert(State(secd): Of, request: Result<Json<SettleRequest>, JsonRejection>) -> Response {
+    match request {
+        Ok(Json(request)) => answer(secd.revert(request).await),
         Err(error) => unreadable(&error),
     }
 }

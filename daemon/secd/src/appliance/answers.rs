@@ -59,6 +59,7 @@ impl Appliance {
             generation: active.generation.into(),
             epoch: active.epoch.into(),
             applied: current.applied,
+            trial: self.trial().trial,
             troubles: self.troubles.lock().map(|all| all.values().cloned().collect()).unwrap_or_default(),
             interfaces: interfaces(&current),
             packets: self.packets(),

@@ -3,11 +3,11 @@
 use anyhow::Result;
 use enforce::nft::WallState;
 use model::{Mode, Severity};
-use protocol::{Detached, ErrorReply, ModeReply, Reloaded};
+use protocol::{Detached, ErrorReply, ModeReply, Problem, Reloaded};
 use resolver::{ClientNetwork, Resolver, Settings};
 use std::{collections::HashMap, sync::Arc};
 
-use super::{Appliance, Current, SHIP_BY, Walls, good_config, tell};
+use super::{Appliance, Current, SHIP_BY, Walls, apply::Lasting, tell};
 use crate::{
     clock,
     decisions::Failure,
@@ -22,29 +22,62 @@ impl Appliance {
     /// The first plan. Unlike later ones its failure ends the start.
     pub(super) async fn bring_up(&self, loaded: Loaded) -> Result<()> {
         let mut walls = self.change.lock().await;
-        self.put_in_force(&mut walls, loaded).await
+        self.put_in_force(&mut walls, loaded, Lasting::ForGood).await
     }
 
     /// Reads everything again. If anything is wrong, what was in force stays.
     ///
     /// # Errors
-    /// 422 the config is bad, 503 the kernel refused.
+    /// 409 a config is on trial, 422 the config is bad, 503 the kernel refused.
     pub async fn reload(&self) -> Result<Reloaded, Failure> {
         let mut walls = self.change.lock().await;
+        self.refuse_in_trial()?;
+        // Someone who says so takes the file as it is, tried before or not.
+        let reloaded = self.reload_from(&mut walls, false).await?;
+        self.files().forget();
+        Ok(reloaded)
+    }
+
+    /// Reads everything again; `copy`: from the copy of the last config in force, where the file was tried and refused.
+    async fn reload_from(&self, walls: &mut Walls, copy: bool) -> Result<Reloaded, Failure> {
         let former = self.current.load_full();
-        let chosen = self.store.mode().await.unwrap_or_else(|error| {
+        let chosen = self.chosen_mode(&former).await;
+        let files = self.files();
+        let file = if copy && files.is_refused() { files.good() } else { self.flags.config.clone() };
+        let loaded = Loaded::read(&file, chosen).map_err(|problems| self.bad_config(problems))?;
+        let notes = self.notes(&former, &loaded, chosen);
+        self.put_in_force(walls, loaded, Lasting::ForGood).await.map_err(not_applied)?;
+        if !(copy && files.is_refused()) {
+            self.trouble("the config", None);
+        }
+        self.change_sinks(&former).await;
+        let current = self.current.load();
+        let changes = changes(&former, &current);
+        self.system(Severity::Info, format!("reloaded: {}", changes.join(", ")));
+        let generation = walls.dataplane.active().map_or(0, |active| u64::from(active.generation));
+        Ok(Reloaded { generation, changes, notes })
+    }
+
+    /// The mode a person chose by command.
+    pub(super) async fn chosen_mode(&self, former: &Current) -> Option<Mode> {
+        self.store.mode().await.unwrap_or_else(|error| {
             tracing::warn!(%error, "the chosen mode cannot be read; it stays");
             Some(former.loaded.config.mode)
-        });
-        let loaded = Loaded::read(&self.flags.config, chosen).map_err(|problems| {
-            self.trouble(
-                "the config",
-                Some(format!("the config has {} errors, the old one stays", problems.len())),
-            );
-            let reply =
-                ErrorReply::new("the config is bad; the old one stays in force", Some("see `secctl check`"));
-            (422, reply.with_problems(problems))
-        })?;
+        })
+    }
+
+    fn bad_config(&self, problems: Vec<Problem>) -> Failure {
+        self.trouble(
+            "the config",
+            Some(format!("the config has {} errors, the old one stays", problems.len())),
+        );
+        let reply =
+            ErrorReply::new("the config is bad; the old one stays in force", Some("see `secctl check`"));
+        (422, reply.with_problems(problems))
+    }
+
+    /// What a person who changes the config should know.
+    pub(super) fn notes(&self, former: &Current, loaded: &Loaded, chosen: Option<Mode>) -> Vec<String> {
         let mut notes = loaded.notes.clone();
         if loaded.config.loki != former.loaded.config.loki
             || loaded.config.events != former.loaded.config.events
@@ -59,33 +92,22 @@ impl Appliance {
         if loaded.config.store != former.loaded.config.store {
             notes.push("`[store]` changes with a restart: systemctl restart secd".into());
         }
-        self.put_in_force(&mut walls, loaded).await.map_err(|error| {
-            let reply = ErrorReply::new(
-                format!("{error:#}"),
-                Some("the old plan stays in force; see `secctl status`"),
-            );
-            (503, reply)
-        })?;
-        self.trouble("the config", None);
-        self.change_sinks(&former).await;
-        let current = self.current.load();
-        let changes = changes(&former, &current);
-        self.system(Severity::Info, format!("reloaded: {}", changes.join(", ")));
-        let generation = walls.dataplane.active().map_or(0, |active| u64::from(active.generation));
-        Ok(Reloaded { generation, changes, notes })
+        notes
     }
 
     /// Changes the mode of the whole and keeps it over restarts.
     ///
     /// # Errors
-    /// 503 it could not be stored or applied.
+    /// 409 a config is on trial, 503 it could not be stored or applied.
     pub async fn set_mode(&self, mode: Mode, user: &str) -> Result<ModeReply, Failure> {
+        let mut walls = self.change.lock().await;
+        self.refuse_in_trial()?;
         let unavailable = |error: String| (503, ErrorReply::new(error, Some("the mode is as it was")));
         let former = self.store.mode().await.map_err(|error| unavailable(error.to_string()))?;
         // Choosing what the config says gives the choice back to the config.
         let chosen = (mode != self.current.load().loaded.configured).then_some(mode);
         self.store.save_mode(chosen).await.map_err(|error| unavailable(error.to_string()))?;
-        if let Err(failed) = self.reload().await {
+        if let Err(failed) = self.reload_from(&mut walls, true).await {
             self.store.save_mode(former).await.map_err(|error| unavailable(error.to_string()))?;
             return Err(failed);
         }
@@ -99,6 +121,7 @@ impl Appliance {
     /// 503 something could not be removed.
     pub async fn detach(&self) -> Result<Detached, Failure> {
         let mut walls = self.change.lock().await;
+        self.refuse_in_trial()?;
         let failed = |error: String| {
             (
                 503,
@@ -123,7 +146,9 @@ impl Appliance {
     /// Compares the kernel with the plan and repairs it. Called every minute and when interfaces change.
     pub(super) async fn reconcile(&self) {
         let mut walls = self.change.lock().await;
-        if self.in_trouble("enforcement") {
+        // A plan on trial stands beside the former one, to which the kernel goes back by itself: until that is settled,
+        // no third one may take the former's place.
+        if self.in_trouble("enforcement") || self.on_trial() {
             return;
         }
         let current = self.current.load_full();
@@ -138,7 +163,13 @@ impl Appliance {
             self.end_now_protected(&ended).await;
         }
         let applied =
-            tokio::task::block_in_place(|| self.apply(&mut walls, &current.loaded, &machine, &current.feeds));
+            tokio::task::block_in_place(|| self.apply(
+                &mut walls,
+                &current.loaded,
+                &machine,
+                &current.feeds,
+                Lasting::ForGood,
+            ));
         match applied {
             Ok(applied) => {
                 if let Some(repaired) = applied.repaired {
@@ -162,7 +193,16 @@ impl Appliance {
         }
     }
 
-    async fn put_in_force(&self, walls: &mut Walls, mut loaded: Loaded) -> Result<()> {
+    /// Puts a config in force: both walls, then everything that is fed by it.
+    ///
+    /// # Errors
+    /// The walls cannot hold it; what was in force is in force.
+    pub(super) async fn put_in_force(
+        &self,
+        walls: &mut Walls,
+        mut loaded: Loaded,
+        lasting: Lasting,
+    ) -> Result<()> {
         let former = self.current.load_full();
         let unread = (!loaded.unread_rules.is_empty()).then(|| loaded.unread_rules.join("; "));
         let instead = if unread.is_some() && former.applied.is_some() {
@@ -186,7 +226,7 @@ impl Appliance {
         let (feeds, told) = tokio::task::block_in_place(|| {
             Feeds::load(config, &own, &self.flags.state_dir, &former.feeds.addresses, now, seed)
         });
-        let applied = tokio::task::block_in_place(|| self.apply(walls, &loaded, &machine, &feeds))?;
+        let applied = tokio::task::block_in_place(|| self.apply(walls, &loaded, &machine, &feeds, lasting))?;
         // The packet path holds. From here on nothing may fail the change: what does is a trouble and is told.
         for event in told {
             self.sender.send(event);
@@ -216,14 +256,23 @@ impl Appliance {
             interfaces: applied.interfaces,
             loaded,
         }));
-        self.keep_good_config();
+        if lasting == Lasting::ForGood {
+            self.keep_good_config();
+        }
         self.trouble("enforcement", None);
         self.trouble("interfaces", applied.absent);
         Ok(())
     }
 
     /// Brings both walls to the plan, the second one first: what XDP then lets through meets the new policy.
-    fn apply(&self, walls: &mut Walls, loaded: &Loaded, machine: &Machine, feeds: &Feeds) -> Result<Applied> {
+    fn apply(
+        &self,
+        walls: &mut Walls,
+        loaded: &Loaded,
+        machine: &Machine,
+        feeds: &Feeds,
+        lasting: Lasting,
+    ) -> Result<Applied> {
         let own: Vec<_> = machine.addresses.iter().copied().collect();
         let mut plan = loaded.config.policy.lower(&own, feeds.addresses.table())?;
         plan.protected.extend(machine.gateways.iter().map(|gateway| ipnet::IpNet::from(*gateway)));
@@ -232,14 +281,14 @@ impl Appliance {
         let state = walls.wall.check()?;
         let mut repaired = None;
         if policy_is_new || state != WallState::Same {
-            walls.wall.apply(&loaded.config.policy)?;
+            walls.raise_wall(&loaded.config.policy, lasting)?;
             if !policy_is_new {
                 let table = enforce::nft::TABLE;
                 repaired =
                     Some(format!("the nftables table inet {table} was changed by someone else; repaired"));
             }
         }
-        let installed = match walls.dataplane.install(&plan) {
+        let installed = match walls.install(&plan, lasting) {
             Ok(installed) => installed,
             Err(error) => {
                 let error = anyhow::Error::new(error);
@@ -268,7 +317,7 @@ impl Appliance {
     }
 
     /// Goes on with other sinks where the config names others; the old ones deliver what they have.
-    async fn change_sinks(&self, former: &Current) {
+    pub(super) async fn change_sinks(&self, former: &Current) {
         let current = self.current.load_full();
         let (old, new) = (&former.loaded.config, &current.loaded.config);
         if old.loki == new.loki && old.events == new.events {
@@ -291,9 +340,9 @@ impl Appliance {
     /// Keeps the config that is in force, for a start at which the file has mistakes.
     fn keep_good_config(&self) {
         let text = &self.current.load().loaded.text;
-        let (good, fresh) = (good_config(&self.flags), self.flags.state_dir.join("secd.toml.new"));
-        if let Err(error) = std::fs::write(&fresh, text).and_then(|()| std::fs::rename(&fresh, &good)) {
-            tracing::warn!(%error, file = %good.display(), "no copy of the config could be kept");
+        let files = self.files();
+        if let Err(error) = files.keep(text) {
+            tracing::warn!(%error, file = %files.good().display(), "no copy of the config could be kept");
         }
     }
 
@@ -333,6 +382,12 @@ impl Appliance {
             }
         }
     }
+}
+
+/// The failure of a plan that the walls did not take.
+pub(super) fn not_applied(error: anyhow::Error) -> Failure {
+    let help = Some("the old plan stays in force; see `secctl status`");
+    (503, ErrorReply::new(format!("{error:#}"), help))
 }
 
 /// What [`Appliance::apply`] did.
@@ -379,7 +434,7 @@ fn dns_settings(loaded: &Loaded) -> Settings {
 }
 
 /// What a reload changed, in a line each.
-fn changes(former: &Current, current: &Current) -> Vec<String> {
+pub(super) fn changes(former: &Current, current: &Current) -> Vec<String> {
     let (old, new) = (&former.loaded.config, &current.loaded.config);
     let mut changes = Vec::new();
     let mut count = |what: &str, old: usize, new: usize, same: bool| {

@@ -1,6 +1,7 @@
 //! The appliance: everything that runs, and how it starts, changes and stops.
 
 mod answers;
+mod apply;
 mod changes;
 mod tasks;
 
@@ -38,6 +39,7 @@ use crate::{
     logs::Pipeline,
     machine::Machine,
     packets::Names,
+    trial::ConfigFiles,
 };
 
 /// How long a stop waits for sinks to take the last events.
@@ -65,6 +67,8 @@ pub struct Appliance {
     shippers: tokio::sync::Mutex<Option<Shippers>>,
     tails: Arc<Semaphore>,
     troubles: Mutex<BTreeMap<&'static str, String>>,
+    /// The config that goes back by itself. Changed under `change` only.
+    trial: Mutex<Option<apply::OnTrial>>,
 }
 
 /// What is in force, as one snapshot.
@@ -156,6 +160,7 @@ impl Appliance {
             shippers: tokio::sync::Mutex::new(Some(shippers)),
             tails: Arc::new(Semaphore::new(MAX_TAILS)),
             troubles: Mutex::default(),
+            trial: Mutex::default(),
         });
         if adopted.maps {
             appliance.system(
@@ -274,11 +279,20 @@ fn system_event(severity: Severity, message: String, count: Option<u64>) -> Even
 /// Reads the config. Where it has mistakes, the last one that was in force stands in for it: a router that starts with
 /// what it had yesterday is better than one that does not start.
 fn read_or_last_good(flags: &Flags, chosen: Option<Mode>) -> Result<(Loaded, Option<String>)> {
+    let files = ConfigFiles::new(&flags.config, &flags.state_dir);
+    // A daemon that ended during a trial was not confirmed, whatever ended it.
+    let (tried, good) = (files.has_trial(), files.good());
+    files.abandon();
+    if files.is_refused() && let Ok(loaded) = Loaded::read(&good, chosen) {
+        return Ok((loaded, Some(apply::refused(flags))));
+    }
+    if tried {
+        tracing::warn!("a config was on trial when secd ended and was not confirmed; the former one holds");
+    }
     let problems = match Loaded::read(&flags.config, chosen) {
         Ok(loaded) => return Ok((loaded, None)),
         Err(problems) => problems.iter().map(problem_line).collect::<Vec<_>>().join("\n"),
     };
-    let good = good_config(flags);
     match Loaded::read(&good, chosen) {
         Ok(loaded) => {
             let stands_in =
@@ -287,11 +301,6 @@ fn read_or_last_good(flags: &Flags, chosen: Option<Mode>) -> Result<(Loaded, Opt
         }
         Err(_) => anyhow::bail!("the config has errors:\n{problems}"),
     }
-}
-
-/// The last config that was in force.
-fn good_config(flags: &Flags) -> PathBuf {
-    flags.state_dir.join("secd.toml")
 }
 
 /// A mistake in a file, in one line.
@@ -304,7 +313,12 @@ pub fn problem_line(problem: &protocol::Problem) -> String {
 /// The store's file stands in the config, and the mode that wins over the config's stands in the store: so the config
 /// is looked at once for the former alone.
 fn store_file(flags: &Flags) -> PathBuf {
-    let configured = [flags.config.clone(), good_config(flags)].into_iter().find_map(|file| {
+    let files = ConfigFiles::new(&flags.config, &flags.state_dir);
+    let mut candidates = [flags.config.clone(), files.good()];
+    if files.is_refused() {
+        candidates.reverse();
+    }
+    let configured = candidates.into_iter().find_map(|file| {
         let text = std::fs::read_to_string(file).ok()?;
         config::parse("", &text).ok()
     });

@@ -1,0 +1,266 @@
+//! A config on trial, on disk: what is written before it comes into force, so that whatever happens to the daemon, the
+//! next one knows which config was confirmed.
+//!
+//! The confirmed config is always whole in two places: the config file, and its copy in the state folder. The text on
+//! trial lies in the state folder as `secd.toml.unconfirmed` (and beside the config file, ready to replace it, where it
+//! comes from elsewhere). A daemon that starts and finds it knows that nobody confirmed. Where someone edited the config
+//! file itself, the copy stands in for it from then on, over restarts too, until the file changes or someone says
+//! `secctl reload`.
+
+use std::{
+    fs, io,
+    io::Write,
+    path::{Path, PathBuf},
+};
+
+/// Ending of the files that hold what nobody has confirmed.
+const UNCONFIRMED: &str = "unconfirmed";
+
+/// The files of one appliance.
+#[derive(Clone, Debug)]
+pub struct ConfigFiles {
+    config: PathBuf,
+    state: PathBuf,
+}
+
+impl ConfigFiles {
+    /// The files of the daemon with this config file and state folder.
+    #[must_use]
+    pub fn new(config: &Path, state: &Path) -> Self {
+        Self { config: config.to_owned(), state: state.to_owned() }
+    }
+
+    /// The config file.
+    #[must_use]
+    pub fn config(&self) -> &Path {
+        &self.config
+    }
+
+    /// The copy of the config that was last in force for good.
+    #[must_use]
+    pub fn good(&self) -> PathBuf {
+        self.state.join("secd.toml")
+    }
+
+    /// Keeps `text` as the config that is in force for good.
+    ///
+    /// # Errors
+    /// The copy cannot be written; the former one is whole.
+    pub fn keep(&self, text: &str) -> io::Result<()> {
+        if fs::read(self.good()).is_ok_and(|kept| kept == text.as_bytes()) {
+            return Ok(());
+        }
+        durable(&self.good(), text, None)
+    }
+
+    /// Writes down that `text` is on trial, before it is put in force.
+    ///
+    /// # Errors
+    /// Something cannot be written: then there must be no trial. Nothing is left behind.
+    pub fn begin(&self, text: &str) -> io::Result<()> {
+        durable(&self.marker(), text, None)?;
+        if self.says(text) {
+            return Ok(());
+        }
+        // Written now, so that a folder that cannot be written to is found out before anything changes.
+        let staged = self.staged();
+        durable(&staged, text, fs::metadata(self.target()).ok().map(|file| file.permissions()))
+            .inspect_err(|_| self.forget())
+    }
+
+    /// Makes `text` the config for good: it is on trial, or comes without one.
+    ///
+    /// # Errors
+    /// Something cannot be written. The config file is either the former or the new one, whole.
+    pub fn confirm(&self, text: &str) -> io::Result<()> {
+        self.keep(text)?;
+        remove(&self.marker())?;
+        if self.says(text) {
+            return remove(&self.staged());
+        }
+        let staged = self.staged();
+        if !fs::read(&staged).is_ok_and(|held| held == text.as_bytes()) {
+            durable(&staged, text, fs::metadata(self.target()).ok().map(|file| file.permissions()))?;
+        }
+        fs::rename(&staged, self.target())?;
+        sync_folder(&self.target())
+    }
+
+    /// The trial is over and nobody confirmed. Where the config file itself holds what was tried, that stays written
+    /// down: see [`Self::is_refused`].
+    pub fn abandon(&self) {
+        let staged = remove(&self.staged());
+        let marker = if self.is_refused() { Ok(()) } else { remove(&self.marker()) };
+        if let Err(error) = staged.and(marker) {
+            tracing::warn!(%error, "what is left of a trial cannot be removed");
+        }
+    }
+
+    /// Whether the config file holds a text that was tried and not confirmed: the copy stands in for it.
+    #[must_use]
+    pub fn is_refused(&self) -> bool {
+        fs::read_to_string(self.marker()).is_ok_and(|tried| self.says(&tried))
+    }
+
+    /// Whether something is or was on trial.
+    #[must_use]
+    pub fn has_trial(&self) -> bool {
+        self.marker().exists()
+    }
+
+    /// Someone takes what stands in the config file on purpose.
+    pub fn forget(&self) {
+        if let Err(error) = remove(&self.marker()).and(remove(&self.staged())) {
+            tracing::warn!(%error, "what is left of a trial cannot be removed");
+        }
+    }
+
+    fn says(&self, text: &str) -> bool {
+        fs::read(&self.config).is_ok_and(|held| held == text.as_bytes())
+    }
+
+    /// The config file behind links: what is replaced is the file, not the link to it.
+    fn target(&self) -> PathBuf {
+        fs::canonicalize(&self.config).unwrap_or_else(|_| self.config.clone())
+    }
+
+    fn marker(&self) -> PathBuf {
+        self.state.join(format!("secd.toml.{UNCONFIRMED}"))
+    }
+
+    fn staged(&self) -> PathBuf {
+        let mut name = self.target().into_os_string();
+        name.push(".");
+        name.push(UNCONFIRMED);
+        name.into()
+    }
+}
+
+/// Writes a file whole or not at all, so that it is there after a loss of power.
+fn durable(path: &Path, text: &str, permissions: Option<fs::Permissions>) -> io::Result<()> {
+    let mut name = path.as_os_str().to_owned();
+    name.push(".new");
+    let fresh = PathBuf::from(name);
+    let written = (|| {
+        let mut file = fs::File::create(&fresh)?;
+        file.write_all(text.as_bytes())?;
+        if let Some(permissions) = permissions {
+            file.set_permissions(permissions)?;
+        }
+        file.sync_all()?;
+        fs::rename(&fresh, path)
+    })();
+    if written.is_err() {
+        let _ = fs::remove_file(&fresh);
+    }
+    written?;
+    sync_folder(path)
+}
+
+fn sync_folder(path: &Path) -> io::Result<()> {
+    match path.parent() {
+        Some(folder) => fs::File::open(folder)?.sync_all(),
+        None => Ok(()),
+    }
+}
+
+fn remove(path: &Path) -> io::Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        other => other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn files(folder: &Path) -> ConfigFiles {
+        let state = folder.join("state");
+        fs::create_dir_all(&state).unwrap();
+        ConfigFiles::new(&folder.join("secd.toml"), &state)
+    }
+
+    fn names(folder: &Path) -> Vec<String> {
+        let mut names: Vec<_> = fs::read_dir(folder)
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned())
+            .collect();
+        names.sort();
+        names
+    }
+
+    #[test]
+    fn a_config_from_elsewhere_replaces_the_file_at_confirm_only() {
+        let folder = tempfile::tempdir().unwrap();
+        let files = files(folder.path());
+        fs::write(files.config(), "old").unwrap();
+        files.keep("old").unwrap();
+        files.begin("new").unwrap();
+        assert_eq!(fs::read_to_string(files.config()).unwrap(), "old");
+        assert!(files.has_trial() && !files.is_refused());
+        files.confirm("new").unwrap();
+        assert_eq!(fs::read_to_string(files.config()).unwrap(), "new");
+        assert_eq!(fs::read_to_string(files.good()).unwrap(), "new");
+        assert_eq!(names(folder.path()), ["secd.toml", "state"]);
+        assert_eq!(names(&folder.path().join("state")), ["secd.toml"]);
+    }
+
+    #[test]
+    fn what_nobody_confirms_leaves_the_file_as_it_was() {
+        let folder = tempfile::tempdir().unwrap();
+        let files = files(folder.path());
+        fs::write(files.config(), "old").unwrap();
+        files.keep("old").unwrap();
+        files.begin("new").unwrap();
+        files.abandon();
+        assert_eq!(fs::read_to_string(files.config()).unwrap(), "old");
+        assert!(!files.has_trial());
+        assert_eq!(names(folder.path()), ["secd.toml", "state"]);
+    }
+
+    #[test]
+    fn an_edited_file_that_nobody_confirms_is_stood_in_for_until_it_changes() {
+        let folder = tempfile::tempdir().unwrap();
+        let files = files(folder.path());
+        files.keep("old").unwrap();
+        fs::write(files.config(), "new").unwrap();
+        files.begin("new").unwrap();
+        files.abandon();
+        assert!(files.is_refused(), "over restarts too");
+        files.abandon();
+        assert!(files.is_refused());
+        fs::write(files.config(), "newer").unwrap();
+        assert!(!files.is_refused());
+        fs::write(files.config(), "new").unwrap();
+        assert!(files.is_refused());
+        files.forget();
+        assert!(!files.is_refused());
+    }
+
+    #[test]
+    fn a_confirmed_file_keeps_its_permissions_and_its_link() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let folder = tempfile::tempdir().unwrap();
+        let files = files(folder.path());
+        let real = folder.path().join("real.toml");
+        fs::write(&real, "old").unwrap();
+        fs::set_permissions(&real, fs::Permissions::from_mode(0o604)).unwrap();
+        std::os::unix::fs::symlink(&real, files.config()).unwrap();
+        files.begin("new").unwrap();
+        files.confirm("new").unwrap();
+        assert!(fs::symlink_metadata(files.config()).unwrap().is_symlink());
+        assert_eq!(fs::read_to_string(&real).unwrap(), "new");
+        assert_eq!(fs::metadata(&real).unwrap().permissions().mode() & 0o777, 0o604);
+    }
+
+    #[test]
+    fn a_folder_that_cannot_be_written_to_is_found_out_before_the_trial() {
+        let folder = tempfile::tempdir().unwrap();
+        let state = folder.path().join("state");
+        fs::create_dir_all(&state).unwrap();
+        let files = ConfigFiles::new(&folder.path().join("missing/secd.toml"), &state);
+        assert!(files.begin("new").is_err());
+        assert!(!files.has_trial());
+    }
+}
