@@ -1,15 +1,17 @@
-//! One file of addresses: a line is `ADDRESS`, `PREFIX`, or either with a score behind a tab, blank, comma or
-//! semicolon, and a comment behind `#` or `;`.
+//! One file of addresses: a line is `ADDRESS`, `PREFIX` or `FIRST-LAST`, with or without a score behind a tab, blank,
+//! comma or semicolon, and a comment behind `#` or `;`; or a table or JSON, see [`Format`].
 //!
 //! The list guard stands here: a prefix that is too wide, that holds networks of our own, or that is no address of
 //! somebody else is rejected with the reason, the rest of the file is taken.
 
-use ipnet::{IpNet, Ipv4Net, Ipv6Net};
+use ipnet::{IpNet, Ipv4Net, Ipv4Subnets, Ipv6Net, Ipv6Subnets};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use crate::{
-    ListError, Report,
-    limits::{MAX_ADDRESSES, MAX_LINE_BYTES, MIN_PREFIX_V4, MIN_PREFIX_V6},
+    Format, ListError, Report,
+    limits::{MAX_ADDRESSES, MAX_LINE_BYTES, MAX_RANGE_PREFIXES, MIN_PREFIX_V4, MIN_PREFIX_V6},
+    records::{self, Record, Sink},
+    report::Refusal,
     text,
 };
 
@@ -64,37 +66,36 @@ impl AddressList {
     /// # Errors
     /// Why the file as a whole is no list of addresses.
     pub fn read(bytes: &[u8], reading: AddressReading<'_>) -> Result<(Self, Report), ListError> {
-        let bytes = text::check(bytes)?;
-        let own = OwnNetworks::new(reading.own);
-        let (mut list, mut report) = (Self::default(), Report::default());
-        for line in text::lines(bytes) {
-            report.lines = line.number;
-            if text::is_comment(line.text) {
-                continue;
-            }
-            if line.too_long {
-                report.reject(
-                    line.number,
-                    line.text,
-                    format!("the line is longer than {MAX_LINE_BYTES} bytes"),
-                );
-                continue;
-            }
-            match entry(line.text, reading.min_score, &own) {
-                Ok(Some(net)) => {
-                    if list.len() == MAX_ADDRESSES {
-                        return Err(ListError::TooManyEntries {
-                            limit: MAX_ADDRESSES,
-                            what: "of an address list",
-                        });
-                    }
-                    report.entries += 1;
-                    list.push(net, line.number);
-                }
-                Ok(None) => report.below_score += 1,
-                Err(why) => report.reject(line.number, line.text, why),
-            }
+        Self::read_as(bytes, &Format::Auto, reading)
+    }
+
+    /// [`AddressList::read`] for a file whose format is said.
+    ///
+    /// # Errors
+    /// Why the file as a whole is no list of addresses in this format.
+    pub fn read_as(
+        bytes: &[u8],
+        format: &Format,
+        reading: AddressReading<'_>,
+    ) -> Result<(Self, Report), ListError> {
+        let mut collection = Collection {
+            format,
+            min_score: reading.min_score,
+            own: OwnNetworks::new(reading.own),
+            list: Self::default(),
+            report: Report::default(),
+            wanted: 0,
+        };
+        let lines = records::read(bytes, format, &mut collection)?;
+        let Collection { mut list, mut report, wanted, .. } = collection;
+        if wanted > MAX_ADDRESSES {
+            return Err(ListError::TooManyEntries {
+                entries: wanted,
+                limit: MAX_ADDRESSES,
+                what: "of an address list",
+            });
         }
+        report.lines = lines;
         report.judge()?;
         list.settle();
         Ok((list, report))
@@ -163,57 +164,195 @@ impl AddressList {
     }
 }
 
-/// Reads a line; none if its score is too low.
-fn entry(text: &[u8], min_score: Option<u32>, own: &OwnNetworks) -> Result<Option<IpNet>, String> {
-    let text = str::from_utf8(text).map_err(|_| "not UTF-8 text".to_owned())?;
+/// What is read so far.
+struct Collection<'a> {
+    format: &'a Format,
+    min_score: Option<u32>,
+    own: OwnNetworks,
+    list: AddressList,
+    report: Report,
+    /// Prefixes in the file, of which the list holds the first [`MAX_ADDRESSES`].
+    wanted: usize,
+}
+
+impl Sink for Collection<'_> {
+    fn record(&mut self, record: Record<'_>) {
+        let line = record.line;
+        if text::is_comment(line.text) {
+            return;
+        }
+        if line.too_long {
+            let why = format!("the line is longer than {MAX_LINE_BYTES} bytes");
+            return self.report.reject(line.number, line.text, why);
+        }
+        match entry(record, self.format, self.min_score) {
+            Ok(Some(span)) => {
+                let pieces = match span.pieces(&self.own) {
+                    Ok(pieces) => pieces,
+                    Err(refusal) => return self.report.refuse(line.number, line.text, refusal),
+                };
+                self.report.entries += 1;
+                for net in pieces {
+                    if self.wanted < MAX_ADDRESSES {
+                        self.list.push(net, line.number);
+                    }
+                    self.wanted += 1;
+                }
+            }
+            Ok(None) => self.report.below_score += 1,
+            Err(why) => self.report.reject(line.number, line.text, why),
+        }
+    }
+
+    fn reject(&mut self, line: u32, text: &[u8], why: String) {
+        self.report.reject(line, text, why);
+    }
+
+    fn restart(&mut self) {
+        (self.list, self.report, self.wanted) = (AddressList::default(), Report::default(), 0);
+    }
+}
+
+/// What an entry names.
+#[derive(Clone, Copy)]
+enum Span {
+    Net(IpNet),
+    RangeV4(Ipv4Addr, Ipv4Addr),
+    RangeV6(Ipv6Addr, Ipv6Addr),
+}
+
+impl Span {
+    /// The prefixes it falls into, each of which may stand in a list.
+    fn pieces(self, own: &OwnNetworks) -> Result<Pieces, Refusal> {
+        let pieces = match self {
+            Self::Net(net) => Pieces::One(Some(net)),
+            Self::RangeV4(first, last) => Pieces::V4(Ipv4Subnets::new(first, last, 0), MAX_RANGE_PREFIXES),
+            Self::RangeV6(first, last) => {
+                if Ipv6Subnets::new(first, last, 0).nth(MAX_RANGE_PREFIXES).is_some() {
+                    let why = format!("a range of more than {MAX_RANGE_PREFIXES} prefixes: write prefixes");
+                    return Err(why.into());
+                }
+                Pieces::V6(Ipv6Subnets::new(first, last, 0), MAX_RANGE_PREFIXES)
+            }
+        };
+        pieces.clone().try_for_each(|net| permitted(net, own))?;
+        Ok(pieces)
+    }
+}
+
+/// The prefixes of a [`Span`].
+#[derive(Clone)]
+enum Pieces {
+    One(Option<IpNet>),
+    V4(Ipv4Subnets, usize),
+    V6(Ipv6Subnets, usize),
+}
+
+impl Iterator for Pieces {
+    type Item = IpNet;
+
+    fn next(&mut self) -> Option<IpNet> {
+        match self {
+            Self::One(net) => net.take(),
+            Self::V4(nets, left) => {
+                *left = left.checked_sub(1)?;
+                nets.next().map(IpNet::V4)
+            }
+            Self::V6(nets, left) => {
+                *left = left.checked_sub(1)?;
+                nets.next().map(IpNet::V6)
+            }
+        }
+    }
+}
+
+/// Reads a record; none if its score is too low.
+fn entry(record: Record<'_>, format: &Format, min_score: Option<u32>) -> Result<Option<Span>, String> {
+    let text = str::from_utf8(record.line.text).map_err(|_| "not UTF-8 text".to_owned())?;
     let text = text.split_once('#').map_or(text, |(before, _)| before);
     let (text, comment) = text.split_once(';').map_or((text, None), |(before, after)| (before, Some(after)));
     let mut words = text.split([' ', '\t', ',']).filter(|word| !word.is_empty());
-    let word = words.next().ok_or("no address before the comment")?;
-    let net = prefix(word)?;
-    let score = words.next().or(comment.map(str::trim));
-    if let Some(least) = min_score {
-        let score = score.ok_or("no score behind the address, but the list has a min_score")?;
+    let mut word = words.next().ok_or("no address before the comment")?.to_owned();
+    let mut next = words.next();
+    // A range may have blanks around its hyphen.
+    if let Some(hyphen) = next.filter(|next| next.starts_with('-') || word.ends_with('-')) {
+        word += hyphen;
+        if hyphen == "-" {
+            word += words.next().ok_or("a range without end: write `FIRST-LAST`")?;
+        }
+        next = words.next();
+    }
+    let span = span(&word)?;
+    let score = match format {
+        Format::Auto | Format::Score => next.or(comment.map(str::trim)),
+        Format::Plain => None,
+        Format::Csv { .. } | Format::Json { .. } => record.score,
+    };
+    if min_score.is_some() || format.has_score() {
+        let score =
+            score.ok_or("no score behind the address, but the list has a min_score or a score format")?;
         let score: u32 =
             score.trim().parse().map_err(|_| format!("`{score}` is not a score (a whole number)"))?;
-        if score < least {
+        if min_score.is_some_and(|least| score < least) {
             return Ok(None);
         }
     }
-    let least = if matches!(net, IpNet::V4(_)) { MIN_PREFIX_V4 } else { MIN_PREFIX_V6 };
-    if net.prefix_len() < least {
-        return Err(format!("too wide: a list may hold prefixes of /{least} and longer"));
-    }
-    if let Some((range, name)) = NOT_A_HOST.iter().find(|(range, _)| overlap(*range, net)) {
-        return Err(format!("overlaps {range}, {name}: no list may block it"));
-    }
-    if let Some(network) = own.overlapping(net) {
-        return Err(format!("overlaps our own network {network}: no list may block it"));
-    }
-    Ok(Some(net))
+    Ok(Some(span))
 }
 
-/// An address or a prefix, host bits cleared, v4-mapped ones as IPv4.
-fn prefix(word: &str) -> Result<IpNet, String> {
-    let wrong = || {
-        if word.contains('-') {
-            format!("`{word}`: ranges are not supported, write prefixes such as 198.51.100.0/24")
-        } else {
-            format!(
-                "`{word}` is neither an address (192.0.2.7) nor a prefix (198.51.100.0/24, 2001:db8::/48)"
-            )
-        }
-    };
-    if let Ok(address) = word.parse::<IpAddr>() {
-        return Ok(address.to_canonical().into());
+/// Whether a list may hold this prefix.
+fn permitted(net: IpNet, own: &OwnNetworks) -> Result<(), Refusal> {
+    let least = if matches!(net, IpNet::V4(_)) { MIN_PREFIX_V4 } else { MIN_PREFIX_V6 };
+    if net.prefix_len() < least {
+        let why = format!("too wide: a list may hold prefixes of /{least} and longer");
+        return Err(Refusal::Everything(why));
     }
-    let net = word.parse::<IpNet>().map_err(|_| wrong())?.trunc();
-    match net {
-        IpNet::V6(v6) if v6.prefix_len() >= 96 => match v6.network().to_ipv4_mapped() {
-            Some(v4) => Ipv4Net::new(v4, v6.prefix_len() - 96).map(IpNet::V4).map_err(|_| wrong()),
-            None => Ok(net),
-        },
-        IpNet::V4(_) | IpNet::V6(_) => Ok(net),
+    if let Some((range, name)) = NOT_A_HOST.iter().find(|(range, _)| overlap(*range, net)) {
+        return Err(format!("overlaps {range}, {name}: no list may block it").into());
+    }
+    if let Some(network) = own.overlapping(net) {
+        let why = format!("overlaps our own network {network}: no list may block it");
+        return Err(Refusal::Own(why));
+    }
+    Ok(())
+}
+
+/// An address, a prefix (host bits cleared) or a range, v4-mapped ones as IPv4.
+fn span(word: &str) -> Result<Span, String> {
+    if let Ok(address) = word.parse::<IpAddr>() {
+        return Ok(Span::Net(address.to_canonical().into()));
+    }
+    if let Ok(net) = word.parse::<IpNet>() {
+        let net = net.trunc();
+        let mapped = match net {
+            IpNet::V6(v6) if v6.prefix_len() >= 96 => v6
+                .network()
+                .to_ipv4_mapped()
+                .and_then(|v4| Ipv4Net::new(v4, v6.prefix_len() - 96).ok())
+                .map(IpNet::V4),
+            IpNet::V4(_) | IpNet::V6(_) => None,
+        };
+        return Ok(Span::Net(mapped.unwrap_or(net)));
+    }
+    let Some((first, last)) = word.split_once('-') else {
+        return Err(format!(
+            "`{word}` is neither an address (192.0.2.7) nor a prefix (198.51.100.0/24, 2001:db8::/48) nor a range (192.0.2.7-192.0.2.9)"
+        ));
+    };
+    let address = |text: &str| {
+        text.parse::<IpAddr>()
+            .map(|address| address.to_canonical())
+            .map_err(|_| format!("`{text}` is no address: a range is written 192.0.2.7-192.0.2.9"))
+    };
+    match (address(first)?, address(last)?) {
+        (IpAddr::V4(first), IpAddr::V4(last)) if first <= last => Ok(Span::RangeV4(first, last)),
+        (IpAddr::V6(first), IpAddr::V6(last)) if first <= last => Ok(Span::RangeV6(first, last)),
+        (IpAddr::V4(_), IpAddr::V6(_)) | (IpAddr::V6(_), IpAddr::V4(_)) => {
+            Err("a range from one family to the other".into())
+        }
+        (IpAddr::V4(_), IpAddr::V4(_)) | (IpAddr::V6(_), IpAddr::V6(_)) => {
+            Err("the range ends before it begins".into())
+        }
     }
 }
 

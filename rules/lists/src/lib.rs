@@ -5,15 +5,20 @@
 //! - [`AddressList`] is one file of addresses; [`AddressLists`] folds several into the flat prefix table of the kernel
 //!   and still knows the list and line of each entry.
 //! - [`Overrides`] are the standing orders about names (bans and timed allows), which go before every list.
-//! - [`guard`] says whether a refreshed list may replace the last good one.
+//! - [`Format`] says how a file is written, where that cannot be seen by itself (a table's column, a JSON field).
+//! - [`guard_report`] says whether a refreshed list may replace the last good one.
 //!
 //! Everything outside is hostile: files, lines, entries and kept rejects have named limits in [`limits`].
 
 mod addresses;
+mod delta;
 mod domains;
+mod format;
+mod json;
 mod line;
 mod merge;
 mod overrides;
+mod records;
 mod report;
 mod set;
 mod text;
@@ -21,8 +26,10 @@ mod text;
 pub mod limits;
 
 pub use addresses::{AddressList, AddressReading};
+pub use delta::{AddressDelta, Delta};
+pub use format::{Column, Format, FormatError};
 pub use line::DomainLine;
 pub use merge::{AddressLists, AddressOrigin, ListedAs};
 pub use overrides::{Override, Overrides};
-pub use report::{ListError, Reject, Report, guard};
+pub use report::{Dangers, ListError, Reject, Report, guard, guard_report};
 pub use set::{DomainKind, DomainMatch, DomainSet, DomainSetBuilder, ListInfo};

@@ -26,3 +26,9 @@ pub const MIN_PREFIX_V4: u8 = 8;
 pub const MIN_PREFIX_V6: u8 = 16;
 /// Standing orders about names that are held; further ones are counted as not in force.
 pub const MAX_OVERRIDES: usize = 65_536;
+/// Columns of a table that are looked at; further ones are not seen.
+pub const MAX_COLUMNS: usize = 256;
+/// Bytes of the name of a column or of a JSON path.
+pub const MAX_FIELD_NAME: usize = 64;
+/// Prefixes into which a range `a-b` may fall (an IPv4 range never needs more). An IPv6 range beyond it is rejected.
+pub const MAX_RANGE_PREFIXES: usize = 64;

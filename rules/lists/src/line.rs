@@ -14,7 +14,7 @@
 use model::{Name, NameError};
 use std::net::IpAddr;
 
-use crate::{limits::MAX_LINE_BYTES, set::DomainKind, text};
+use crate::{limits::MAX_LINE_BYTES, report::Refusal, set::DomainKind, text};
 
 /// What one name of a line says.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -49,14 +49,14 @@ const HOUSEKEEPING: [&str; 14] = [
 pub(crate) fn read(
     line: text::Line<'_>,
     mut take: impl FnMut(DomainLine),
-    mut reject: impl FnMut(&[u8], String),
+    mut reject: impl FnMut(&[u8], Refusal),
 ) {
     let bytes = line.text;
     if text::is_comment(bytes) {
         return;
     }
     if line.too_long {
-        return reject(bytes, format!("the line is longer than {MAX_LINE_BYTES} bytes"));
+        return reject(bytes, format!("the line is longer than {MAX_LINE_BYTES} bytes").into());
     }
     let Ok(text) = str::from_utf8(bytes) else {
         return reject(bytes, "not UTF-8 text".into());
@@ -81,7 +81,7 @@ pub(crate) fn read(
         return match name(first) {
             Ok(Some(name)) => take(DomainLine { kind: DomainKind::Block, name, below: false }),
             Ok(None) => {}
-            Err(why) => reject(bytes, why),
+            Err(why) => reject(bytes, why.into()),
         };
     };
     let mut named = false;
@@ -92,11 +92,11 @@ pub(crate) fn read(
             Ok(Some(_)) if !(address.is_unspecified() || address.is_loopback()) => {
                 reject(
                     word.as_bytes(),
-                    format!("points to {address}: a blocked name points to 0.0.0.0 or ::"),
+                    format!("points to {address}: a blocked name points to 0.0.0.0 or ::").into(),
                 );
             }
             Ok(Some(name)) => take(DomainLine { kind: DomainKind::Block, name, below: false }),
-            Err(why) => reject(word.as_bytes(), why),
+            Err(why) => reject(word.as_bytes(), why.into()),
         }
     }
     if !named {
@@ -105,31 +105,44 @@ pub(crate) fn read(
 }
 
 /// `||name^` and `@@||name^`.
-fn adblock(text: &str) -> Result<DomainLine, String> {
+fn adblock(text: &str) -> Result<DomainLine, Refusal> {
     let (kind, rule) = match text.strip_prefix("@@") {
         Some(rule) => (DomainKind::Allow, rule),
         None => (DomainKind::Block, text),
     };
     let wanted = if kind == DomainKind::Allow { "@@||name^" } else { "||name^" };
     if let Some((_, options)) = rule.split_once('$') {
-        return Err(format!("the option `${options}` is not supported: write `{wanted}` without options"));
+        return Err(
+            format!("the option `${options}` is not supported: write `{wanted}` without options").into()
+        );
     }
     let Some(rule) = rule.strip_prefix("||") else {
-        return Err(format!("not a rule about a whole domain: write `{wanted}`"));
+        return Err(format!("not a rule about a whole domain: write `{wanted}`").into());
     };
     let Some(domain) = rule.strip_suffix("^|").or_else(|| rule.strip_suffix('^')) else {
-        return Err(format!("does not end in `^`: write `{wanted}`"));
+        return Err(format!("does not end in `^`: write `{wanted}`").into());
     };
     if domain.contains(['/', '*', ':', '^', '|']) {
-        return Err(format!("a path, port or pattern is nothing a resolver sees: write `{wanted}`"));
+        return Err(format!("a path, port or pattern is nothing a resolver sees: write `{wanted}`").into());
     }
     if let Ok(address) = domain.parse::<IpAddr>() {
-        return Err(format!("{address} is an address, not a name: address lists have kind = \"addresses\""));
+        let why = format!("{address} is an address, not a name: address lists have kind = \"addresses\"");
+        return Err(why.into());
     }
     match name(domain)? {
+        Some(name) if is_public_suffix(&name) => Err(Refusal::Suffix(format!(
+            "`{name}` is a public suffix, below which names are registered: write a name below it"
+        ))),
         Some(name) => Ok(DomainLine { kind, name, below: true }),
         None => Err("a name of the machine itself".into()),
     }
+}
+
+/// Whether everybody registers names below it (`co.uk`). Suffixes of companies (`blogspot.com`) are domains as others.
+fn is_public_suffix(name: &Name) -> bool {
+    psl::suffix(name.as_str().as_bytes()).is_some_and(|suffix| {
+        suffix == name.as_str().as_bytes() && suffix.is_known() && suffix.typ() == Some(psl::Type::Icann)
+    })
 }
 
 /// Lines of other languages that would be misread as names.

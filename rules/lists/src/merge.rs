@@ -167,6 +167,7 @@ fn fold<Bits: Copy + Ord>(
 ) -> Result<(), ListError> {
     rows.sort_unstable();
     table.reserve_exact(rows.len().min(MAX_MERGED_ADDRESSES));
+    let mut wanted = table.len();
     let mut open: Vec<(IpNet, Said)> = Vec::new();
     for same in rows.chunk_by(|a, b| (a.address, a.length) == (b.address, b.length)) {
         let Some(prefix) = net(same[0].address, same[0].length) else { continue };
@@ -180,14 +181,18 @@ fn fold<Bits: Copy + Ord>(
         }
         open.push((prefix, said));
         if let Some(value) = said.value().filter(|&value| outer.value() != Some(value)) {
-            if table.len() == MAX_MERGED_ADDRESSES {
-                return Err(ListError::TooManyEntries {
-                    limit: MAX_MERGED_ADDRESSES,
-                    what: "prefixes of all address lists together",
-                });
+            wanted += 1;
+            if table.len() < MAX_MERGED_ADDRESSES {
+                table.push((prefix, value));
             }
-            table.push((prefix, value));
         }
+    }
+    if wanted > MAX_MERGED_ADDRESSES {
+        return Err(ListError::TooManyEntries {
+            entries: wanted,
+            limit: MAX_MERGED_ADDRESSES,
+            what: "prefixes of all address lists together",
+        });
     }
     Ok(())
 }

@@ -32,11 +32,102 @@ pub struct Report {
     pub lines: u32,
     /// Rejected lines or names, kept and not kept.
     pub rejected: u64,
+    /// How many of the rejected ones would have done great harm.
+    pub dangers: Dangers,
     /// The first [`MAX_KEPT_REJECTS`] of them.
     pub rejects: Vec<Reject>,
 }
 
+/// Entries that no list may hold, by what they would have blocked. They are rejected wherever they stand; a refreshed
+/// list that suddenly has some was changed by mistake or by an enemy, and [`guard`] holds it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Dangers {
+    /// Prefixes such as `0.0.0.0/0`: shorter than [`crate::limits::MIN_PREFIX_V4`] or `MIN_PREFIX_V6`.
+    pub everything: u64,
+    /// Prefixes that overlap our own networks or protected addresses.
+    pub own: u64,
+    /// Domains such as `||co.uk^`, below which names are registered.
+    pub suffixes: u64,
+}
+
+impl Dangers {
+    /// Whether there is none.
+    #[must_use]
+    pub fn is_empty(self) -> bool {
+        self == Self::default()
+    }
+
+    /// Kinds that `former` did not have at all.
+    fn beyond(self, former: Self) -> Self {
+        let new = |now: u64, before: u64| if before == 0 { now } else { 0 };
+        Self {
+            everything: new(self.everything, former.everything),
+            own: new(self.own, former.own),
+            suffixes: new(self.suffixes, former.suffixes),
+        }
+    }
+}
+
+impl std::fmt::Display for Dangers {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let parts = [
+            (self.everything, "prefixes as wide as the whole internet"),
+            (self.own, "prefixes of our own networks"),
+            (self.suffixes, "public suffixes such as `co.uk`"),
+        ];
+        let mut said = false;
+        for (count, what) in parts.into_iter().filter(|(count, _)| *count > 0) {
+            write!(f, "{}{count} {what}", if said { ", " } else { "" })?;
+            said = true;
+        }
+        if said { Ok(()) } else { f.write_str("nothing dangerous") }
+    }
+}
+
+/// Why an entry is rejected.
+pub(crate) enum Refusal {
+    /// It is not an entry, or not one a list may hold.
+    Wrong(String),
+    /// It would block (nearly) everything.
+    Everything(String),
+    /// It would block our own.
+    Own(String),
+    /// It would block all names below a public suffix.
+    Suffix(String),
+}
+
+impl From<String> for Refusal {
+    fn from(why: String) -> Self {
+        Self::Wrong(why)
+    }
+}
+
+impl From<&str> for Refusal {
+    fn from(why: &str) -> Self {
+        Self::Wrong(why.into())
+    }
+}
+
 impl Report {
+    pub(crate) fn refuse(&mut self, line: u32, text: &[u8], refusal: Refusal) {
+        let why = match refusal {
+            Refusal::Wrong(why) => why,
+            Refusal::Everything(why) => {
+                self.dangers.everything += 1;
+                why
+            }
+            Refusal::Own(why) => {
+                self.dangers.own += 1;
+                why
+            }
+            Refusal::Suffix(why) => {
+                self.dangers.suffixes += 1;
+                why
+            }
+        };
+        self.reject(line, text, why);
+    }
+
     pub(crate) fn reject(&mut self, line: u32, text: &[u8], why: impl Into<String>) {
         self.rejected += 1;
         if self.rejects.len() < MAX_KEPT_REJECTS {
@@ -74,8 +165,26 @@ pub enum ListError {
     #[error("the file is a web page (HTML or XML), not a list: check the address it was fetched from")]
     Html,
     /// A JSON document.
-    #[error("the file is JSON, not a list with one entry a line")]
+    #[error(
+        "the file is JSON, not a list with one entry a line: say which field holds the entries, for example format = \"json:cidr\""
+    )]
     Json,
+    /// JSON that ends or breaks in the middle.
+    #[error("the JSON is broken in line {line}, column {column}: {why}")]
+    BrokenJson {
+        /// Its line, from 1.
+        line: u32,
+        /// Its column, from 1.
+        column: usize,
+        /// What is wrong there.
+        why: String,
+    },
+    /// The column or field of the format is nowhere in the file.
+    #[error("there is no `{field}` in it: is this the right column or field?")]
+    NoField {
+        /// Its name, or path.
+        field: String,
+    },
     /// Compressed.
     #[error("the file is compressed ({0}): unpack it first")]
     Compressed(&'static str),
@@ -97,13 +206,18 @@ pub enum ListError {
         limit: usize,
     },
     /// Beyond the entries one list or the whole set may hold.
-    #[error("more than {limit} entries ({what})")]
+    #[error("{entries} entries, more than {limit} ({what})")]
     TooManyEntries {
+        /// How many there are.
+        entries: usize,
         /// The limit.
         limit: usize,
         /// Of what.
         what: &'static str,
     },
+    /// Entries that no list should hold, which the last good one did not hold.
+    #[error("it holds {0}: held until it is confirmed (those entries are never taken)")]
+    Dangerous(Dangers),
     /// Beyond [`crate::limits::MAX_DOMAIN_LISTS`].
     #[error("more than {limit} lists")]
     TooManyLists {
@@ -165,6 +279,19 @@ pub fn guard(previous: Option<u64>, now: u64) -> Result<(), ListError> {
     Ok(())
 }
 
+/// [`guard`] for a whole report, with what the last good one was: its entries and dangers.
+///
+/// # Errors
+/// [`ListError::Dangerous`] where there are dangers of a kind that the last good one did not have (for a first one: any
+/// at all), else as [`guard`].
+pub fn guard_report(previous: Option<(u64, Dangers)>, now: &Report) -> Result<(), ListError> {
+    let dangers = now.dangers.beyond(previous.map_or_else(Dangers::default, |(_, dangers)| dangers));
+    if !dangers.is_empty() {
+        return Err(ListError::Dangerous(dangers));
+    }
+    guard(previous.map(|(entries, _)| entries), now.entries)
+}
+
 /// The beginning of a line as it can be shown on a terminal.
 fn shown(text: &[u8]) -> String {
     // Four bytes a character at most: more input cannot be needed.
@@ -197,6 +324,24 @@ mod tests {
         assert_eq!(guard(Some(1000), 1500), Ok(()));
         assert_eq!(guard(Some(1000), 1501), Err(ListError::Grew { previous: 1000, now: 1501 }));
         assert_eq!(guard(Some(u64::MAX), u64::MAX), Ok(()));
+    }
+
+    #[test]
+    fn new_dangers_are_held_and_known_ones_are_not() {
+        let with = |own, everything| Report {
+            entries: 5,
+            dangers: Dangers { own, everything, suffixes: 0 },
+            ..Report::default()
+        };
+        let held = guard_report(None, &with(2, 0)).unwrap_err().to_string();
+        assert!(held.contains("2 prefixes of our own networks"), "{held}");
+        let known = Some((5, Dangers { own: 1, ..Dangers::default() }));
+        assert_eq!(guard_report(known, &with(2, 0)), Ok(()));
+        assert_eq!(
+            guard_report(known, &with(2, 1)),
+            Err(ListError::Dangerous(Dangers { everything: 1, ..Dangers::default() }))
+        );
+        assert_eq!(guard_report(None, &with(0, 0)), Ok(()));
     }
 
     #[test]

@@ -11,7 +11,7 @@ use model::{Mode, Name};
 use std::{hash::BuildHasher, sync::Arc};
 
 use crate::{
-    ListError, Report, domains,
+    Delta, DomainLine, Format, ListError, Report, domains,
     limits::{MAX_DOMAIN_LISTS, MAX_DOMAINS},
 };
 
@@ -223,7 +223,36 @@ impl DomainSetBuilder {
     /// # Errors
     /// Why the file as a whole is no list of domains.
     pub fn inspect(bytes: &[u8]) -> Result<Report, ListError> {
-        domains::read(bytes, |_, _| {})
+        Self::inspect_as(bytes, &Format::Auto)
+    }
+
+    /// [`DomainSetBuilder::inspect`] for a file whose format is said.
+    ///
+    /// # Errors
+    /// Why the file as a whole is no list of domains.
+    pub fn inspect_as(bytes: &[u8], format: &Format) -> Result<Report, ListError> {
+        domains::read(bytes, format, &mut domains::Nothing)
+    }
+
+    /// Judges a file, and says what is different from `former`, the last good one.
+    ///
+    /// # Errors
+    /// Why the file as a whole is no list of domains.
+    pub fn compare(
+        bytes: &[u8],
+        format: &Format,
+        former: Option<(&[u8], &Format)>,
+        seed: u64,
+    ) -> Result<(Report, Delta), ListError> {
+        let mut now = domains::Fingerprints::new(seed);
+        let report = domains::read(bytes, format, &mut now)?;
+        let mut before = domains::Fingerprints::new(seed);
+        if let Some((bytes, format)) = former
+            && domains::read(bytes, format, &mut before).is_err()
+        {
+            before = domains::Fingerprints::new(seed);
+        }
+        Ok((report, now.delta(before)))
     }
 
     /// Takes the names of a file as the next list.
@@ -232,15 +261,26 @@ impl DomainSetBuilder {
     /// Why the file as a whole is refused; nothing of it is taken then, but its place in the order is, so that the
     /// numbers of the lists after it stay.
     pub fn add(&mut self, name: &str, mode: Mode, bytes: &[u8]) -> Result<Report, ListError> {
+        self.add_as(name, mode, bytes, &Format::Auto)
+    }
+
+    /// [`DomainSetBuilder::add`] for a file whose format is said.
+    ///
+    /// # Errors
+    /// As [`DomainSetBuilder::add`].
+    pub fn add_as(
+        &mut self,
+        name: &str,
+        mode: Mode,
+        bytes: &[u8],
+        format: &Format,
+    ) -> Result<Report, ListError> {
         let list = self.open(name, mode, false)?;
-        let mut text = 0;
-        let report = domains::read(bytes, |_, entry| text += entry.name.as_str().len())?;
+        let mut lengths = domains::Lengths::default();
+        let report = domains::read(bytes, format, &mut lengths)?;
         let count = usize::try_from(report.entries).unwrap_or(usize::MAX);
-        self.reserve(count, text)?;
-        let set = &mut self.set;
-        domains::read(bytes, |line, entry| {
-            set.insert(list, line, flags(entry.kind, entry.below, mode), entry.name.as_str());
-        })?;
+        self.reserve(count, lengths.bytes)?;
+        domains::read(bytes, format, &mut Insertion { set: &mut self.set, list, mode })?;
         if let Some(info) = self.set.lists.last_mut() {
             info.entries = report.entries;
         }
@@ -313,7 +353,11 @@ impl DomainSetBuilder {
 
     fn reserve(&mut self, entries: usize, text: usize) -> Result<(), ListError> {
         let set = &mut self.set;
-        let full = ListError::TooManyEntries { limit: MAX_DOMAINS, what: "names of all domain lists" };
+        let full = ListError::TooManyEntries {
+            entries: set.entries.len().saturating_add(entries),
+            limit: MAX_DOMAINS,
+            what: "names of all domain lists",
+        };
         let fits = set.entries.len().checked_add(entries).is_some_and(|all| all <= MAX_DOMAINS)
             && set.arena.len().checked_add(text).is_some_and(|all| u32::try_from(all).is_ok());
         if !fits {
@@ -327,6 +371,23 @@ impl DomainSetBuilder {
         set.table.reserve(entries, |&at| hash_of(&hasher, arena, known[at as usize]));
         Ok(())
     }
+}
+
+/// The second pass over a file that is known to be good.
+struct Insertion<'a> {
+    set: &'a mut DomainSet,
+    list: u8,
+    mode: Mode,
+}
+
+impl domains::Taker for Insertion<'_> {
+    fn take(&mut self, line: u32, entry: &DomainLine) {
+        let flags = flags(entry.kind, entry.below, self.mode);
+        self.set.insert(self.list, line, flags, entry.name.as_str());
+    }
+
+    /// Only JSON of one object a line is read anew, and what it gave before was its first object, which comes again.
+    fn restart(&mut self) {}
 }
 
 impl DomainSet {

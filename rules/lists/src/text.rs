@@ -16,7 +16,7 @@ pub(crate) struct Line<'a> {
     pub(crate) too_long: bool,
 }
 
-/// Refuses what is no list at all, and gives the bytes after a byte order mark.
+/// Refuses what is no text within the limits, and gives the bytes after a byte order mark.
 pub(crate) fn check(bytes: &[u8]) -> Result<&[u8], ListError> {
     if bytes.len() > MAX_FILE_BYTES {
         return Err(ListError::TooBig { bytes: bytes.len(), limit: MAX_FILE_BYTES });
@@ -44,13 +44,26 @@ pub(crate) fn check(bytes: &[u8]) -> Result<&[u8], ListError> {
         let line = bytes[..at].iter().filter(|&&byte| byte == b'\n').count() + 1;
         return Err(ListError::Binary { line: u32::try_from(line).unwrap_or(u32::MAX) });
     }
+    Ok(bytes)
+}
+
+/// Refuses web pages.
+pub(crate) fn refuse_pages(bytes: &[u8]) -> Result<(), ListError> {
     match bytes.trim_ascii_start() {
         [b'<', ..] => Err(ListError::Html),
+        _ => Ok(()),
+    }
+}
+
+/// Refuses what is no text of lines: web pages and JSON.
+pub(crate) fn refuse_documents(bytes: &[u8]) -> Result<(), ListError> {
+    refuse_pages(bytes)?;
+    match bytes.trim_ascii_start() {
         [b'{', ..] => Err(ListError::Json),
         [b'[', rest @ ..] if matches!(rest.trim_ascii_start(), [b'{' | b'"' | b']', ..]) => {
             Err(ListError::Json)
         }
-        _ => Ok(bytes),
+        _ => Ok(()),
     }
 }
 
@@ -66,7 +79,7 @@ pub(crate) fn lines(bytes: &[u8]) -> impl Iterator<Item = Line<'_>> {
 
 /// Whether a line says nothing: blank, a comment, or the header of an adblock file.
 pub(crate) fn is_comment(text: &[u8]) -> bool {
-    matches!(text, [] | [b'#' | b'!' | b';', ..] | [b'[', .., b']'])
+    matches!(text, [] | [b'#' | b'!' | b';', ..] | [b'/', b'/', ..] | [b'[', .., b']'])
 }
 
 #[cfg(test)]
@@ -93,8 +106,9 @@ mod tests {
         assert_eq!(check(b"\xff\xfea\0b\0"), Err(ListError::Utf16));
         assert_eq!(check(b"a\0d\0s\0.\0e\0x\0a\0m\0p\0l\0e\0"), Err(ListError::Utf16));
         assert_eq!(check(b"ads.example\n\x7fELF\0\0\0\0\0\0"), Err(ListError::Binary { line: 2 }));
-        assert_eq!(check(b"\n <!DOCTYPE html>"), Err(ListError::Html));
-        assert_eq!(check(b"[{\"a\":1}]"), Err(ListError::Json));
+        assert_eq!(refuse_documents(b"\n <!DOCTYPE html>"), Err(ListError::Html));
+        assert_eq!(refuse_documents(b"[{\"a\":1}]"), Err(ListError::Json));
+        assert_eq!(refuse_documents(b"[Adblock Plus 2.0]\n||a.example^"), Ok(()));
         assert_eq!(check(b"\x1f\x8b\x08"), Err(ListError::Compressed("gzip")));
         assert_eq!(check(b"\xef\xbb\xbfads.example"), Ok(&b"ads.example"[..]));
         assert_eq!(check(b"[Adblock Plus 2.0]\n||a.example^"), Ok(&b"[Adblock Plus 2.0]\n||a.example^"[..]));

@@ -2,7 +2,9 @@
 
 #![allow(clippy::unwrap_used, clippy::type_complexity, reason = "helpers of tests")]
 
-use lists::{AddressList, AddressReading, DomainKind, DomainSetBuilder, ListError, Report};
+use lists::{
+    AddressList, AddressReading, Delta, DomainKind, DomainSetBuilder, Format, ListError, Report, guard_report,
+};
 use model::{Mode, Name};
 use serde::Deserialize;
 use std::{collections::BTreeMap, path::Path};
@@ -24,6 +26,11 @@ struct Case {
     then_repeat: Option<(String, usize)>,
     #[serde(default)]
     then: String,
+    format: Option<String>,
+    /// The file as it was before, for what a refresh says.
+    former: Option<String>,
+    delta: Option<(u64, u64)>,
+    held: Option<String>,
     min_score: Option<u32>,
     #[serde(default)]
     own: Vec<ipnet::IpNet>,
@@ -50,6 +57,24 @@ impl Case {
         bytes.extend_from_slice(repeated(&self.then_repeat).as_bytes());
         bytes.extend_from_slice(self.then.as_bytes());
         bytes
+    }
+
+    fn format(&self) -> Format {
+        self.format.as_deref().map_or(Format::Auto, |format| format.parse().unwrap())
+    }
+
+    /// What a refresh makes of it: held or not, and what is different.
+    fn check_refresh(&self, former: Option<&Report>, now: &Report, delta: Delta) {
+        let held = guard_report(former.map(|report| (report.entries, report.dangers)), now);
+        let held = held.err().map(|error| error.to_string());
+        match (&self.held, &held) {
+            (Some(words), Some(why)) => assert!(why.contains(words), "{}: {why}", self.name),
+            (None, None) => {}
+            (wanted, got) => panic!("{}: held {wanted:?}, got {got:?}", self.name),
+        }
+        if let Some((added, removed)) = self.delta {
+            assert_eq!(delta, Delta { added, removed }, "{}", self.name);
+        }
     }
 
     /// Compares the outcome of reading with what the case expects; true if the list was taken.
@@ -83,35 +108,59 @@ fn cases(file: &str) -> Vec<Case> {
     file.case
 }
 
-#[test]
-fn domains() {
-    for case in cases("domains.toml") {
-        let bytes = case.bytes();
-        let mut builder = DomainSetBuilder::new(7);
-        let outcome = builder.add("case", Mode::Enforce, &bytes);
-        assert_eq!(DomainSetBuilder::inspect(&bytes), outcome, "{}: both passes agree", case.name);
-        let taken = case.check(outcome);
-        let set = builder.finish();
-        assert!(taken || set.is_empty(), "{}: a refused list leaves nothing behind", case.name);
-        for (name, expected) in &case.decide {
-            let said = set.decide(name).map_or("-".into(), |found| {
-                format!("{} {}", if found.kind == DomainKind::Block { "block" } else { "allow" }, found.line)
-            });
-            assert_eq!(&said, expected, "{}: {name}", case.name);
-        }
+fn check_domains(case: &Case) {
+    let (bytes, format) = (case.bytes(), case.format());
+    let mut builder = DomainSetBuilder::new(7);
+    let outcome = builder.add_as("case", Mode::Enforce, &bytes, &format);
+    assert_eq!(DomainSetBuilder::inspect_as(&bytes, &format), outcome, "{}: both passes agree", case.name);
+    if case.format.is_none() {
+        assert_eq!(DomainSetBuilder::inspect(&bytes), outcome, "{}: auto is the default", case.name);
+    }
+    if case.former.is_some() || case.held.is_some() || case.delta.is_some() {
+        let former = case.former.as_deref().map(str::as_bytes);
+        let (now, delta) =
+            DomainSetBuilder::compare(&bytes, &format, former.map(|bytes| (bytes, &format)), 3).unwrap();
+        let former = former.map(|bytes| DomainSetBuilder::inspect_as(bytes, &format).unwrap());
+        case.check_refresh(former.as_ref(), &now, delta);
+    }
+    let taken = case.check(outcome);
+    let set = builder.finish();
+    assert!(taken || set.is_empty(), "{}: a refused list leaves nothing behind", case.name);
+    for (name, expected) in &case.decide {
+        let said = set.decide(name).map_or("-".into(), |found| {
+            format!("{} {}", if found.kind == DomainKind::Block { "block" } else { "allow" }, found.line)
+        });
+        assert_eq!(&said, expected, "{}: {name}", case.name);
+    }
+}
+
+fn check_addresses(case: &Case) {
+    let reading = AddressReading { min_score: case.min_score, own: &case.own };
+    let read = |bytes: &[u8]| AddressList::read_as(bytes, &case.format(), reading);
+    let outcome = read(&case.bytes());
+    if case.former.is_some() || case.held.is_some() || case.delta.is_some() {
+        let former = case.former.as_deref().map(|text| read(text.as_bytes()).unwrap());
+        let (list, report) = outcome.as_ref().unwrap();
+        let (former_list, former_report) = former.unzip();
+        let delta = list.delta(&former_list.unwrap_or_default()).counts();
+        case.check_refresh(former_report.as_ref(), report, delta);
+    }
+    let list = outcome.as_ref().map(|(list, _)| list.clone()).unwrap_or_default();
+    case.check(outcome.map(|(_, report)| report));
+    for (address, expected) in &case.find {
+        let said = list.find(*address).map_or("-".into(), |(_, line)| line.to_string());
+        assert_eq!(&said, expected, "{}: {address}", case.name);
     }
 }
 
 #[test]
+fn domains() {
+    cases("domains.toml").iter().for_each(check_domains);
+    cases("domain-formats.toml").iter().for_each(check_domains);
+}
+
+#[test]
 fn addresses() {
-    for case in cases("addresses.toml") {
-        let reading = AddressReading { min_score: case.min_score, own: &case.own };
-        let outcome = AddressList::read(&case.bytes(), reading);
-        let list = outcome.as_ref().map(|(list, _)| list.clone()).unwrap_or_default();
-        case.check(outcome.map(|(_, report)| report));
-        for (address, expected) in &case.find {
-            let said = list.find(*address).map_or("-".into(), |(_, line)| line.to_string());
-            assert_eq!(&said, expected, "{}: {address}", case.name);
-        }
-    }
+    cases("addresses.toml").iter().for_each(check_addresses);
+    cases("address-formats.toml").iter().for_each(check_addresses);
 }

@@ -5,12 +5,16 @@
 use abi::ListValue;
 use ipnet::{IpNet, Ipv4Net};
 use lists::{
-    AddressList, AddressLists, AddressReading, DomainKind, DomainSet, DomainSetBuilder, ListedAs,
+    AddressList, AddressLists, AddressReading, DomainKind, DomainSet, DomainSetBuilder, Format, ListedAs,
     limits::MAX_DOMAINS,
 };
 use model::{Direction, Mode, Name};
 use proptest::prelude::*;
 use std::{net::IpAddr, sync::Arc};
+
+/// Formats that hostile bytes are read in.
+const FORMATS: [&str; 9] =
+    ["auto", "plain", "score", "csv:1", "csv:2:3", "csv:ip:score", "json", "json:ip", "json:a.ip:score"];
 
 /// One entry of one list: kind, below, name.
 type Row = (DomainKind, bool, String);
@@ -102,6 +106,74 @@ proptest! {
             let _ = set.decide_text(&text);
         }
         let _ = AddressList::read(text.as_bytes(), AddressReading::default());
+    }
+
+    #[test]
+    fn hostile_bytes_in_every_format(
+        bytes in proptest::collection::vec(any::<u8>(), 0..1500),
+        text in "([a-c:.|@,;\"\\[\\]{}\t\r\n0-9/ -]|\"ip\":|1\\.2\\.3\\.4|fe80::|ip,score\n|\\\\u00){0,300}",
+        name in 0..FORMATS.len(),
+    ) {
+        let format: Format = FORMATS[name].parse().unwrap();
+        for bytes in [&bytes[..], text.as_bytes()] {
+            let inspected = DomainSetBuilder::inspect_as(bytes, &format);
+            let mut builder = DomainSetBuilder::new(0);
+            prop_assert_eq!(builder.add_as("list", Mode::Enforce, bytes, &format), inspected);
+            if let Ok((list, report)) = AddressList::read_as(bytes, &format, AddressReading::default()) {
+                prop_assert!(!list.is_empty() || report.below_score > 0);
+                prop_assert!(report.rejects.iter().all(|reject| reject.line >= 1 && reject.line <= report.lines));
+            }
+        }
+    }
+
+    /// Whichever way the same prefixes are written, the same list comes out.
+    #[test]
+    fn formats_agree(entries in proptest::collection::vec((any::<u32>(), 9..=32_u8, 0..20_u32), 1..60), least in 0..20_u32) {
+        let entries: Vec<_> = entries.into_iter().map(|(bits, length, score)| {
+            (Ipv4Net::new((bits % (100 << 24) + (11 << 24)).into(), length).unwrap().trunc(), score)
+        }).filter(|(net, _)| net.addr().octets()[0] < 100).collect();
+        prop_assume!(!entries.is_empty());
+        let range = |net: Ipv4Net| format!("{}-{}", net.network(), net.broadcast());
+        let lines = |write: &dyn Fn(Ipv4Net, u32) -> String| {
+            entries.iter().map(|&(net, score)| write(net, score)).collect::<Vec<_>>().join("\n")
+        };
+        let read = |format: &str, text: String| {
+            let reading = AddressReading { min_score: Some(least), own: &[] };
+            AddressList::read_as(text.as_bytes(), &format.parse().unwrap(), reading).map(|(list, report)| {
+                (list.len(), report.entries, report.below_score, report.rejected, entries.iter().map(|(net, _)| {
+                    list.find(net.addr().into()).map(|(net, _)| net)
+                }).collect::<Vec<_>>())
+            })
+        };
+        let plain = read("auto", lines(&|net, score| format!("{net}\t{score}")));
+        prop_assert!(plain.is_ok());
+        for (format, text) in [
+            ("score", lines(&|net, score| format!("{} {score}", range(net)))),
+            ("csv:2:3", lines(&|net, score| format!("x,\"{net}\",{score}"))),
+            ("csv:net:s", format!("s;net\n{}", lines(&|net, score| format!("{score};{}", range(net))))),
+            ("json:net:s", lines(&|net, score| format!("{{\"s\":{score},\"a\":[{{}}],\"net\":\"{net}\"}}"))),
+            ("json:a.net:s", format!("{{\"a\":[{}]}}", lines(&|net, score| format!("{{\"net\":\"{net}\",\"s\":\"{score}\"}}")).replace('\n', ",\n"))),
+        ] {
+            prop_assert_eq!(&read(format, text), &plain, "{}", format);
+        }
+    }
+
+    #[test]
+    fn deltas_lead_from_one_list_to_the_other(
+        former in proptest::collection::btree_set((20..25_u8, any::<u8>(), 16..=32_u8), 1..40),
+        now in proptest::collection::btree_set((20..25_u8, any::<u8>(), 16..=32_u8), 1..40),
+    ) {
+        let nets = |rows: &std::collections::BTreeSet<(u8, u8, u8)>| -> std::collections::BTreeSet<IpNet> {
+            rows.iter().map(|&(a, b, length)| Ipv4Net::new([a, b, b, a].into(), length).unwrap().trunc().into()).collect()
+        };
+        let list = |nets: &std::collections::BTreeSet<IpNet>| {
+            let text: String = nets.iter().map(|net| format!("{net}\n")).collect();
+            AddressList::read(text.as_bytes(), AddressReading::default()).unwrap().0
+        };
+        let (former, now) = (nets(&former), nets(&now));
+        let delta = list(&now).delta(&list(&former));
+        prop_assert_eq!(delta.added, now.difference(&former).copied().collect::<Vec<_>>());
+        prop_assert_eq!(delta.removed, former.difference(&now).copied().collect::<Vec<_>>());
     }
 
     #[test]
@@ -218,6 +290,16 @@ fn lists_beyond_the_limits_are_refused() {
     assert!(error.to_string().contains(&format!("more than {MAX_DOMAINS}")), "{error}");
     builder.add("small", Mode::Enforce, b"ads.example").unwrap();
     assert_eq!(builder.finish().len(), 1);
+}
+
+#[test]
+fn five_million_addresses_are_refused_with_their_number() {
+    let many: String = (0..5_000_000_u32).map(|n| format!("{:x}::\n", 0x2000 + n % 999)).collect();
+    let error = AddressList::read(many.as_bytes(), AddressReading::default()).unwrap_err();
+    assert_eq!(error.to_string(), "5000000 entries, more than 1000000 (of an address list)");
+    let bigger = "192.0.2.1\n".repeat(7_000_000);
+    let error = AddressList::read(bigger.as_bytes(), AddressReading::default()).unwrap_err();
+    assert_eq!(error.to_string(), "the file has 70000000 bytes, more than the 67108864 that are read");
 }
 
 #[test]
