@@ -130,6 +130,7 @@ fn answered(policy: &Policy, own: &[IpAddr], flow: &Flow, said: &Explanation) ->
         HostTables::new(Arc::new(policy.lower(own, Arc::new([])).map_err(|error| error.to_string())?));
     let reply = Flow {
         zone: None,
+        mac: None,
         src: flow.dst,
         dst: flow.src,
         proto: flow.proto,

@@ -3,6 +3,8 @@
 use serde::{Deserialize, Serialize};
 use std::net::IpAddr;
 
+use crate::Mac;
+
 /// An IP protocol number, named where it has a usual name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
@@ -65,6 +67,9 @@ pub struct Flow {
     /// Zone it starts in; left out, it is found by the source address.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub zone: Option<String>,
+    /// MAC address of the sender, where it matters (device groups).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mac: Option<Mac>,
     /// Source address.
     pub src: IpAddr,
     /// Destination address.
@@ -87,13 +92,15 @@ pub struct FlowParseError(String);
 impl std::str::FromStr for Flow {
     type Err = FlowParseError;
     fn from_str(text: &str) -> Result<Self, FlowParseError> {
-        let (mut zone, mut src, mut dst, mut proto, mut sport, mut dport) = (None, None, None, None, 0, 0);
+        let (mut zone, mut mac, mut src, mut dst, mut proto) = (None, None, None, None, None);
+        let (mut sport, mut dport) = (0, 0);
         for field in text.split_whitespace() {
             let (key, value) =
                 field.split_once('=').ok_or_else(|| FlowParseError(format!("`{field}` is not key=value")))?;
             let wrong = || FlowParseError(format!("`{value}` cannot be read as {key}"));
             match key {
                 "zone" => zone = Some(value.to_owned()),
+                "mac" => mac = Some(value.parse().map_err(FlowParseError)?),
                 "src" => src = Some(value.parse::<IpAddr>().map_err(|_| wrong())?.to_canonical()),
                 "dst" => dst = Some(value.parse::<IpAddr>().map_err(|_| wrong())?.to_canonical()),
                 "proto" => proto = Some(value.parse().map_err(FlowParseError)?),
@@ -107,7 +114,7 @@ impl std::str::FromStr for Flow {
         if src.is_ipv4() != dst.is_ipv4() {
             return Err(FlowParseError("src and dst are of different families".into()));
         }
-        Ok(Self { zone, src, dst, proto: proto.unwrap_or(Protocol::TCP), sport, dport })
+        Ok(Self { zone, mac, src, dst, proto: proto.unwrap_or(Protocol::TCP), sport, dport })
     }
 }
 
@@ -115,6 +122,9 @@ impl std::fmt::Display for Flow {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         if let Some(zone) = &self.zone {
             write!(f, "zone={zone} ")?;
+        }
+        if let Some(mac) = self.mac {
+            write!(f, "mac={mac} ")?;
         }
         write!(f, "src={} dst={} proto={}", self.src, self.dst, self.proto)?;
         if self.sport != 0 {
@@ -132,12 +142,15 @@ mod tests {
     fn flows_round_trip_and_wrong_ones_say_why() {
         let text = "zone=iot src=10.4.0.9 dst=10.3.0.2 proto=tcp dport=445";
         assert_eq!(text.parse::<Flow>().unwrap().to_string(), text);
+        let text = "zone=iot mac=aa:bb:cc:dd:ee:01 src=10.4.0.9 dst=10.3.0.2 proto=tcp dport=445";
+        assert_eq!(text.parse::<Flow>().unwrap().to_string(), text);
         for (wrong, why) in [
             ("src=1.2.3.4", "dst is missing"),
             ("src=1.2.3.4 dst=::1", "different families"),
             ("src=x dst=::1", "`x` cannot be read as src"),
             ("colour=red", "`colour` is not a field"),
             ("red", "not key=value"),
+            ("mac=1 src=1.2.3.4 dst=1.2.3.5", "`1` is not a MAC address"),
         ] {
             let message = wrong.parse::<Flow>().unwrap_err().to_string();
             assert!(message.contains(why), "{message}");

@@ -3,6 +3,7 @@
 mod decision;
 mod event;
 mod flow;
+mod mac;
 mod mode;
 mod name;
 mod target;
@@ -12,6 +13,7 @@ pub use abi::{Action, Reason};
 pub use decision::{Decision, DecisionKind, Direction, Evidence, Origin, OriginKind};
 pub use event::{Body, Event, EventAction, Severity};
 pub use flow::{Flow, FlowParseError, Protocol};
+pub use mac::Mac;
 pub use mode::Mode;
 pub use name::{Name, NameError};
 pub use target::{Target, TargetError};

@@ -1,17 +1,19 @@
 //! What would happen to a flow, and why, from the config alone: its opening packet is built byte by byte and judged by
 //! the very code that runs in the kernel.
 
-use abi::{RULE_NONE, ZONE_NONE, ZONE_SELF, ZoneId};
+use abi::{ZONE_NONE, ZONE_SELF, ZoneId};
 use datapath::{
     Input, Verdict, decide,
     host::{FrameBuilder, Payload},
 };
 use ipnet::IpNet;
-use model::{Action, Flow, Mode, Protocol, Reason};
+use model::{Action, Flow, Mode, Protocol, Reason, Span};
 use serde::{Serialize, Serializer};
 use std::{net::IpAddr, sync::Arc};
 
-use crate::{HostTables, LowerError, Policy, Zone, has_ports, host::to_kernel};
+use crate::{
+    HostTables, Judgement, LowerError, Policy, Question, Rule, Side, Zone, has_ports, host::to_kernel,
+};
 
 /// What happens to the opening packet of a flow.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -94,7 +96,7 @@ impl Policy {
             None => (ZONE_NONE, None),
         };
         let from = self.zone_in(flow, &tables, source)?;
-        let mut story = Story { policy: self, flow, from, to, steps: Vec::new() };
+        let mut story = Story { policy: self, own, flow, from, to, steps: Vec::new() };
         let Some(zone) = self.zone(from) else { return Ok(story.of_the_router(destination, out_of)) };
         story.comes_in(zone);
         story.goes_out(destination, out_of);
@@ -135,6 +137,7 @@ impl Policy {
 /// An explanation that is being told.
 struct Story<'a> {
     policy: &'a Policy,
+    own: &'a [IpAddr],
     flow: &'a Flow,
     from: ZoneId,
     to: ZoneId,
@@ -172,7 +175,7 @@ impl Story<'_> {
         self.steps.push("it comes from the router itself, which only the second wall judges".into());
         self.goes_out(destination, out_of);
         let mode = self.policy.mode;
-        self.second_wall(mode)
+        self.by_policy(mode)
     }
 
     /// What the packet path said, or the second wall where it leaves the matter to that.
@@ -182,7 +185,7 @@ impl Story<'_> {
         match verdict.reason {
             Reason::Portless | Reason::NoState | Reason::Fragment => {
                 self.steps.push("the packet path cannot tell and leaves it to the second wall".into());
-                return self.second_wall(mode);
+                return self.by_policy(mode);
             }
             Reason::IcmpError => self.steps.push(
                 "an ICMP error passes if it belongs to a connection that conntrack knows, else it is dropped there".into(),
@@ -200,14 +203,14 @@ impl Story<'_> {
             Reason::HalfSeen => self.steps.push(
                 "only one way of the connection is seen here: it passes where the zone is `loose`, else conntrack refuses it".into(),
             ),
-            Reason::NewDevice => self.steps.push("the device is in no group, and the zone holds new ones back".into()),
-            Reason::Isolated => self.steps.push("hosts of this zone are kept apart from each other".into()),
             Reason::Bogon => self.steps.push(format!("{} cannot exist in the Internet", self.flow.src)),
             Reason::Unsolicited => self.steps.push("it belongs to no connection, and the zone is `strict`".into()),
             Reason::RuleAllowed
             | Reason::RuleDenied
             | Reason::DefaultDenied
-            | Reason::Established
+            | Reason::Isolated
+            | Reason::NewDevice => return self.by_policy(mode),
+            Reason::Established
             | Reason::BannedSource
             | Reason::BannedDestination
             | Reason::ListedSource
@@ -216,63 +219,84 @@ impl Story<'_> {
             | Reason::PortScan
             | Reason::Signature => {}
         }
-        let by_policy =
-            matches!(verdict.reason, Reason::RuleAllowed | Reason::RuleDenied | Reason::DefaultDenied);
-        let rule =
-            if by_policy && verdict.rule != RULE_NONE { u16::try_from(verdict.rule).ok() } else { None };
-        if by_policy {
-            self.by_rule(rule, verdict.action);
+        self.told(verdict.action, verdict.reason, None, verdict.observed)
+    }
+
+    /// What the rules say. The packet path has them as tables that say the same.
+    fn by_policy(mut self, mode: Mode) -> Explanation {
+        let judged = self.policy.judge(self.own, &self.question());
+        match judged.reason {
+            Reason::Isolated => {
+                let zone = self.policy.zone_name(self.from);
+                self.steps.push(format!("hosts of `{zone}` are kept apart from each other (`isolate`)"));
+            }
+            Reason::NewDevice => self.steps.push(format!(
+                "the device is in no group, and `{}` holds new ones back (`quarantine`)",
+                self.policy.zone_name(self.from)
+            )),
+            _ => {
+                if let Some(rule) = judged.logged.and_then(|id| self.policy.rule(id)) {
+                    self.steps.push(format!("{} makes an event of it and goes on", place(rule)));
+                }
+                self.by_rule(&judged);
+            }
         }
-        self.told(verdict.action, verdict.reason, rule, verdict.observed)
-    }
-
-    /// What the rules say where the packet path does not apply them.
-    fn second_wall(mut self, mode: Mode) -> Explanation {
-        let port = if has_ports(self.flow.proto) { self.flow.dport } else { 0 };
-        let judged = self.policy.judge(self.from, self.to, self.flow.proto, port);
-        self.by_rule(judged.rule, judged.action);
-        let reason = match (judged.action, judged.rule) {
-            (Action::Pass, _) => Reason::RuleAllowed,
-            (Action::Drop | Action::Reject, Some(_)) => Reason::RuleDenied,
-            (Action::Drop | Action::Reject, None) => Reason::DefaultDenied,
-        };
         let observed = judged.action != Action::Pass && (judged.observe || mode == Mode::Observe);
-        self.told(judged.action, reason, judged.rule, observed)
+        self.told(judged.action, judged.reason, judged.rule, observed)
     }
 
-    fn by_rule(&mut self, rule: Option<u16>, action: Action) {
-        let before = |id: u16| {
-            self.policy
-                .rules
-                .iter()
-                .take_while(|rule| rule.id != id)
-                .filter(|rule| rule.covers(self.from, self.to))
-                .count()
-        };
-        let says = match action {
+    fn question(&self) -> Question {
+        Question {
+            from: self.from,
+            to: self.to,
+            source: self.flow.src.to_canonical(),
+            destination: self.flow.dst.to_canonical(),
+            device: self.flow.mac,
+            protocol: self.flow.proto,
+            port: if has_ports(self.flow.proto) { self.flow.dport } else { 0 },
+        }
+    }
+
+    fn by_rule(&mut self, judged: &Judgement) {
+        let says = match judged.action {
             Action::Pass => "passes",
             Action::Drop => "is dropped",
             Action::Reject => "is rejected",
         };
         let (from, to) = (self.policy.zone_name(self.from), self.policy.zone_name(self.to));
-        let step = match rule.and_then(|id| self.policy.rule(id)) {
-            Some(rule) => {
-                let skipped = match before(rule.id) {
+        let id = judged.rule.unwrap_or(abi::RULE_DEFAULT);
+        let before = self.policy.rules.iter().take_while(|rule| rule.id != id);
+        let skipped = Skipped::count(before.filter(|rule| !rule.goes_on && rule.covers(self.from, self.to)));
+        let step = match (self.policy.rule(id), self.policy.forward(id)) {
+            (Some(rule), _) => {
+                let parts = rule.because(self.policy, &self.question());
+                let because =
+                    if parts.is_empty() { String::new() } else { format!(", {},", parts.join(" and ")) };
+                let place = place(rule);
+                let after = match skipped.count {
                     0 => String::new(),
-                    1 => ", after one that names other services".to_owned(),
-                    count => format!(", after {count} that name other services"),
+                    1 => format!(", after one that names other {}", skipped.what()),
+                    count => format!(", after {count} that name other {}", skipped.what()),
                 };
-                let comment =
-                    rule.comment.as_ref().map_or_else(String::new, |comment| format!(" ({comment})"));
-                let place = format!("rule {} at {}:{}{comment}", rule.id, rule.span.file, rule.span.line);
-                format!("from `{from}` to `{to}`, {place} matches first{skipped}: it {says}")
+                let rate = rule.limit.map_or_else(String::new, |limit| {
+                    format!(", at most {limit} from one source, what is more is dropped")
+                });
+                format!("from `{from}` to `{to}`, {place}{because} matches first{after}: it {says}{rate}")
             }
-            None => {
-                let count = before(abi::RULE_DEFAULT);
-                let named = match count {
+            (None, Some(forward)) => {
+                let port = forward.port_for(self.flow.proto, self.flow.dport).unwrap_or(self.flow.dport);
+                let zone = self.policy.zone_of(forward.to).map_or("unknown", |zone| &zone.name);
+                let (name, Span { file, line, .. }) = (&forward.name, &forward.span);
+                let to = forward.to;
+                format!(
+                    "the forward `{name}` at {file}:{line} takes it to {to} port {port} in `{zone}`: it {says}"
+                )
+            }
+            (None, None) => {
+                let named = match skipped.count {
                     0 => "no rule names these zones".to_owned(),
-                    1 => "the one rule for these zones names other services".to_owned(),
-                    count => format!("the {count} rules for these zones name other services"),
+                    1 => format!("the one rule for these zones names other {}", skipped.what()),
+                    count => format!("the {count} rules for these zones name other {}", skipped.what()),
                 };
                 format!("from `{from}` to `{to}`, {named}: by default it {says}")
             }
@@ -285,7 +309,8 @@ impl Story<'_> {
             self.steps.push("observe mode: this is only counted and told, the packet passes".into());
         }
         let place = |id: u16| {
-            let span = &self.policy.rule(id)?.span;
+            let rule = self.policy.rule(id).map(|rule| &rule.span);
+            let span = rule.or_else(|| self.policy.forward(id).map(|forward| &forward.span))?;
             Some(RulePlace { id, file: span.file.clone(), line: span.line })
         };
         Explanation {
@@ -298,6 +323,33 @@ impl Story<'_> {
             steps: self.steps,
         }
     }
+}
+
+/// Rules that came first and did not match.
+#[derive(Default)]
+struct Skipped {
+    count: usize,
+    by_address: bool,
+}
+
+impl Skipped {
+    fn count<'r>(rules: impl Iterator<Item = &'r Rule>) -> Self {
+        let only_zones = |side: &Side| side.sets.is_empty() && side.devices.is_empty();
+        rules.fold(Self::default(), |skipped, rule| Self {
+            count: skipped.count + 1,
+            by_address: skipped.by_address || !only_zones(&rule.from) || !only_zones(&rule.to),
+        })
+    }
+
+    fn what(&self) -> &'static str {
+        if self.by_address { "services, addresses or devices" } else { "services" }
+    }
+}
+
+/// A rule, where it stands and what it is for.
+fn place(rule: &Rule) -> String {
+    let comment = rule.comment.as_ref().map_or_else(String::new, |comment| format!(" ({comment})"));
+    format!("rule {} at {}:{}{comment}", rule.id, rule.span.file, rule.span.line)
 }
 
 /// The opening packet of a flow as it comes in at the zone's interface. TCP: a SYN; ICMP: type and code from `dport`.

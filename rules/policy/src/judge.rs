@@ -1,24 +1,60 @@
-//! The slow, obvious reading of the rules: one after the other, first match wins. What the lowered tables and the
+//! The slow, obvious reading of the rules: one after the other, first match wins. What the lowered rows and the
 //! second wall are compared with, and what answers for protocols without ports.
 
 use abi::{
-    POLICY_LOG, POLICY_OBSERVE, PolicyValue, RULE_DEFAULT, ZONE_FIRST, ZONE_MULTICAST, ZONE_SELF, ZoneId,
+    POLICY_CONTINUE, POLICY_LIMIT, POLICY_LOG, POLICY_OBSERVE, PolicyValue, RULE_DEFAULT, ZONE_FIRST,
+    ZONE_MULTICAST, ZONE_SELF, ZoneId,
 };
-use model::{Action, Mode, Protocol};
+use model::{Action, Mac, Mode, Protocol, Reason};
+use std::net::{IpAddr, Ipv4Addr};
 
-use crate::{Policy, Rule};
+use crate::{DeviceGroup, Policy, Rate, Rule, Side};
+
+/// A new flow, as the policy is asked about it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Question {
+    /// Zone it starts in.
+    pub from: ZoneId,
+    /// Zone it goes to.
+    pub to: ZoneId,
+    /// Source address.
+    pub source: IpAddr,
+    /// Destination address, as the packet carries it when it comes in.
+    pub destination: IpAddr,
+    /// MAC address of the sender; none = not known (devices without Ethernet, the router itself).
+    pub device: Option<Mac>,
+    /// Protocol.
+    pub protocol: Protocol,
+    /// Destination port, for ICMP type * 256 + code; ignored for protocols without ports.
+    pub port: u16,
+}
+
+impl Question {
+    /// A flow of which only the zones and the service matter.
+    #[must_use]
+    pub const fn between(from: ZoneId, to: ZoneId, protocol: Protocol, port: u16) -> Self {
+        let nobody = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
+        Self { from, to, source: nobody, destination: nobody, device: None, protocol, port }
+    }
+}
 
 /// What the policy says about a new flow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Judgement {
     /// What happens to it.
     pub action: Action,
-    /// Place of the rule that says so; none = the default of the zone it starts in.
+    /// Why: a rule, a default, isolation or quarantine.
+    pub reason: Reason,
+    /// Id of the rule or forward that says so; none = no rule.
     pub rule: Option<u16>,
     /// The rule asks for an event.
     pub log: bool,
     /// The rule itself only observes. The modes of the zone and of the whole are not folded in.
     pub observe: bool,
+    /// It passes at this rate per source, more is dropped.
+    pub limit: Option<Rate>,
+    /// The first rule on the way that only logs.
+    pub logged: Option<u16>,
 }
 
 impl Judgement {
@@ -27,24 +63,80 @@ impl Judgement {
     pub fn value(self) -> PolicyValue {
         PolicyValue {
             action: self.action as u8,
-            flags: if self.log { POLICY_LOG } else { 0 } | if self.observe { POLICY_OBSERVE } else { 0 },
+            flags: bit(self.log, POLICY_LOG)
+                | bit(self.observe, POLICY_OBSERVE)
+                | bit(self.limit.is_some(), POLICY_LIMIT),
             rule: self.rule.unwrap_or(RULE_DEFAULT),
         }
     }
 }
 
 impl Policy {
-    /// Judges a new flow from zone `from` to zone `to` by scanning the rules in order. `port` is the destination
-    /// port, for ICMP type * 256 + code, and is ignored for protocols without ports.
+    /// Judges a new flow by scanning the rules in order, on a router with the addresses `own`.
     ///
-    /// Where no rule matches, [`Policy::default_action`] holds. A denial towards multicast or broadcast is never
-    /// answered (RFC 1122 §3.2.2), so a `reject` there is a drop.
+    /// - Hosts of a zone with isolation do not reach each other, and a device in no group does not leave a zone with
+    ///   quarantine but to the router; no rule changes that.
+    /// - A forward passes before the rules are asked.
+    /// - Where no rule matches, [`Policy::default_action`] holds.
+    /// - A denial towards multicast or broadcast is never answered (RFC 1122 §3.2.2), so a `reject` there is a drop.
     #[must_use]
-    pub fn judge(&self, from: ZoneId, to: ZoneId, protocol: Protocol, port: u16) -> Judgement {
-        self.rules
-            .iter()
-            .find(|rule| rule.covers(from, to) && rule.names(protocol, port))
-            .map_or_else(|| self.judge_unnamed(from, to), |rule| rule.judgement(to))
+    pub fn judge(&self, own: &[IpAddr], question: &Question) -> Judgement {
+        if let Some(reason) = self.kept_apart(question) {
+            let action = self.zone(question.from).map_or(Action::Drop, |zone| zone.denial);
+            return Judgement { action, reason, ..self.judge_unnamed(question.from, question.to) };
+        }
+        if let Some(place) = self.forwarded(own, question) {
+            return Judgement {
+                action: Action::Pass,
+                reason: Reason::RuleAllowed,
+                rule: Some(self.forward_id(place)),
+                ..self.judge_unnamed(question.from, question.to)
+            };
+        }
+        let mut logged = None;
+        for rule in self.rules.iter().filter(|rule| rule.matches(self, question)) {
+            if !rule.goes_on {
+                return Judgement { logged, ..rule.judgement(question.to) };
+            }
+            logged = logged.or(Some(rule.id));
+        }
+        Judgement { logged, ..self.judge_unnamed(question.from, question.to) }
+    }
+
+    /// Why a flow is refused before any rule is asked.
+    fn kept_apart(&self, question: &Question) -> Option<Reason> {
+        let zone = self.zone(question.from)?;
+        if zone.isolate && question.to == question.from {
+            return Some(Reason::Isolated);
+        }
+        let leaves = !matches!(question.to, ZONE_SELF | ZONE_MULTICAST);
+        let is_new = question.device.is_some_and(|mac| !self.devices.iter().any(|group| group.contains(mac)));
+        (zone.quarantine && leaves && is_new).then_some(Reason::NewDevice)
+    }
+
+    /// The place of the forward that takes the flow.
+    fn forwarded(&self, own: &[IpAddr], question: &Question) -> Option<usize> {
+        if question.to != ZONE_SELF {
+            return None;
+        }
+        self.forwards.iter().position(|forward| {
+            let from_there = question.from == forward.from
+                && (forward.sources.is_empty() || self.in_sets(&forward.sources, question.source));
+            let from_inside = self.hairpin_zones(forward).any(|zone| zone.id == question.from);
+            (from_there || from_inside)
+                && forward.services.iter().any(|matched| matched.holds(question.protocol, question.port))
+                && question.destination.is_ipv4() == forward.to.is_ipv4()
+                && self.outer_addresses(forward.from, own).contains(&question.destination)
+        })
+    }
+
+    fn in_sets(&self, sets: &[u16], address: IpAddr) -> bool {
+        sets.iter().filter_map(|place| self.sets.get(usize::from(*place))).any(|set| set.contains(address))
+    }
+
+    /// The device groups that a side names.
+    fn groups<'a>(&'a self, side: &'a Side) -> impl Iterator<Item = &'a DeviceGroup> {
+        side.devices.iter().filter_map(|place| self.devices.get(usize::from(*place)))
     }
 
     /// What happens to a new flow that no rule names:
@@ -70,7 +162,12 @@ impl Policy {
 
     /// The judgement where no rule matches.
     pub(crate) fn judge_unnamed(&self, from: ZoneId, to: ZoneId) -> Judgement {
-        Judgement { action: self.default_action(from, to), rule: None, log: false, observe: false }
+        let action = self.default_action(from, to);
+        let reason = match action {
+            Action::Pass => Reason::RuleAllowed,
+            Action::Drop | Action::Reject => Reason::DefaultDenied,
+        };
+        Judgement { action, reason, rule: None, log: false, observe: false, limit: None, logged: None }
     }
 
     /// Zones a flow can start in: the router and every configured zone.
@@ -88,11 +185,18 @@ impl Policy {
     /// The rule with this id.
     #[must_use]
     pub fn rule(&self, id: u16) -> Option<&Rule> {
-        // The id is the place in the file; the search is for policies that were put together otherwise.
-        self.rules
-            .get(usize::from(id))
-            .filter(|rule| rule.id == id)
-            .or_else(|| self.rules.iter().find(|rule| rule.id == id))
+        // The id is the place in the file; where rules were taken out it is found by search, and the last is for
+        // policies that were put together otherwise.
+        let searched = || self.rules.binary_search_by_key(&id, |rule| rule.id).ok();
+        let place =
+            Some(usize::from(id)).filter(|place| self.rules.get(*place).is_some_and(|rule| rule.id == id));
+        place.or_else(searched).and_then(|place| self.rules.get(place)).or_else(|| {
+            if self.rules.is_sorted_by_key(|rule| rule.id) {
+                None
+            } else {
+                self.rules.iter().find(|rule| rule.id == id)
+            }
+        })
     }
 
     /// Whether `id` is a zone a person configured.
@@ -103,20 +207,56 @@ impl Policy {
 }
 
 impl Rule {
-    /// Whether the rule is about flows between these zones.
+    /// Whether the rule can be about flows between these zones.
     #[must_use]
     pub fn covers(&self, from: ZoneId, to: ZoneId) -> bool {
-        self.from.contains(from) && self.to.contains(to)
+        self.from.can_match(from) && self.to.can_match(to)
+    }
+
+    /// Whether the rule is about this flow.
+    #[must_use]
+    pub fn matches(&self, policy: &Policy, question: &Question) -> bool {
+        let from = self.from.contains(question.from)
+            || policy.in_sets(&self.from.sets, question.source)
+            || policy.groups(&self.from).any(|group| question.device.is_some_and(|mac| group.contains(mac)));
+        let to = self.to.contains(question.to)
+            || policy.in_sets(&self.to.sets, question.destination)
+            || policy
+                .groups(&self.to)
+                .any(|group| crate::types::holds(&group.addresses, question.destination));
+        from && to && self.names(question.protocol, question.port)
+    }
+
+    /// What of the rule a flow matches beside its zones, in words: ``10.4.0.9 in `nas` ``.
+    pub(crate) fn because(&self, policy: &Policy, question: &Question) -> Vec<String> {
+        let named = |side: &Side, address: IpAddr, device: Option<Mac>| {
+            let mut sets = side.sets.iter().filter_map(|place| policy.sets.get(usize::from(*place)));
+            let set = sets.find(|set| set.contains(address));
+            let by_device = |group: &&DeviceGroup| match device {
+                Some(mac) => group.contains(mac),
+                None => crate::types::holds(&group.addresses, address),
+            };
+            let subject = device.map_or_else(|| address.to_string(), |mac| mac.to_string());
+            set.map(|set| format!("{address} in `{}`", set.written())).or_else(|| {
+                policy.groups(side).find(by_device).map(|group| format!("{subject} in `{}`", group.name))
+            })
+        };
+        let from = (!self.from.contains(question.from))
+            .then(|| named(&self.from, question.source, question.device).map(|text| format!("with {text}")));
+        let to = (!self.to.contains(question.to))
+            .then(|| named(&self.to, question.destination, None).map(|text| format!("to {text}")));
+        from.flatten().into_iter().chain(to.flatten()).collect()
     }
 
     /// Whether the rule names this protocol and port; one without services names everything.
     #[must_use]
     pub fn names(&self, protocol: Protocol, port: u16) -> bool {
         self.services.is_empty()
-            || self.services.iter().flat_map(|service| &service.matches).any(|matched| {
-                matched.protocol == protocol
-                    && (!has_ports(protocol) || (matched.ports.first..=matched.ports.last).contains(&port))
-            })
+            || self
+                .services
+                .iter()
+                .flat_map(|service| &service.matches)
+                .any(|matched| matched.holds(protocol, port))
     }
 
     /// What the rule says about a flow to `to`.
@@ -125,8 +265,42 @@ impl Rule {
             Action::Reject if to == ZONE_MULTICAST => Action::Drop,
             Action::Pass | Action::Drop | Action::Reject => self.action,
         };
-        Judgement { action, rule: Some(self.id), log: self.log, observe: self.mode == Mode::Observe }
+        Judgement {
+            action,
+            reason: match action {
+                Action::Pass => Reason::RuleAllowed,
+                Action::Drop | Action::Reject => Reason::RuleDenied,
+            },
+            rule: Some(self.id),
+            log: self.log,
+            observe: self.mode == Mode::Observe,
+            limit: self.limit,
+            logged: None,
+        }
     }
+
+    /// As the kernel's tables hold it.
+    pub(crate) fn value(&self, to: ZoneId) -> PolicyValue {
+        let mut value = self.judgement(to).value();
+        if self.goes_on {
+            value.action = Action::Pass as u8;
+            value.flags |= POLICY_CONTINUE | POLICY_LOG;
+        }
+        value
+    }
+}
+
+impl crate::ServiceMatch {
+    /// Whether it names this protocol and port.
+    #[must_use]
+    pub fn holds(&self, protocol: Protocol, port: u16) -> bool {
+        self.protocol == protocol
+            && (!has_ports(protocol) || (self.ports.first..=self.ports.last).contains(&port))
+    }
+}
+
+fn bit(is_set: bool, bit: u8) -> u8 {
+    if is_set { bit } else { 0 }
 }
 
 /// Whether rules can tell ports, or ICMP types and codes, of this protocol apart.

@@ -8,15 +8,21 @@ mod host;
 mod judge;
 mod lower;
 mod plan;
+mod prefixes;
+mod rows;
+mod schedule;
 pub mod services;
 mod types;
 
+pub use model::Mac;
+
 pub use explain::{ExplainError, Explanation, RulePlace, opening_frame};
 pub use host::{HostFlow, HostTables, from_kernel, to_kernel};
-pub use judge::{Judgement, LOWERED, has_ports};
+pub use judge::{Judgement, LOWERED, Question, has_ports};
 pub use lower::LowerError;
-pub use plan::{Plan, PolicyPrefix, Port, Row, Selector};
+pub use plan::{Found, Plan, PolicyPrefix, Port, Row, Selector};
+pub use schedule::{DAYS, TimeZones};
 pub use types::{
-    AddressSet, DeviceGroup, Forward, Mac, Policy, PortRange, Rate, Rule, Schedule, Service, ServiceMatch,
+    AddressSet, DeviceGroup, Forward, Policy, PortRange, Rate, Rule, Schedule, Service, ServiceMatch,
     SetKind, Side, Zone, ZoneSet,
 };

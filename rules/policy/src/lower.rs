@@ -1,19 +1,19 @@
-//! From checked policy to the kernel's tables. First match wins is settled here: what the kernel looks up are
-//! disjoint port prefixes with one value each, so a packet costs one lookup however many rules there are.
+//! From checked policy to the kernel's tables: zones by address, ports, flags, limits. What the rules become is in
+//! `rows`.
 
 use abi::{
-    ListValue, MAX_LISTED, MAX_LISTS, MAX_NETWORKS, MAX_POLICY, MAX_PORTS, MAX_PROTECTED, MAX_RULES,
-    MAX_ZONES, PolicyValue, ZONE_FIRST, ZONE_MULTICAST, ZONE_SELF, ZoneFlags, ZoneId,
+    ListValue, MAX_LISTED, MAX_LISTS, MAX_NETWORKS, MAX_PORTS, MAX_PROTECTED, MAX_RULES, MAX_ZONES,
+    ZONE_FIRST, ZONE_MULTICAST, ZONE_SELF, ZoneFlags, ZoneId,
 };
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
-use model::{Mode, Protocol};
+use model::Mode;
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::BTreeMap,
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
     sync::Arc,
 };
 
-use crate::{Plan, Policy, PolicyPrefix, Port, Rule, judge::LOWERED};
+use crate::{Plan, Policy, Port};
 
 /// Why a policy has no plan. Everything that is counted says how many there are and how many there may be.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -90,6 +90,7 @@ pub enum LowerError {
 
 impl Policy {
     /// Compiles the policy, the router's `own` addresses and the address lists into what the kernel should hold.
+    /// Schedules are not looked at: what holds at a time is told by [`Policy::active_at`], and that is lowered.
     ///
     /// Tables that two generations share (`abi::MAX_*`) are filled to half at most, so that the next plan fits beside
     /// this one. `lists` is sorted here if it is not yet.
@@ -98,8 +99,8 @@ impl Policy {
     /// [`LowerError`] where a limit does not hold or two zones claim the same thing.
     pub fn lower(&self, own: &[IpAddr], lists: Arc<[(IpNet, ListValue)]>) -> Result<Plan, LowerError> {
         self.check_zones()?;
-        let rules = self.rules.len();
-        at_most("rules", rules, MAX_RULES as usize, "write fewer, wider rules")?;
+        let rules = self.rules.len() + self.forwards.len();
+        at_most("rules and forwards", rules, MAX_RULES as usize, "write fewer, wider rules")?;
         let listed = sorted(lists);
         at_most(
             "listed prefixes",
@@ -109,15 +110,20 @@ impl Policy {
         )?;
         let names = listed.iter().map(|(_, value)| usize::from(value.list) + 1).max().unwrap_or(0);
         at_most("address lists", names, MAX_LISTS as usize, "leave lists out")?;
+        let rows = self.lower_rows(own)?;
         Ok(Plan {
             observe: self.mode == Mode::Observe,
             ports: self.ports()?,
-            zones: self.zones.iter().map(|zone| (zone.id, zone.flags())).collect(),
+            zones: self.zones.iter().map(|zone| (zone.id, self.flags(zone, own))).collect(),
             networks: self.networks(own)?,
             protected: self.protected_with(own)?,
-            policy: self.lower_rules()?,
+            policy: self.lower_prefixes()?,
             listed,
-            ..Plan::default()
+            rows: rows.rows,
+            sets: rows.sets,
+            devices: rows.devices,
+            rates: rows.rates,
+            zone_rates: rows.zone_rates,
         })
     }
 
@@ -174,7 +180,7 @@ impl Policy {
     fn networks(&self, own: &[IpAddr]) -> Result<BTreeMap<IpNet, ZoneId>, LowerError> {
         let mut networks = BTreeMap::new();
         for zone in &self.zones {
-            for network in zone.networks.iter().map(IpNet::trunc) {
+            for network in zone.networks.iter().chain(&zone.routes).map(IpNet::trunc) {
                 if let Some(first) = networks.insert(network, zone.id).filter(|first| *first != zone.id) {
                     return Err(LowerError::NetworkTwice {
                         network,
@@ -228,127 +234,22 @@ impl Policy {
         Ok(protected)
     }
 
-    fn lower_rules(&self) -> Result<BTreeMap<PolicyPrefix, PolicyValue>, LowerError> {
-        let limit = MAX_POLICY as usize / 2;
-        let mut policy = BTreeMap::new();
-        let mut needed = 0;
-        // Most pairs of zones have the same rules as some other pair: those are resolved once.
-        let mut known: HashMap<(Vec<u16>, PolicyValue, bool), Vec<Vec<Segment>>> = HashMap::new();
-        let destinations: Vec<_> = self.destinations().collect();
-        for from in self.sources() {
-            for &to in &destinations {
-                let rules: Vec<&Rule> = self.rules.iter().filter(|rule| rule.covers(from, to)).collect();
-                let unnamed = self.judge_unnamed(from, to).value();
-                let ids = rules.iter().map(|rule| rule.id).collect();
-                let resolved = known.entry((ids, unnamed, to == ZONE_MULTICAST)).or_insert_with(|| {
-                    LOWERED.iter().map(|&protocol| resolve(&rules, to, protocol, unnamed)).collect()
-                });
-                for (protocol, segments) in LOWERED.iter().zip(resolved) {
-                    for segment in segments.iter() {
-                        for (port, bits) in prefixes(segment.first, segment.last) {
-                            needed += 1;
-                            if needed <= limit {
-                                let prefix = PolicyPrefix { from, to, protocol: protocol.0, port, bits };
-                                policy.insert(prefix, segment.value);
-                            }
-                        }
-                    }
-                }
-            }
-        }
-        let help = "let fewer rules say `any`, or use ranges of ports that start and end at powers of two";
-        at_most("port prefixes of rules", needed, limit, help)?;
-        Ok(policy)
-    }
-}
-
-impl crate::Zone {
-    /// As the kernel's tables hold it.
-    #[must_use]
-    pub fn flags(&self) -> ZoneFlags {
+    /// As the kernel's tables hold a zone, on a router with these addresses.
+    fn flags(&self, zone: &crate::Zone, own: &[IpAddr]) -> ZoneFlags {
         let bits = [
-            (self.wan, abi::ZONE_IS_WAN),
-            (self.anti_spoof, abi::ZONE_ANTI_SPOOF),
-            (self.mode == Mode::Observe, abi::ZONE_OBSERVE),
-            (self.inspect, abi::ZONE_INSPECT),
+            (zone.wan, abi::ZONE_IS_WAN),
+            (zone.anti_spoof, abi::ZONE_ANTI_SPOOF),
+            (zone.mode == Mode::Observe, abi::ZONE_OBSERVE),
+            (zone.inspect, abi::ZONE_INSPECT),
+            (zone.isolate, abi::ZONE_ISOLATE),
+            (zone.loose, abi::ZONE_LOOSE),
+            (zone.strict, abi::ZONE_STRICT),
+            (self.refuses_bogons(zone, own), abi::ZONE_BOGONS),
+            (zone.quarantine, abi::ZONE_QUARANTINE),
+            (zone.scan, abi::ZONE_SCAN),
         ];
         ZoneFlags { flags: bits.into_iter().filter(|(set, _)| *set).map(|(_, bit)| bit).sum() }
     }
-}
-
-/// Ports that have one value.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Segment {
-    first: u16,
-    last: u16,
-    value: PolicyValue,
-}
-
-/// Settles first match wins over all ports of one protocol: segments in order, without gaps, neighbours unequal.
-fn resolve(rules: &[&Rule], to: ZoneId, protocol: Protocol, unnamed: PolicyValue) -> Vec<Segment> {
-    // By first port; disjoint. A rule only takes what no earlier rule has.
-    let mut taken: BTreeMap<u16, Segment> = BTreeMap::new();
-    let everything = [(0, u16::MAX)];
-    for rule in rules {
-        let value = rule.judgement(to).value();
-        if rule.services.is_empty() {
-            fill(&mut taken, everything, value);
-            break;
-        }
-        let matches = rule.services.iter().flat_map(|service| &service.matches);
-        let ports = matches
-            .filter(|matched| matched.protocol == protocol)
-            .map(|matched| (matched.ports.first, matched.ports.last));
-        fill(&mut taken, ports, value);
-    }
-    fill(&mut taken, everything, unnamed);
-    let mut segments: Vec<Segment> = Vec::with_capacity(taken.len());
-    for segment in taken.into_values() {
-        match segments.last_mut() {
-            Some(last) if last.value == segment.value => last.last = segment.last,
-            Some(_) | None => segments.push(segment),
-        }
-    }
-    segments
-}
-
-/// Gives `value` to the ports of each range that have none yet.
-fn fill(
-    taken: &mut BTreeMap<u16, Segment>,
-    ranges: impl IntoIterator<Item = (u16, u16)>,
-    value: PolicyValue,
-) {
-    for (first, last) in ranges {
-        let mut gaps = Vec::new();
-        let before = taken.range(..first).next_back().map_or(0, |(_, segment)| u32::from(segment.last) + 1);
-        // One past the last port, so that it can be 65,536.
-        let mut next = before.max(u32::from(first));
-        for segment in taken.range(first..=last.max(first)).map(|(_, segment)| segment) {
-            gaps.push((next, u32::from(segment.first)));
-            next = u32::from(segment.last) + 1;
-        }
-        gaps.push((next, u32::from(last) + 1));
-        for (start, end) in gaps {
-            if let (true, Ok(first), Ok(last)) =
-                (start < end, u16::try_from(start), u16::try_from(end.max(1) - 1))
-            {
-                taken.insert(first, Segment { first, last, value });
-            }
-        }
-    }
-}
-
-/// The fewest prefixes that hold exactly the ports from `first` to `last`, as (first port, significant bits).
-fn prefixes(first: u16, last: u16) -> impl Iterator<Item = (u16, u8)> {
-    let (mut next, end) = (u32::from(first), u32::from(last) + 1);
-    std::iter::from_fn(move || {
-        let port = u16::try_from(next).ok().filter(|_| next < end)?;
-        // As many low bits free as the start is aligned to and as still fit.
-        let aligned = if next == 0 { 16 } else { next.trailing_zeros() };
-        let free = aligned.min((end - next).ilog2());
-        next += 1 << free;
-        Some((port, (16 - free) as u8))
-    })
 }
 
 fn sorted(lists: Arc<[(IpNet, ListValue)]>) -> Arc<[(IpNet, ListValue)]> {
@@ -360,6 +261,11 @@ fn sorted(lists: Arc<[(IpNet, ListValue)]>) -> Arc<[(IpNet, ListValue)]> {
     lists.into()
 }
 
-fn at_most(what: &'static str, count: usize, limit: usize, help: &'static str) -> Result<(), LowerError> {
+pub(crate) fn at_most(
+    what: &'static str,
+    count: usize,
+    limit: usize,
+    help: &'static str,
+) -> Result<(), LowerError> {
     if count > limit { Err(LowerError::TooMany { what, count, limit, help }) } else { Ok(()) }
 }

@@ -1,10 +1,12 @@
 //! Everything the kernel should hold, compiled from policy and lists. Immutable and diffable.
 
-use abi::{ListValue, PolicyValue, ZoneFlags, ZoneId};
+use abi::{ListValue, POLICY_CONTINUE, PolicyValue, ZoneFlags, ZoneId};
 use ipnet::IpNet;
 use std::{collections::BTreeMap, sync::Arc};
 
-use crate::{Mac, Rate, ServiceMatch};
+use model::Mac;
+
+use crate::{Question, Rate, ServiceMatch};
 
 /// The desired state of the kernel tables of one generation. Bans and timed allows are not in it: they come and go
 /// one by one.
@@ -27,9 +29,11 @@ pub struct Plan {
     pub listed: Arc<[(IpNet, ListValue)]>,
     /// Rules in order, first match wins; the zones' defaults come last, so that every flow finds a row.
     pub rows: Vec<Row>,
-    /// Address sets that rows name, by place: groups, countries, lists, addresses of device groups.
+    /// Address sets that rows name, by place: of each side of a rule the union of all it names (groups, countries,
+    /// lists, single addresses, those of device groups). Sorted, none empty, no network within another.
     pub sets: Vec<Arc<[IpNet]>>,
-    /// Device groups that rows name, by place: their MAC addresses.
+    /// Device groups that rows name, by place: of each rule the union of all it names; sorted, none empty. With a zone
+    /// in quarantine one of them holds every device of any group.
     pub devices: Vec<Vec<Mac>>,
     /// Rates that rows and zones name, by place.
     pub rates: Vec<Rate>,
@@ -93,4 +97,52 @@ pub struct PolicyPrefix {
     pub port: u16,
     /// Significant bits of `port`, 0–16.
     pub bits: u8,
+}
+
+/// What the rows of a plan say about a flow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Found {
+    /// Of the row that decides.
+    pub value: PolicyValue,
+    /// Its rate.
+    pub rate: Option<Rate>,
+    /// Rule of the first row on the way that only logs.
+    pub logged: Option<u16>,
+}
+
+impl Plan {
+    /// Walks the rows in order: the slow reference of the classifier. None only if the plan has no defaults.
+    #[must_use]
+    pub fn find(&self, question: &Question) -> Option<Found> {
+        let mut logged = None;
+        for row in self.rows.iter().filter(|row| self.matches(row, question)) {
+            if row.value.flags & POLICY_CONTINUE == 0 {
+                let rate = row.rate.and_then(|place| self.rates.get(usize::from(place)).copied());
+                return Some(Found { value: row.value, rate, logged });
+            }
+            logged = logged.or(Some(row.value.rule));
+        }
+        None
+    }
+
+    fn matches(&self, row: &Row, question: &Question) -> bool {
+        let selects = |selector: Selector, address| match selector {
+            Selector::Any => true,
+            Selector::Set(place) => {
+                self.sets.get(usize::from(place)).is_some_and(|nets| crate::types::holds(nets, address))
+            }
+        };
+        let sent_by = |group: u16| {
+            let macs = self.devices.get(usize::from(group)).into_iter().flatten();
+            question.device.is_some_and(|mac| macs.into_iter().any(|known| *known == mac))
+        };
+        let has = |mask: u64, zone: ZoneId| mask.checked_shr(zone.into()).unwrap_or(0) & 1 == 1;
+        has(row.from, question.from)
+            && has(row.to, question.to)
+            && selects(row.source, question.source)
+            && selects(row.destination, question.destination)
+            && row.device.is_none_or(sent_by)
+            && (row.services.is_empty()
+                || row.services.iter().any(|matched| matched.holds(question.protocol, question.port)))
+    }
 }

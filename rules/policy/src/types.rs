@@ -2,7 +2,7 @@
 
 use abi::ZoneId;
 use ipnet::IpNet;
-use model::{Action, Mode, Protocol, Span};
+use model::{Action, Mac, Mode, Protocol, Span};
 use std::{net::IpAddr, sync::Arc};
 
 /// Zones, services and rules of one appliance.
@@ -18,12 +18,14 @@ pub struct Policy {
     pub protected: Vec<IpNet>,
     /// Address sets that rules name; [`Side::sets`] are places in it.
     pub sets: Vec<AddressSet>,
-    /// Device groups that rules name; [`Side::devices`] are places in it.
+    /// Every device group; [`Side::devices`] are places in it. A device in none of them is a new one.
     pub devices: Vec<DeviceGroup>,
     /// Schedules that rules name; [`Rule::schedule`] is a place in it.
     pub schedules: Vec<Schedule>,
     /// Ports of the outside that lead to hosts inside.
     pub forwards: Vec<Forward>,
+    /// Least id of a forward, so that ids stay where scheduled rules are taken out; see [`Policy::forward_id`].
+    pub forward_base: u16,
 }
 
 /// A named set of addresses.
@@ -33,27 +35,23 @@ pub struct AddressSet {
     pub name: String,
     /// Where its addresses come from.
     pub kind: SetKind,
-    /// The addresses, sorted, without duplicates. Those of countries and lists are empty in a config; the daemon
+    /// The addresses, sorted, without duplicates and without host bits. Those of countries and lists are empty in a config; the daemon
     /// fills them in before it lowers the policy.
     pub nets: Arc<[IpNet]>,
 }
 
-/// Where the addresses of a set come from.
+/// Where the addresses of a set come from. Two sets of one kind have different names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum SetKind {
     /// `[addresses]` of the config, groups within groups resolved; or addresses written in a rule.
     Group,
     /// A country of the GeoIP database (ISO 3166-1 alpha-2).
     Country,
-    /// An autonomous system of the GeoIP database.
+    /// An autonomous system of the GeoIP database; its number without `AS` is the name.
     System,
     /// An address list of the config.
     List,
 }
-
-/// A MAC address.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Mac(pub [u8; 6]);
 
 /// Devices by MAC address.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -76,7 +74,7 @@ pub struct Schedule {
     pub days: [bool; 7],
     /// Minutes after midnight, 0–1439.
     pub start: u16,
-    /// Minutes after midnight, 1–1440; equal to `start` = the whole day.
+    /// Minutes after midnight, 1–1440; equal to `start` = until that time of the next day.
     pub end: u16,
     /// IANA time zone; none = the router's.
     pub zone: Option<String>,
@@ -96,17 +94,18 @@ pub struct Rate {
 pub struct Forward {
     /// Its name.
     pub name: String,
-    /// The zone from which it is reached, as a rule the WAN.
+    /// The zone from which it is reached, as a rule the WAN: by those of the router's own addresses that
+    /// [`Policy::outer_addresses`] says.
     pub from: ZoneId,
     /// What comes in there: TCP or UDP ports.
     pub services: Vec<ServiceMatch>,
-    /// The host inside.
+    /// The host inside; IPv4, since IPv6 needs no translation.
     pub to: IpAddr,
     /// Its port; none = the one that was asked for. With a range of ports: the first of as many.
     pub port: Option<u16>,
-    /// Zones inside that may use the router's outer address as well (hairpin).
+    /// The inner zones may use the outer address as well (hairpin), whatever `sources` says.
     pub hairpin: bool,
-    /// Who may use it; empty = everyone. Places in [`Policy::sets`].
+    /// Who may use it from the zone `from`; empty = everyone. Places in [`Policy::sets`].
     pub sources: Vec<u16>,
     /// Comment shown by `secctl`.
     pub comment: Option<String>,
@@ -149,8 +148,10 @@ pub struct Zone {
     pub loose: bool,
     /// What opens no flow and belongs to none is dropped in XDP.
     pub strict: bool,
-    /// Sources that cannot exist in the Internet are refused (the outside only).
+    /// Sources that cannot exist in the Internet are refused (the outside only); see [`Policy::refuses_bogons`].
     pub bogons: bool,
+    /// `bogons` was asked for, and is not only the default of the outside.
+    pub bogons_asked: bool,
     /// Devices in no device group reach only the router.
     pub quarantine: bool,
     /// Sources that try many ports or hosts are told of and slowed down.
@@ -159,6 +160,8 @@ pub struct Zone {
     pub new_flows: Option<Rate>,
     /// TCP segments are kept to what the path of this zone carries (PPPoE, tunnels).
     pub clamp_mss: bool,
+    /// Before the daemon is up, packets from here pass; else nothing but what the link and the router need does.
+    pub fail_open: bool,
     /// Where it is defined.
     pub span: Span,
 }
@@ -190,11 +193,109 @@ impl From<ZoneSet> for Side {
 }
 
 impl Side {
-    /// Whether a flow on this side of that zone can match, whatever its address and device.
+    /// Whether a flow on this side of that zone matches, whatever its address and device.
     #[must_use]
     pub fn contains(&self, zone: ZoneId) -> bool {
         self.zones.contains(zone)
     }
+
+    /// Whether a flow on this side of that zone can match, with the right address or device.
+    #[must_use]
+    pub fn can_match(&self, zone: ZoneId) -> bool {
+        self.contains(zone) || !self.sets.is_empty() || !self.devices.is_empty()
+    }
+
+    /// Whether every flow matches.
+    #[must_use]
+    pub fn is_any(&self) -> bool {
+        self.zones == ZoneSet::Any
+    }
+}
+
+impl Rate {
+    /// So many (at least 1) per that many nanoseconds.
+    #[must_use]
+    pub const fn new(count: u64, nanoseconds: u64, burst: u32) -> Self {
+        let count = if count == 0 { 1 } else { count };
+        Self { interval: nanoseconds / count, burst }
+    }
+}
+
+impl std::fmt::Display for Rate {
+    /// As it is written in a config: `10/minute burst 20`.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        // The shortest unit in which it is a whole number, to the rounding of `interval`.
+        let whole = |unit: u64| {
+            let count = (unit + self.interval / 2).checked_div(self.interval).filter(|count| *count > 0)?;
+            (unit / count == self.interval).then_some(count)
+        };
+        let found = Self::UNITS.iter().find_map(|(name, unit)| Some((whole(*unit)?, name)));
+        match found {
+            Some((count, name)) => write!(f, "{count}/{name} burst {}", self.burst),
+            None => write!(f, "1 per {} ns burst {}", self.interval, self.burst),
+        }
+    }
+}
+
+impl Rate {
+    /// The units of a rate and their nanoseconds.
+    pub const UNITS: [(&str, u64); 4] = [
+        ("second", 1_000_000_000),
+        ("minute", 60_000_000_000),
+        ("hour", 3_600_000_000_000),
+        ("day", 86_400_000_000_000),
+    ];
+}
+
+impl Forward {
+    /// The port of the host inside to which a port of the outside leads; none if the forward does not take it.
+    #[must_use]
+    pub fn port_for(&self, protocol: Protocol, port: u16) -> Option<u16> {
+        let matched = self.services.iter().find(|matched| matched.holds(protocol, port))?;
+        match self.port {
+            Some(first) => first.checked_add(port - matched.ports.first),
+            None => Some(port),
+        }
+    }
+}
+
+impl AddressSet {
+    /// Whether it holds the address.
+    #[must_use]
+    pub fn contains(&self, address: IpAddr) -> bool {
+        holds(&self.nets, address)
+    }
+
+    /// As it is written in a rule: `nas`, `country:DE`, `asn:3320`, `list:office`.
+    #[must_use]
+    pub fn written(&self) -> String {
+        match self.kind {
+            SetKind::Group => self.name.clone(),
+            SetKind::Country => format!("country:{}", self.name),
+            SetKind::System => format!("asn:{}", self.name),
+            SetKind::List => format!("list:{}", self.name),
+        }
+    }
+}
+
+impl DeviceGroup {
+    /// Whether the device is in it.
+    #[must_use]
+    pub fn contains(&self, device: Mac) -> bool {
+        self.macs.contains(&device)
+    }
+}
+
+/// Whether one of the sorted networks holds the address.
+pub(crate) fn holds(nets: &[IpNet], address: IpAddr) -> bool {
+    let address = address.to_canonical();
+    // What begins behind the address cannot hold it; of the others any may, since they can lie within each other.
+    let end = nets.partition_point(|net| *net <= IpNet::from(address));
+    let most = if address.is_ipv4() { 32 } else { 128 };
+    (0..=most).any(|bits| {
+        let wanted = IpNet::new(address, bits).map(|net| net.trunc());
+        wanted.is_ok_and(|wanted| nets[..end].binary_search(&wanted).is_ok())
+    })
 }
 
 impl ZoneSet {
@@ -293,10 +394,12 @@ impl Default for Zone {
             loose: false,
             strict: false,
             bogons: false,
+            bogons_asked: false,
             quarantine: false,
             scan: false,
             new_flows: None,
             clamp_mss: false,
+            fail_open: false,
             span: Span::default(),
         }
     }
@@ -339,15 +442,85 @@ impl Policy {
         }
     }
 
-    /// The zone whose network holds `address`, longest prefix first; the WAN where none does.
+    /// Whether the zone refuses sources that cannot exist in the Internet, on a router with these addresses: where
+    /// that is only the default, not if the router's own address out there is such a one (behind another router, or
+    /// with the carrier's NAT).
+    #[must_use]
+    pub fn refuses_bogons(&self, zone: &Zone, own: &[IpAddr]) -> bool {
+        zone.bogons
+            && (zone.bogons_asked
+                || !self.outer_addresses(zone.id, own).iter().any(|address| is_private(*address)))
+    }
+
+    /// Those of the router's own addresses by which a zone reaches it: of an inner zone those in its networks, of the
+    /// outside those in no inner zone's.
+    #[must_use]
+    pub fn outer_addresses(&self, zone: ZoneId, own: &[IpAddr]) -> Vec<IpAddr> {
+        let mut addresses: Vec<IpAddr> = own
+            .iter()
+            .map(IpAddr::to_canonical)
+            .filter(|address| !address.is_loopback() && !is_link_local(*address))
+            .filter(|address| self.zone_of(*address).is_some_and(|found| found.id == zone))
+            .collect();
+        addresses.sort_unstable();
+        addresses.dedup();
+        addresses
+    }
+
+    /// The zones from which a forward is reached: its own, and the inner ones with hairpin.
+    pub fn hairpin_zones<'a>(&'a self, forward: &'a Forward) -> impl Iterator<Item = &'a Zone> {
+        self.zones.iter().filter(|zone| forward.hairpin && !zone.wan && zone.id != forward.from)
+    }
+
+    /// The id under which a forward stands in verdicts and counters: behind those of the rules.
+    #[must_use]
+    pub fn forward_id(&self, place: usize) -> u16 {
+        let behind =
+            self.rules.last().map_or(0, |rule| usize::from(rule.id) + 1).max(self.forward_base.into());
+        u16::try_from(behind + place).unwrap_or(abi::RULE_DEFAULT - 1)
+    }
+
+    /// The forward with this id.
+    #[must_use]
+    pub fn forward(&self, id: u16) -> Option<&Forward> {
+        self.forwards.get(usize::from(id.checked_sub(self.forward_id(0))?))
+    }
+
+    /// What stands behind an id of verdicts and counters, as people call it: `rule 3`, ``forward `web` ``.
+    #[must_use]
+    pub fn rule_name(&self, id: u16) -> Option<String> {
+        match (self.rule(id), self.forward(id)) {
+            (Some(rule), _) => Some(format!("rule {}", rule.id)),
+            (None, Some(forward)) => Some(format!("forward `{}`", forward.name)),
+            (None, None) => None,
+        }
+    }
+
+    /// The zone whose network or route holds `address`, longest prefix first; the WAN where none does.
     #[must_use]
     pub fn zone_of(&self, address: IpAddr) -> Option<&Zone> {
         self.zones
             .iter()
-            .flat_map(|zone| zone.networks.iter().map(move |net| (net, zone)))
+            .flat_map(|zone| zone.networks.iter().chain(&zone.routes).map(move |net| (net, zone)))
             .filter(|(net, _)| net.contains(&address))
             .max_by_key(|(net, _)| net.prefix_len())
             .map(|(_, zone)| zone)
             .or_else(|| self.zones.iter().find(|zone| zone.wan))
+    }
+}
+
+/// Addresses that are not routed in the Internet and that a router can have all the same: private ones (RFC 1918),
+/// the carrier's (RFC 6598), and unique local ones (RFC 4193).
+fn is_private(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(v4) => v4.is_private() || v4.octets()[0] == 100 && v4.octets()[1] & 0xc0 == 64,
+        IpAddr::V6(v6) => v6.is_unique_local(),
+    }
+}
+
+fn is_link_local(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(v4) => v4.is_link_local(),
+        IpAddr::V6(v6) => v6.is_unicast_link_local(),
     }
 }

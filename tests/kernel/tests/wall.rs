@@ -122,7 +122,7 @@ impl Chance {
             _ => 1 + self.below(48) as u16,
         };
         let (src, dst) = (host(from, 5).parse().unwrap(), destination.parse().unwrap());
-        (from, to, Flow { zone: None, src, dst, proto, sport, dport })
+        (from, to, Flow { zone: None, mac: None, src, dst, proto, sport, dport })
     }
 }
 
@@ -355,7 +355,7 @@ struct Says {
 
 /// What the slow reading of the rules says, and what nftables should count for it.
 fn expect(policy: &Policy, from: ZoneId, to: ZoneId, flow: &Flow, expected: &mut Counted) -> Says {
-    let says = policy.judge(from, to, flow.proto, flow.dport);
+    let says = policy.judge(&[], &policy::Question::between(from, to, flow.proto, flow.dport));
     let zone = policy.zone(from).unwrap();
     let observed = says.action != Action::Pass && (says.observe || zone.mode == Mode::Observe);
     let passes = says.action == Action::Pass || observed;
