@@ -55,10 +55,11 @@ pub(crate) enum Command {
     Decisions(commands::decisions::Arguments),
     /// Show the lists and what they stopped
     Lists,
-    /// Show the rules in order, with their counters
-    Rules,
+    Rules(commands::rules::Arguments),
     Flows(commands::flows::Arguments),
+    Top(commands::top::Arguments),
     Tail(commands::tail::Arguments),
+    Capture(commands::capture::Arguments),
     Mode(commands::mode::Arguments),
     /// Read the config again; if it is bad, the old one stays
     Reload,

@@ -90,6 +90,11 @@ impl Client {
         })
     }
 
+    /// Waits between two requests.
+    pub(crate) fn rest(&self, time: Duration) {
+        self.runtime.block_on(tokio::time::sleep(time));
+    }
+
     fn ask<T: DeserializeOwned>(&self, method: Method, target: &str, body: Bytes) -> Result<T, Failure> {
         self.runtime.block_on(async {
             let answer = async {

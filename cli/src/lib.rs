@@ -9,6 +9,7 @@ mod commands;
 mod environment;
 mod failure;
 mod output;
+mod pcapng;
 mod text;
 
 pub use arguments::command;

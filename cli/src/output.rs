@@ -107,6 +107,10 @@ impl<'a> Output<'a> {
         self.format
     }
 
+    pub(crate) fn colored(&self) -> bool {
+        self.color
+    }
+
     pub(crate) fn now(&self) -> Timestamp {
         self.now
     }

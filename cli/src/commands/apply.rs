@@ -55,9 +55,10 @@ pub(crate) fn run(asked: &Arguments, online: &mut Online<'_, '_>) -> Done {
         },
     )?;
     online.output.show(&applied, print)?;
-    let Some(trial) = applied.trial.filter(|_| {
-        online.environment.asks && !asked.no_wait && online.output.format() == Format::Table
-    }) else {
+    let Some(trial) = applied
+        .trial
+        .filter(|_| online.environment.asks && !asked.no_wait && online.output.format() == Format::Table)
+    else {
         return Ok(());
     };
     let lines = typed_lines();
@@ -93,7 +94,11 @@ fn settle(confirmed: bool, request: &SettleRequest, online: &mut Online<'_, '_>)
 
 fn print(output: &mut Output<'_>, applied: &Applied) -> io::Result<()> {
     let line = match &applied.trial {
-        None => format!("The config is {} (generation {}).", output.paint("in force", Paint::Good), applied.generation),
+        None => format!(
+            "The config is {} (generation {}).",
+            output.paint("in force", Paint::Good),
+            applied.generation
+        ),
         Some(trial) => format!(
             "The config is {} until {} ({}), generation {}.",
             output.paint("on trial", Paint::Warn),
@@ -116,7 +121,11 @@ fn print(output: &mut Output<'_>, applied: &Applied) -> io::Result<()> {
 fn print_settled(output: &mut Output<'_>, settled: &Settled) -> io::Result<()> {
     let config = escape(&settled.config).into_owned();
     let line = if settled.confirmed {
-        format!("{}: the config stays (generation {}).", output.paint("Confirmed", Paint::Good), settled.generation)
+        format!(
+            "{}: the config stays (generation {}).",
+            output.paint("Confirmed", Paint::Good),
+            settled.generation
+        )
     } else {
         format!(
             "{}: {config} is in force again (generation {}).",
@@ -218,11 +227,7 @@ mod tests {
         let line = |text: &str| Heard::Line(text.into());
         let (answer, seen) = asked(&[]);
         assert_eq!(answer, Answer::None);
-        assert_eq!(
-            seen.matches(" s left").count(),
-            3,
-            "two seconds are counted down to nothing: {seen:?}"
-        );
+        assert_eq!(seen.matches(" s left").count(), 3, "two seconds are counted down to nothing: {seen:?}");
         assert_eq!(asked(&[Heard::Nothing, line("")]).0, Answer::Keep);
         assert_eq!(asked(&[line("what"), line(" YES ")]).0, Answer::Keep);
         assert_eq!(asked(&[line("no")]).0, Answer::Back);

@@ -1,6 +1,8 @@
 //! `secctl flows`.
 
-use protocol::{FlowRow, Flows, FlowsQuery, path};
+use ipnet::IpNet;
+use model::Protocol;
+use protocol::{FlowOrder, FlowRow, Flows, FlowsQuery, path};
 use std::{io, net::IpAddr, time::Duration};
 
 use super::{Done, Online};
@@ -9,21 +11,67 @@ use crate::{
     text::{bytes, number},
 };
 
-/// Show the flows the packet path knows
+/// Show the flows the packet path knows, those that carried most first
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
-    /// Only flows with this address on either side
-    address: Option<IpAddr>,
-    /// Only flows that start in this zone
+    /// Only flows with this address, or one of this network, on either side
+    #[arg(value_parser = net)]
+    address: Option<IpNet>,
+    /// Only flows that start in this zone or go to it
     #[arg(long)]
     zone: Option<String>,
+    /// Only flows with this port on either side
+    #[arg(long)]
+    port: Option<u16>,
+    /// Only flows of this protocol: tcp, udp, icmp, icmpv6 or a number
+    #[arg(long, value_name = "PROTOCOL")]
+    proto: Option<Protocol>,
+    /// Which come first
+    #[arg(long, value_enum, default_value_t = Sort::Bytes)]
+    sort: Sort,
     /// At most this many
     #[arg(long, default_value_t = protocol::DEFAULT_ROWS, value_name = "N")]
     limit: u32,
 }
 
+/// Which flows come first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum Sort {
+    /// Those that carried most
+    Bytes,
+    /// Those with most packets
+    Packets,
+    /// Those whose last packet came last
+    Recent,
+}
+
+impl From<Sort> for FlowOrder {
+    fn from(sort: Sort) -> Self {
+        match sort {
+            Sort::Bytes => Self::Bytes,
+            Sort::Packets => Self::Packets,
+            Sort::Recent => Self::Recent,
+        }
+    }
+}
+
+/// An address is a network of one.
+fn net(text: &str) -> Result<IpNet, String> {
+    let net = text.parse().or_else(|_| text.parse::<IpAddr>().map(IpNet::from));
+    net.map_err(|_| {
+        format!("`{text}` is neither an address (10.4.0.9) nor a network (10.4.0.0/24, fd00:4::/64)")
+    })
+}
+
 pub(crate) fn run(asked: &Arguments, online: &mut Online<'_, '_>) -> Done {
-    let query = FlowsQuery { zone: asked.zone.clone(), address: asked.address, limit: Some(asked.limit) };
+    let query = FlowsQuery {
+        zone: asked.zone.clone(),
+        address: asked.address,
+        port: asked.port,
+        proto: asked.proto,
+        sort: (asked.sort != Sort::Bytes).then(|| asked.sort.into()),
+        limit: Some(asked.limit),
+    };
     let flows: Flows = online.client.get(path::FLOWS, &query)?;
     Ok(online.output.show(&flows, print)?)
 }
@@ -51,8 +99,9 @@ fn print(output: &mut Output<'_>, flows: &Flows) -> io::Result<()> {
     )?;
     let line = output.paint(
         &format!(
-            "{} of {} flows; there is room for {}",
+            "{} of {} that match; {} are open, there is room for {}",
             number(flows.flows.len() as u64),
+            number(flows.matching),
             number(flows.total),
             number(flows.capacity)
         ),

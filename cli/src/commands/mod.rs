@@ -3,6 +3,7 @@
 pub(crate) mod allow;
 pub(crate) mod apply;
 pub(crate) mod ban;
+pub(crate) mod capture;
 pub(crate) mod check;
 pub(crate) mod completions;
 pub(crate) mod config;
@@ -19,6 +20,7 @@ pub(crate) mod reload;
 pub(crate) mod rules;
 pub(crate) mod status;
 pub(crate) mod tail;
+pub(crate) mod top;
 pub(crate) mod unban;
 pub(crate) mod why;
 
@@ -59,8 +61,10 @@ pub(crate) fn run(arguments: Arguments, environment: &Environment, output: &mut 
         Command::Allow(asked) => online(&|online| allow::run(&asked, online)),
         Command::Decisions(asked) => online(&|online| decisions::run(&asked, online)),
         Command::Lists => online(&lists::run),
-        Command::Rules => online(&rules::run),
+        Command::Rules(asked) => online(&|online| rules::run(&asked, online)),
+        Command::Top(asked) => online(&|online| top::run(&asked, online)),
         Command::Flows(asked) => online(&|online| flows::run(&asked, online)),
+        Command::Capture(asked) => online(&|online| capture::run(&asked, online)),
         Command::Tail(asked) => online(&|online| tail::run(&asked, online)),
         Command::Mode(asked) => online(&|online| mode::run(&asked, online)),
         Command::Reload => online(&reload::run),

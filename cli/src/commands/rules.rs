@@ -9,9 +9,35 @@ use crate::{
     text::{bytes, number},
 };
 
-pub(crate) fn run(online: &mut Online<'_, '_>) -> Done {
-    let rules: Rules = online.client.get(path::RULES, &())?;
-    Ok(online.output.show(&rules, print)?)
+/// Show the rules in order, with their counters
+///
+/// The counters of rules begin again when the rules change; those of zones' defaults do not.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Arguments {
+    /// Only rules that decided nothing since the rules were last changed
+    #[arg(long)]
+    unused: bool,
+}
+
+pub(crate) fn run(asked: &Arguments, online: &mut Online<'_, '_>) -> Done {
+    let mut rules: Rules = online.client.get(path::RULES, &())?;
+    if asked.unused {
+        rules.rules.retain(|rule| rule.packets == 0 && rule.id.is_some());
+    }
+    Ok(online.output.show(&rules, |output, rules| {
+        let since = rules.since.map(|since| output.moment(since));
+        if asked.unused && rules.rules.is_empty() {
+            return output.line("Every rule has decided something.");
+        }
+        print(output, rules)?;
+        match since {
+            Some(since) => {
+                let line = output.paint(&format!("counted since {since}"), Paint::Quiet);
+                output.line(&line)
+            }
+            None => Ok(()),
+        }
+    })?)
 }
 
 fn print(output: &mut Output<'_>, rules: &Rules) -> io::Result<()> {

@@ -48,11 +48,17 @@ pub(crate) fn run(asked: &Arguments, online: &mut Online<'_, '_>) -> Done {
     })
 }
 
-fn print(output: &mut Output<'_>, line: &[u8]) -> Result<(), Failure> {
-    let unclear = |error: serde_json::Error| Failure::Unreachable {
+/// The failure of an event that cannot be read.
+#[expect(clippy::needless_pass_by_value, reason = "used with map_err")]
+pub(super) fn unclear(error: serde_json::Error) -> Failure {
+    Failure::Unreachable {
         message: format!("secd sent an event that makes no sense ({error})"),
         help: "do secd and secctl come from the same package?".into(),
-    };
+    }
+}
+
+/// Prints an event.
+pub(super) fn print(output: &mut Output<'_>, line: &[u8]) -> Result<(), Failure> {
     let line = match output.format() {
         // As it came, so that fields this secctl does not know are there too.
         Format::Json => {

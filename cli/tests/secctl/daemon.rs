@@ -109,8 +109,14 @@ fn requests_are_what_the_protocol_says() {
         (vec!["rules"], request("GET /v1/rules", "")),
         (
             vec!["flows", "10.0.0.1", "--zone", "iot", "--limit", "3"],
-            request("GET /v1/flows?zone=iot&address=10.0.0.1&limit=3", ""),
+            request("GET /v1/flows?zone=iot&address=10.0.0.1%2F32&limit=3", ""),
         ),
+        (
+            vec!["flows", "10.0.0.0/8", "--port", "53", "--proto", "udp", "--sort", "recent"],
+            request("GET /v1/flows?address=10.0.0.0%2F8&port=53&proto=udp&sort=recent&limit=100", ""),
+        ),
+        (vec!["top", "--once", "--limit", "3"], request("GET /v1/top?limit=3", "")),
+        (vec!["capture", "--zone", "iot"], request("GET /v1/tail?kind=packet&zone=iot", "")),
         (
             vec!["tail", "--kind", "packet,query", "--zone", "iot"],
             request("GET /v1/tail?kind=packet%2Cquery&zone=iot", ""),
@@ -280,6 +286,35 @@ fn a_stream_that_dies_is_an_error_after_what_it_brought() {
     }
     let (_folder, socket, _fake) = answering(chunks(&[&line, &line], false));
     assert_eq!(run(&socket, &["tail", "-n", "2"]).code, 0, "what was asked for has come");
+}
+
+#[test]
+fn a_capture_is_a_file_that_readers_of_captures_take() {
+    let packet = |reason: &str, proto: &str| {
+        format!(
+            r#"{{"ts":"2026-09-21T15:13:08.1Z","severity":"info","action":"drop","zone":"iot","reason":"{reason}","kind":"packet","src":"10.4.0.9","dst":"10.3.0.2","proto":"{proto}","sport":40211,"dport":445,"vlan":400,"interface":"eth1","length":60}}"#
+        ) + "\n"
+    };
+    let lines = [packet("default_denied", "tcp"), packet("spoofed", "udp"), packet("default_denied", "47")];
+    let pieces: Vec<&str> = lines.iter().map(String::as_str).collect();
+    let (folder, socket, _fake) = answering(chunks(&pieces, true));
+    let file = folder.path().join("dropped.pcapng");
+    let words = ["capture", "--reason", "default_denied,bogon", "-n", "2", "-w", file.to_str().unwrap()];
+    let ran = run(&socket, &words);
+    assert_eq!((ran.code, ran.out.as_str()), (0, ""), "{}", ran.err);
+    assert!(ran.err.contains("2 packets in"), "{}", ran.err);
+    let mut frames = Vec::new();
+    let read = signatures::pcap::read(std::fs::File::open(&file).unwrap(), "dropped", |packet| {
+        frames.push((packet.at, packet.frame.to_vec()));
+    });
+    assert_eq!((read.unwrap().packets, frames.len()), (2, 2));
+    // Sub-second digits, the VLAN tag and the port are there.
+    assert_eq!(frames[0].0.to_string(), "2026-09-21T15:13:08.100000Z");
+    assert_eq!(&frames[0].1[12..18], [0x81, 0, 1, 144, 0x08, 0]);
+    assert_eq!(&frames[0].1[40..], 445_u16.to_be_bytes());
+    assert_eq!(frames[1].1.len(), 18 + 20, "no ports are made up where there are none");
+    let ran = run(&socket, &["capture", "-w", "/proc/no/such"]);
+    assert_eq!(ran.code, 2, "{}", ran.err);
 }
 
 #[test]

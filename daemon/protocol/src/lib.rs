@@ -11,6 +11,7 @@
 //! | `GET /v1/lists` | | [`Lists`] |
 //! | `GET /v1/rules` | | [`Rules`] |
 //! | `GET /v1/flows` | [`FlowsQuery`] | [`Flows`] |
+//! | `GET /v1/top` | [`TopQuery`] | [`Top`] |
 //! | `GET /v1/tail` | [`TailQuery`] | one [`model::Event`] as JSON per line, until either side ends it |
 //! | `GET /v1/mode` | | [`ModeReply`] |
 //! | `POST /v1/mode` | [`ModeRequest`] | [`ModeReply`] |
@@ -45,7 +46,10 @@ pub use status::{
     Detached, DnsStatus, EventsStatus, InterfaceStatus, ListSummary, LogStatus, MemoryStatus, ModeReply,
     ModeRequest, PacketsStatus, Reloaded, SignaturesStatus, Status,
 };
-pub use tables::{FlowRow, Flows, FlowsQuery, ListKind, ListRow, Lists, RuleRow, Rules};
+pub use tables::{
+    FlowOrder, FlowRow, Flows, FlowsQuery, ListKind, ListRow, Lists, RuleRow, RuleTraffic, Rules, Top,
+    TopQuery, ZoneTraffic,
+};
 pub use tail::{EventFilter, TailQuery};
 pub use version::{API_HEADER, API_VERSION, Peer, VersionMismatch};
 pub use why::{By, ByKind, Subject, Why, WhyQuery};
@@ -84,6 +88,8 @@ pub mod path {
     pub const RULES: &str = "/v1/rules";
     /// `GET`: [`Flows`](crate::Flows).
     pub const FLOWS: &str = "/v1/flows";
+    /// `GET`: [`Top`](crate::Top).
+    pub const TOP: &str = "/v1/top";
     /// `GET`: a stream of [`model::Event`].
     pub const TAIL: &str = "/v1/tail";
     /// `GET`, `POST`: [`ModeReply`](crate::ModeReply).

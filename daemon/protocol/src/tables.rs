@@ -1,8 +1,9 @@
 //! Lists, rules and flows, row by row.
 
-use model::{Direction, Mode, Timestamp};
+use ipnet::IpNet;
+use model::{Direction, Mode, Protocol, Timestamp};
 use serde::{Deserialize, Serialize};
-use std::net::IpAddr;
+use std::{collections::BTreeMap, net::IpAddr};
 
 /// Reply to `GET /v1/lists`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -51,6 +52,9 @@ pub struct ListRow {
 pub struct Rules {
     /// In the order of the config; the first that matches wins.
     pub rules: Vec<RuleRow>,
+    /// Since when rules are counted; null if that is longer ago than this daemon runs.
+    #[serde(default)]
+    pub since: Option<Timestamp>,
 }
 
 /// One rule with its counters. A zone's default comes as a last row with `id` null.
@@ -82,29 +86,112 @@ pub struct RuleRow {
     pub bytes: u64,
 }
 
-/// `GET /v1/flows?…`: flows the packet path knows, newest first.
+/// `GET /v1/flows?…`: flows the packet path knows.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FlowsQuery {
-    /// Flows that start in this zone.
+    /// Flows that start in this zone or go to it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub zone: Option<String>,
-    /// Flows with this address on either side.
+    /// Flows with an address of this network on either side.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub address: Option<IpAddr>,
+    pub address: Option<IpNet>,
+    /// Flows with this port on either side.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub port: Option<u16>,
+    /// Flows of this protocol.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub proto: Option<Protocol>,
+    /// Which come first; [`FlowOrder::Bytes`] if left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sort: Option<FlowOrder>,
     /// At most this many, [`crate::DEFAULT_ROWS`] if left out, at most [`crate::MAX_ROWS`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limit: Option<u32>,
 }
 
+/// Which flows come first.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum FlowOrder {
+    /// Those that carried most.
+    #[default]
+    Bytes,
+    /// Those with most packets.
+    Packets,
+    /// Those whose last packet came last.
+    Recent,
+}
+
 /// Reply to a [`FlowsQuery`].
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Flows {
-    /// Those that match.
+    /// Those that match, up to the limit.
     pub flows: Vec<FlowRow>,
+    /// How many match.
+    #[serde(default)]
+    pub matching: u64,
     /// How many are known in all.
     pub total: u64,
     /// How many can be known.
     pub capacity: u64,
+}
+
+/// `GET /v1/top?…`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TopQuery {
+    /// At most this many flows and rules, as of [`FlowsQuery::limit`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limit: Option<u32>,
+}
+
+/// Reply to a [`TopQuery`]. Counts only grow (but those of rules begin again when the rules change), so that two replies
+/// make a rate.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Top {
+    /// When.
+    pub at: Timestamp,
+    /// The flows that carried most.
+    pub flows: Vec<FlowRow>,
+    /// Flows that are open.
+    pub open: u64,
+    /// How many can be.
+    pub capacity: u64,
+    /// Traffic by the zone it comes from.
+    pub zones: Vec<ZoneTraffic>,
+    /// Rules and defaults with most packets.
+    pub rules: Vec<RuleTraffic>,
+    /// Packets that did not pass, or would not have, by reason word.
+    pub reasons: BTreeMap<String, u64>,
+}
+
+/// Traffic that came from a zone.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ZoneTraffic {
+    /// The zone.
+    pub zone: String,
+    /// Open flows that started there.
+    pub flows: u64,
+    /// Packets that passed.
+    pub passed: u64,
+    /// Packets that did not, or would not have.
+    pub stopped: u64,
+    /// Bytes of all of them.
+    pub bytes: u64,
+}
+
+/// What a rule decided.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RuleTraffic {
+    /// Its number, or `default` and the zone.
+    pub rule: String,
+    /// Its comment.
+    pub comment: String,
+    /// What it does.
+    pub action: String,
+    /// Packets.
+    pub packets: u64,
+    /// Bytes.
+    pub bytes: u64,
 }
 
 /// One flow, in the direction it was opened.

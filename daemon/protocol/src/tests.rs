@@ -182,6 +182,12 @@ fn replies_round_trip() {
         generation: 1,
         epoch: 2,
         applied: None,
+        trial: Some(Trial {
+            until: Timestamp::from_seconds(1_790_000_060),
+            left_ms: 60_000,
+            file: "new.toml".into(),
+            user: "ada".into(),
+        }),
         troubles: Vec::new(),
         interfaces: vec![InterfaceStatus {
             name: "eth1".into(),
@@ -209,4 +215,15 @@ fn replies_round_trip() {
         serde_json::to_string(&ErrorReply::new("no", Some("try"))).unwrap(),
         r#"{"error":{"message":"no","help":"try"}}"#
     );
+}
+
+#[test]
+fn a_config_of_the_largest_size_fits_into_a_request() {
+    // Every byte of it escaped, at worst as \u0000.
+    let text = "\u{1}".repeat(600_000);
+    let request = ApplyRequest { text: Some(text), confirm: Some(60), user: "ada".into(), file: None };
+    assert!(round_trip(&request).len() < MAX_CONFIG_BYTES);
+    let request: ApplyRequest = serde_json::from_str(r#"{"user":"ada"}"#).unwrap();
+    assert_eq!((request.text, request.confirm), (None, None));
+    assert!(serde_json::from_str::<ApplyRequest>(r#"{"user":"ada","confirm_for":3}"#).is_err());
 }

@@ -11,7 +11,7 @@ use axum::{
 };
 use protocol::{
     API_HEADER, API_VERSION, ApplyRequest, DecisionsQuery, ErrorReply, FlowsQuery, Lift, MAX_CONFIG_BYTES,
-    MAX_REQUEST_BYTES, ModeRequest, Order, Peer, SettleRequest, TailQuery, WhyQuery, path,
+    MAX_REQUEST_BYTES, ModeRequest, Order, Peer, SettleRequest, TailQuery, TopQuery, WhyQuery, path,
 };
 use serde::Serialize;
 use shippers::Tailed;
@@ -79,6 +79,7 @@ fn router(appliance: Arc<Appliance>) -> Router {
         .route(path::LISTS, get(async |State(secd): Of| Json(secd.lists())))
         .route(path::RULES, get(async |State(secd): Of| Json(secd.rules())))
         .route(path::FLOWS, get(flows))
+        .route(path::TOP, get(top))
         .route(path::TAIL, get(tail))
         .route(path::MODE, get(async |State(secd): Of| Json(secd.mode())).post(mode))
         .route(path::RELOAD, post(async |State(secd): Of| answer(secd.reload().await)))
@@ -119,6 +120,13 @@ async fn decisions(State(secd): Of, query: Result<Query<DecisionsQuery>, QueryRe
 async fn flows(State(secd): Of, query: Result<Query<FlowsQuery>, QueryRejection>) -> Response {
     match query {
         Ok(Query(query)) => answer(secd.flows(&query)),
+        Err(error) => failure((400, ErrorReply::new(error.body_text(), None))),
+    }
+}
+
+async fn top(State(secd): Of, query: Result<Query<TopQuery>, QueryRejection>) -> Response {
+    match query {
+        Ok(Query(query)) => answer(secd.top(&query)),
         Err(error) => failure((400, ErrorReply::new(error.body_text(), None))),
     }
 }

@@ -1,19 +1,19 @@
 //! Answers to the control socket.
 
-use abi::{Action, Active, DIRECTION_IN, DIRECTION_OUT, FLOW_REPLY, FLOW_TAUGHT, MAX_FLOWS};
+use abi::{Action, Active, DIRECTION_IN, DIRECTION_OUT, MAX_FLOWS};
 use config::ListKind;
 use ipnet::IpNet;
-use model::{Flow, Mode, Protocol, Reason, Target};
+use model::{Flow, Mode, Reason, Target};
 use policy::{Policy, ZoneSet};
 use protocol::{
-    API_VERSION, By, ByKind, DEFAULT_ROWS, DecisionsQuery, DnsStatus, ErrorReply, EventsStatus, FlowRow,
-    Flows, FlowsQuery, InterfaceStatus, ListRow, ListSummary, Lists, LogStatus, MAX_ROWS, MemoryStatus,
-    ModeReply, PacketsStatus, RuleRow, Rules, SignaturesStatus, Status, Subject, Why,
+    API_VERSION, By, ByKind, DEFAULT_ROWS, DecisionsQuery, DnsStatus, EventsStatus, InterfaceStatus, ListRow,
+    ListSummary, Lists, LogStatus, MAX_ROWS, MemoryStatus, ModeReply, PacketsStatus, RuleRow, Rules,
+    SignaturesStatus, Status, Subject, Why,
 };
 use std::{collections::BTreeMap, net::IpAddr, sync::PoisonError};
 
 use super::{Appliance, Current};
-use crate::{clock, decisions::Failure, metrics::Page, packets, process::Memory, why::Sources};
+use crate::{clock, metrics::Page, packets, process::Memory, why::Sources};
 
 impl Appliance {
     /// The state of the whole.
@@ -180,58 +180,8 @@ impl Appliance {
                 bytes,
             });
         }
-        Rules { rules: rows }
-    }
-
-    /// Flows the packet path knows, newest first.
-    ///
-    /// # Errors
-    /// 503 the kernel's table cannot be read.
-    pub fn flows(&self, query: &FlowsQuery) -> Result<Flows, Failure> {
-        let names = std::sync::Arc::clone(&self.current.load().names);
-        let known = self.flows_handle().list(MAX_FLOWS as usize);
-        let mut known = known.map_err(|error| (503, ErrorReply::new(error.to_string(), None)))?;
-        known.sort_by_key(|flow| std::cmp::Reverse(flow.value.last_seen));
-        // Each flow stands under both of its tuples; the one that opened it speaks, or the only one there is.
-        known.retain(|flow| flow.value.flags & FLOW_REPLY == 0 || flow.value.flags & FLOW_TAUGHT != 0);
-        let total = known.len() as u64;
-        let now = clock::now();
-        let rows = known.into_iter().map(|flow| {
-            let reply = flow.value.flags & FLOW_REPLY != 0;
-            let (mut src, mut dst) =
-                (packets::address(flow.key.source), packets::address(flow.key.destination));
-            let mut ports = (flow.key.source_port, flow.key.destination_port);
-            if reply {
-                std::mem::swap(&mut src, &mut dst);
-                ports = (ports.1, ports.0);
-            }
-            let reason = Reason::from_number(flow.value.reason).unwrap_or(Reason::Established);
-            FlowRow {
-                zone: names.policy.zone_name(flow.value.zone_from).to_owned(),
-                zone_out: (flow.value.zone_to != 0)
-                    .then(|| names.policy.zone_name(flow.value.zone_to).to_owned()),
-                src,
-                dst,
-                proto: Protocol(flow.key.protocol).to_string(),
-                sport: u16::from_be_bytes(ports.0),
-                dport: u16::from_be_bytes(ports.1),
-                verdict: Action::ALL
-                    .get(usize::from(flow.value.action))
-                    .map_or("pass", |action| action.name())
-                    .into(),
-                reason: reason.name().into(),
-                by: names.by(reason, flow.value.rule, flow.value.zone_from),
-                packets: flow.value.packets,
-                bytes: flow.value.bytes,
-                idle_ms: now.boot.saturating_sub(flow.value.last_seen) / 1_000_000,
-            }
-        });
-        let wanted = |row: &FlowRow| {
-            query.zone.as_ref().is_none_or(|zone| row.zone == *zone)
-                && query.address.is_none_or(|address| row.src == address || row.dst == address)
-        };
-        let flows = rows.filter(wanted).take(limit(query.limit)).collect();
-        Ok(Flows { flows, total, capacity: u64::from(MAX_FLOWS) / 2 })
+        // The kernel keeps counting over a restart; this daemon knows only of changes it made itself.
+        Rules { rules: rows, since: current.counted }
     }
 
     /// Decisions in force, newest first.
@@ -460,7 +410,7 @@ impl Appliance {
     }
 }
 
-fn limit(asked: Option<u32>) -> usize {
+pub(super) fn limit(asked: Option<u32>) -> usize {
     asked.unwrap_or(DEFAULT_ROWS).min(MAX_ROWS) as usize
 }
 

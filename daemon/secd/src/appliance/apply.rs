@@ -52,8 +52,7 @@ impl Appliance {
     pub async fn apply_config(self: &Arc<Self>, request: ApplyRequest) -> Result<Applied, Failure> {
         let seconds = MIN_TRIAL_SECONDS..=MAX_TRIAL_SECONDS;
         if request.confirm.is_some_and(|asked| !seconds.contains(&asked)) {
-            let message =
-                format!("a trial lasts from {MIN_TRIAL_SECONDS} to {MAX_TRIAL_SECONDS} seconds");
+            let message = format!("a trial lasts from {MIN_TRIAL_SECONDS} to {MAX_TRIAL_SECONDS} seconds");
             return Err((400, ErrorReply::new(message, Some("for example --confirm 60s"))));
         }
         let mut walls = self.change.lock().await;
@@ -137,7 +136,10 @@ impl Appliance {
             // A half that has gone back cannot be taken forward again: both go back.
             self.go_back(&mut walls).await;
             let message = format!("the time was over; the former config is in force: {error:#}");
-            return Err((503, ErrorReply::new(message, Some("apply it again with more time: --confirm 120s"))));
+            return Err((
+                503,
+                ErrorReply::new(message, Some("apply it again with more time: --confirm 120s")),
+            ));
         }
         *self.trial.lock().unwrap_or_else(PoisonError::into_inner) = None;
         let mut notes = Vec::new();
@@ -242,7 +244,9 @@ impl Appliance {
         self.trouble("the config", refused);
         self.trouble(
             "the packet path",
-            outcome.err().map(|error| format!("the former config could not be put in force again: {error:#}")),
+            outcome
+                .err()
+                .map(|error| format!("the former config could not be put in force again: {error:#}")),
         );
     }
 }

@@ -162,14 +162,9 @@ impl Appliance {
             let ended = self.decisions.keeper().protect(machine.protected(&current.loaded.config));
             self.end_now_protected(&ended).await;
         }
-        let applied =
-            tokio::task::block_in_place(|| self.apply(
-                &mut walls,
-                &current.loaded,
-                &machine,
-                &current.feeds,
-                Lasting::ForGood,
-            ));
+        let applied = tokio::task::block_in_place(|| {
+            self.apply(&mut walls, &current.loaded, &machine, &current.feeds, Lasting::ForGood)
+        });
         match applied {
             Ok(applied) => {
                 if let Some(repaired) = applied.repaired {
@@ -182,6 +177,7 @@ impl Appliance {
                     feeds: current.feeds.clone(),
                     names: Arc::new(names),
                     applied: if applied.changed { Some(clock::now().wall) } else { current.applied },
+                    counted: if applied.rules_changed { Some(clock::now().wall) } else { current.counted },
                     interfaces: applied.interfaces,
                 }));
                 self.trouble("interfaces", applied.absent);
@@ -253,6 +249,7 @@ impl Appliance {
             feeds,
             machine,
             applied: Some(now),
+            counted: if applied.rules_changed { Some(now) } else { former.counted },
             interfaces: applied.interfaces,
             loaded,
         }));
@@ -303,6 +300,10 @@ impl Appliance {
                 return Err(error);
             }
         };
+        plan.listed = Arc::default();
+        let rules_changed =
+            walls.plan.as_ref().is_none_or(|held| held.policy != plan.policy || held.rows != plan.rows);
+        walls.plan = Some(plan);
         let mut absent: Vec<String> =
             installed.plan.missing.iter().map(|name| format!("{name} is not there")).collect();
         absent.extend(installed.failed.iter().map(|(name, error)| format!("{name}: {error}")));
@@ -310,6 +311,7 @@ impl Appliance {
             (!absent.is_empty()).then(|| format!("{}; zones on them see no packets", absent.join(", ")));
         Ok(Applied {
             changed: installed.plan.changed,
+            rules_changed,
             interfaces: installed.attached.into_iter().map(|held| (held.name, held.how.name())).collect(),
             absent,
             repaired,
@@ -393,6 +395,7 @@ pub(super) fn not_applied(error: anyhow::Error) -> Failure {
 /// What [`Appliance::apply`] did.
 struct Applied {
     changed: bool,
+    rules_changed: bool,
     interfaces: Vec<(String, &'static str)>,
     absent: Option<String>,
     repaired: Option<String>,

@@ -3,6 +3,7 @@
 mod answers;
 mod apply;
 mod changes;
+mod flows;
 mod tasks;
 
 use abi::Active;
@@ -15,6 +16,7 @@ use enforce::{
 };
 use lists::DomainSet;
 use model::{Body, Event, EventAction, Mode, Severity, Timestamp};
+use policy::Plan;
 use shippers::{EventSender, Shippers, Tail};
 use std::{
     collections::BTreeMap,
@@ -80,6 +82,8 @@ struct Current {
     names: Arc<Names>,
     /// When the plan was last changed.
     applied: Option<Timestamp>,
+    /// When its rules were: they are counted since then.
+    counted: Option<Timestamp>,
     interfaces: Vec<(String, &'static str)>,
 }
 
@@ -87,6 +91,8 @@ struct Current {
 struct Walls {
     dataplane: Dataplane,
     wall: Wall,
+    /// The plan in force, without its lists.
+    plan: Option<Plan>,
 }
 
 impl Appliance {
@@ -139,7 +145,7 @@ impl Appliance {
             started,
             counters: Mutex::new(dataplane.counters()?),
             flows: Mutex::new(flows),
-            change: tokio::sync::Mutex::new(Walls { dataplane, wall: Wall::default() }),
+            change: tokio::sync::Mutex::new(Walls { dataplane, wall: Wall::default(), plan: None }),
             domains: Arc::new(ArcSwap::new(Feeds::empty().domains)),
             known: Mutex::default(),
             current: ArcSwap::from_pointee(Current {
@@ -148,6 +154,7 @@ impl Appliance {
                 feeds: Feeds::empty(),
                 names: Arc::default(),
                 applied: None,
+                counted: None,
                 interfaces: Vec::new(),
             }),
             flags,
@@ -283,7 +290,9 @@ fn read_or_last_good(flags: &Flags, chosen: Option<Mode>) -> Result<(Loaded, Opt
     // A daemon that ended during a trial was not confirmed, whatever ended it.
     let (tried, good) = (files.has_trial(), files.good());
     files.abandon();
-    if files.is_refused() && let Ok(loaded) = Loaded::read(&good, chosen) {
+    if files.is_refused()
+        && let Ok(loaded) = Loaded::read(&good, chosen)
+    {
         return Ok((loaded, Some(apply::refused(flags))));
     }
     if tried {
