@@ -24,6 +24,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("inspect", RULES),
     ("store", RULES),
     ("sources", RULES),
+    ("feeds", RULES),
     ("shippers", RULES),
     (
         "secd",
@@ -42,6 +43,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "inspect",
             "store",
             "sources",
+            "feeds",
             "shippers",
         ],
     ),
