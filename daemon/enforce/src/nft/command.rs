@@ -48,6 +48,26 @@ pub enum NftError {
         /// What it said, cut.
         message: String,
     },
+    /// The policy is too large for it.
+    #[error("{count} {what}, and nft takes {limit} in time; {help}")]
+    TooMany {
+        /// What is counted, in the plural.
+        what: &'static str,
+        /// How many there are.
+        count: usize,
+        /// How many there may be.
+        limit: usize,
+        /// What to do about it.
+        help: &'static str,
+    },
+    /// There is nothing on trial, any more or at all.
+    #[error("no policy is on trial in nftables; its time is over, or it was taken back")]
+    NoTrial,
+    /// There is nothing a trial could go back to.
+    #[error(
+        "nftables holds no policy of this process that a trial could go back to; apply one for good first"
+    )]
+    NothingBefore,
     /// It printed something that cannot be read.
     #[error("nft printed what cannot be read: {message}")]
     Unreadable {

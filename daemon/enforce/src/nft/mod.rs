@@ -2,15 +2,25 @@
 //! read back and compared with its own read-back, since nft prints rules differently over versions.
 
 mod command;
+mod nat;
+mod pairs;
+mod readback;
 mod render;
+mod sides;
+mod spans;
+mod syntax;
+mod transaction;
 
 pub use command::{MAX_OUTPUT, NftError};
-pub use render::{TABLE, render, render_removal};
+pub use render::{Options, render};
+pub use transaction::{MAX_ELEMENTS, MAX_STATEMENTS, Ruleset, TABLE};
 
-use nftables::schema::Nftables;
 use policy::Policy;
 use serde_json::Value;
 use std::{path::PathBuf, time::Duration};
+
+use render::render_as;
+use transaction::TRIAL;
 
 /// How long one run of nft may take.
 pub const DEADLINE: Duration = Duration::from_secs(10);
@@ -20,8 +30,20 @@ pub const DEADLINE: Duration = Duration::from_secs(10);
 pub struct Wall {
     program: PathBuf,
     deadline: Duration,
+    /// What holds without a time limit, as far as this process knows.
+    confirmed: Option<Generation>,
+    /// What is on trial in front of it.
+    trial: Option<Generation>,
     /// What the kernel said after the last apply.
     applied: Option<Value>,
+    notes: Vec<String>,
+}
+
+/// A policy and how it was put in force.
+#[derive(Clone, Debug)]
+struct Generation {
+    policy: Policy,
+    options: Options,
 }
 
 /// How the kernel's table compares with what was applied.
@@ -42,7 +64,8 @@ pub enum WallState {
 pub struct WallCounter {
     /// Chain, `forward.iot.storage`.
     pub chain: String,
-    /// `rule 3`, `default`, `invalid`; with ` observed` behind it where a denial was only observed.
+    /// `rule 3`, `forward 12`, `default`, `invalid`, `isolated`, `quarantine`; with ` observed` behind it where a denial
+    /// was only observed, with ` limited` for what came too fast.
     pub comment: String,
     /// Packets since the last apply.
     pub packets: u64,
@@ -60,29 +83,100 @@ impl Wall {
     /// A wall that is built by `program` (found by `PATH` if it is a bare name), each run within `deadline`.
     #[must_use]
     pub fn new(program: impl Into<PathBuf>, deadline: Duration) -> Self {
-        Self { program: program.into(), deadline, applied: None }
+        let program = program.into();
+        Self { program, deadline, confirmed: None, trial: None, applied: None, notes: Vec::new() }
     }
 
-    /// Puts the policy in force in one transaction and remembers how the kernel prints it. Counters start at zero.
+    /// Puts the policy in force in one transaction and remembers how the kernel prints it. Counters start at zero, and
+    /// a trial is over.
     ///
     /// # Errors
     /// [`NftError`]; the table is as it was before, unless only the read-back failed.
     pub fn apply(&mut self, policy: &Policy) -> Result<(), NftError> {
-        self.transact(&render(policy))?;
-        self.applied = None;
-        self.applied = self.list()?.map(comparable);
-        if self.applied.is_none() {
-            return Err(NftError::Unreadable { message: format!("no table {TABLE} after it was added") });
+        self.apply_with(policy, &Options::default())
+    }
+
+    /// The same with options: zones under a flood of TCP openings.
+    ///
+    /// # Errors
+    /// [`NftError`]; the table is as it was before, unless only the read-back failed.
+    pub fn apply_with(&mut self, policy: &Policy, options: &Options) -> Result<(), NftError> {
+        let options = self.transact(options, |options| Ok(render(policy, options)?.transaction()))?;
+        self.confirmed = Some(Generation { policy: policy.clone(), options });
+        self.trial = None;
+        self.remember()
+    }
+
+    /// Puts a policy on trial in front of the one that was applied before. After `time` (whole seconds, rounded up) the
+    /// kernel goes back to that by itself, whether this process is there or not, unless [`Wall::confirm`] keeps it.
+    ///
+    /// # Errors
+    /// [`NftError`]; the table is as it was before, unless only the read-back failed.
+    pub fn apply_until(
+        &mut self,
+        policy: &Policy,
+        options: &Options,
+        time: Duration,
+    ) -> Result<(), NftError> {
+        let Some(former) = self.confirmed.clone() else { return Err(NftError::NothingBefore) };
+        let seconds = u32::try_from(time.as_millis().div_ceil(1000)).unwrap_or(u32::MAX).max(1);
+        let former = render(&former.policy, &former.options)?;
+        let options = self.transact(options, |options| {
+            let trial = render_as(policy, options, TRIAL)?;
+            Ok(former.transaction_with(&trial, seconds))
+        })?;
+        self.trial = Some(Generation { policy: policy.clone(), options });
+        self.remember()
+    }
+
+    /// Whether a policy is on trial and its time is not over.
+    ///
+    /// # Errors
+    /// [`NftError`] where it cannot be read.
+    pub fn on_trial(&self) -> Result<bool, NftError> {
+        Ok(self.list()?.is_some_and(|listed| !readback::trials(&listed, true).is_empty()))
+    }
+
+    /// Keeps the policy on trial.
+    ///
+    /// # Errors
+    /// [`NftError::NoTrial`] where its time is over, else [`NftError`] with the table as it was before.
+    pub fn confirm(&mut self) -> Result<(), NftError> {
+        let Some(trial) = self.trial.clone() else { return Err(NftError::NoTrial) };
+        if !self.on_trial()? {
+            return Err(NftError::NoTrial);
+        }
+        self.apply_with(&trial.policy, &trial.options)
+    }
+
+    /// Goes back to the policy before the one on trial, also where another process had put it on trial. Nothing happens
+    /// if none is.
+    ///
+    /// # Errors
+    /// [`NftError`] with the table as it was before.
+    pub fn revert(&mut self) -> Result<(), NftError> {
+        self.trial = None;
+        if let Some(listed) = self.list()? {
+            let trials = readback::trials(&listed, false);
+            if !trials.is_empty() {
+                self.run(transaction::end_of_trial(&trials))?;
+            }
         }
         Ok(())
     }
 
-    /// Compares the kernel's table with what was applied.
+    /// What the last apply had to leave out, in words.
+    #[must_use]
+    pub fn notes(&self) -> &[String] {
+        &self.notes
+    }
+
+    /// Compares the kernel's table with what was applied. A trial that goes back by itself is no change.
     ///
     /// # Errors
     /// [`NftError`] where it cannot be read.
     pub fn check(&self) -> Result<WallState, NftError> {
-        Ok(match (self.list()?.map(comparable), &self.applied) {
+        Ok(match (self.list()?.map(readback::comparable), &self.applied) {
             (None, _) => WallState::Missing,
             (Some(_), None) => WallState::Unknown,
             (Some(now), Some(applied)) if now == *applied => WallState::Same,
@@ -90,14 +184,13 @@ impl Wall {
         })
     }
 
-    /// Counters of every rule that has a comment, in the order of the table; empty where there is no table.
+    /// Counters of every rule that has a comment, in the order of the table; empty where there is no table. While a
+    /// policy is on trial, its own.
     ///
     /// # Errors
     /// [`NftError`] where it cannot be read.
     pub fn counters(&self) -> Result<Vec<WallCounter>, NftError> {
-        let Some(listed) = self.list()? else { return Ok(Vec::new()) };
-        let objects = listed["nftables"].as_array().map_or(&[][..], Vec::as_slice);
-        Ok(objects.iter().filter_map(|object| counter_of(&object["rule"])).collect())
+        Ok(self.list()?.map(|listed| readback::counters(&listed)).unwrap_or_default())
     }
 
     /// Takes the table away, if it is there.
@@ -105,14 +198,48 @@ impl Wall {
     /// # Errors
     /// [`NftError`].
     pub fn remove(&mut self) -> Result<(), NftError> {
-        self.transact(&render_removal())?;
-        self.applied = None;
+        self.run(transaction::removal())?;
+        (self.confirmed, self.trial, self.applied) = (None, None, None);
         Ok(())
     }
 
-    fn transact(&self, ruleset: &Nftables<'_>) -> Result<(), NftError> {
-        let input = serde_json::to_vec(ruleset)
-            .map_err(|error| NftError::Unreadable { message: error.to_string() })?;
+    /// Carries out what `render` makes of the options; once more without helpers where this kernel has none. Returns the
+    /// options that held.
+    fn transact(
+        &mut self,
+        options: &Options,
+        render: impl Fn(&Options) -> Result<Vec<u8>, NftError>,
+    ) -> Result<Options, NftError> {
+        let refused = match self.run(render(options)?) {
+            Ok(()) => {
+                self.notes.clear();
+                return Ok(options.clone());
+            }
+            Err(error @ NftError::Refused { .. }) if !options.no_helpers => error,
+            Err(error) => return Err(error),
+        };
+        let (with, options) = (render(options)?, Options { no_helpers: true, ..options.clone() });
+        let without = render(&options)?;
+        if without == with || self.run(without).is_err() {
+            return Err(refused);
+        }
+        self.notes = vec![
+            "this kernel has no conntrack helper for FTP or SIP: their further connections need rules of their own"
+                .to_owned(),
+        ];
+        Ok(options)
+    }
+
+    fn remember(&mut self) -> Result<(), NftError> {
+        self.applied = None;
+        self.applied = self.list()?.map(readback::comparable);
+        if self.applied.is_none() {
+            return Err(NftError::Unreadable { message: format!("no table {TABLE} after it was added") });
+        }
+        Ok(())
+    }
+
+    fn run(&self, input: Vec<u8>) -> Result<(), NftError> {
         command::run(&self.program, &["-j", "-f", "-"], input, self.deadline).map(drop)
     }
 
@@ -126,45 +253,6 @@ impl Wall {
             Err(NftError::Refused { message }) if message.contains("No such file or directory") => Ok(None),
             Err(error) => Err(error),
         }
-    }
-}
-
-fn counter_of(rule: &Value) -> Option<WallCounter> {
-    let counter = rule["expr"].as_array()?.iter().find_map(|statement| statement.get("counter"))?;
-    Some(WallCounter {
-        chain: rule["chain"].as_str()?.to_owned(),
-        comment: rule["comment"].as_str()?.to_owned(),
-        packets: counter["packets"].as_u64()?,
-        bytes: counter["bytes"].as_u64()?,
-    })
-}
-
-/// A read-back without what changes by itself: handles, counted packets, the order of set elements, nft's version.
-fn comparable(listed: Value) -> Value {
-    match listed {
-        Value::Array(items) => Value::Array(items.into_iter().map(comparable).collect()),
-        Value::Object(fields) => {
-            let kept = fields.into_iter().filter(|(key, _)| key != "handle" && key != "metainfo");
-            Value::Object(
-                kept.map(|(key, value)| match key.as_str() {
-                    "counter" => (key, Value::Null),
-                    "set" => (key, sorted(comparable(value))),
-                    _ => (key, comparable(value)),
-                })
-                .collect(),
-            )
-        }
-        other => other,
-    }
-}
-
-fn sorted(value: Value) -> Value {
-    match value {
-        Value::Array(mut items) => {
-            items.sort_by_cached_key(ToString::to_string);
-            Value::Array(items)
-        }
-        other => other,
     }
 }
 

@@ -1,70 +1,118 @@
 //! From policy to an nftables ruleset. Pure: what is written here is what the tests read.
 //!
-//! Every pair of zones gets a chain of its own with the rules that name it, so a packet walks one verdict map and a
-//! few rules. Lists and bans are not repeated here; they hold in front of this wall.
+//! Every pair of zones gets a chain of its own with the rules that can hold between them, so a packet walks one verdict
+//! map and a few rules. Bans, and lists that no rule names, are not repeated here; they hold in front of this wall.
 
 use abi::{ZONE_MULTICAST, ZONE_SELF, ZoneId};
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
-use model::{Action, Mode, Protocol};
+use model::{Action, Mode};
 use nftables::{
-    batch::Batch,
-    expr::{CT, Expression, Meta, MetaKey, NamedExpression, Payload, PayloadField, Prefix, Range, SetItem},
-    schema::{Chain, NfListObject, Nftables, Rule, Table},
-    stmt::{Counter, JumpTarget, Match, Operator, Reject, RejectType, Statement, VerdictMap},
-    types::{NfChainPolicy, NfChainType, NfFamily, NfHook, RejectCode},
+    expr::{Expression, MetaKey, NamedExpression, SetItem},
+    schema::CTHelper,
+    stmt::{Mangle, RejectType, Statement, VerdictMap},
+    types::{NfChainType, NfHook, RejectCode},
 };
-use policy::{Policy, ServiceMatch, Zone, has_ports};
+use policy::{Policy, Zone};
 use std::{
-    borrow::Cow,
     collections::BTreeMap,
     net::{Ipv4Addr, Ipv6Addr},
 };
 
-/// The only table secd touches.
-pub const TABLE: &str = "secd";
-/// Chain that answers a refused packet.
-const REFUSE: &str = "refuse";
+use super::{
+    command::NftError,
+    sides::Sets,
+    syntax::{
+        accept, concat, conntrack, counter, device, differs, equals, goto, is_in, jump, meta, one_of,
+        payload, prefix, range, reject, text, to_the_router,
+    },
+    transaction::{Base, MAX_ELEMENTS, MAX_STATEMENTS, Ruleset, rule},
+};
 
-/// Renders the second wall of a policy: one transaction that replaces the whole table.
+/// Chain that answers a refused packet.
+pub(super) const REFUSE: &str = "refuse";
+/// Label that a connection has whose opening was judged as it came in, before any table changed where it goes. One of
+/// the last of 128, since people count from the first.
+pub(super) const JUDGED: u32 = 120;
+
+/// What goes into a ruleset beside the policy.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Options {
+    /// Zones whose TCP openings are answered by a SYN proxy until they have proven their source.
+    pub flooded: Vec<ZoneId>,
+    /// Connection tracking helpers (FTP, SIP) are left out: this kernel has none.
+    pub no_helpers: bool,
+}
+
+/// Renders the second wall of a policy.
 ///
 /// - Connections that conntrack knows pass first; packets it calls invalid are dropped on interfaces of zones that
-///   enforce.
+///   enforce, but for TCP of zones that are `loose`.
+/// - What is meant for the router, for multicast or broadcast is judged as it comes in, before destination NAT, as the
+///   packet path judges it. So ports that containers publish, and forwards, are asked for by the port of the router.
 /// - A verdict map by incoming and outgoing device leads to the chain of the zone pair. Its rules carry the comment
 ///   `rule N` and a counter, its end the comment `default`.
-/// - What comes from or goes to an interface of no zone passes here: on a router that existed before, other tables
-///   rule it.
+/// - What comes from an interface of no zone passes here: on a router that existed before, other tables rule it. What
+///   goes to one from a zone goes where the packet path thinks it goes: outside.
 /// - ICMPv6 neighbour and router discovery, MLD, IGMP, DHCP on their links and loopback pass.
 /// - The router's own traffic is judged only where a rule that names it denies something.
 /// - In observe mode (of the whole, a zone or a rule) what would be denied is counted and passes.
-#[must_use]
-pub fn render(policy: &Policy) -> Nftables<'static> {
-    let mut wall = Rendering { policy, chains: Vec::new(), rules: Vec::new() };
+///
+/// # Errors
+/// [`NftError::TooMany`] where it would be too large for nft to take in time.
+pub fn render(policy: &Policy, options: &Options) -> Result<Ruleset, NftError> {
+    render_as(policy, options, "")
+}
+
+/// The same with names that begin with `prefix`.
+pub(super) fn render_as(
+    policy: &Policy,
+    options: &Options,
+    prefix: &'static str,
+) -> Result<Ruleset, NftError> {
+    let mut wall = Rendering::new(policy, options, prefix);
     wall.refuse();
+    wall.limits();
+    wall.flood();
+    wall.arrivals();
     wall.input();
     wall.forward();
     wall.output();
-    wall.masquerade();
-    wall.into_transaction()
+    wall.translation();
+    wall.clamping();
+    wall.finished()
 }
 
-/// The transaction that removes the table, whether it is there or not.
-#[must_use]
-pub fn render_removal() -> Nftables<'static> {
-    let mut batch = Batch::new();
-    batch.add(NfListObject::Table(table()));
-    batch.delete(NfListObject::Table(table()));
-    batch.to_nftables()
+/// A generation in the making.
+pub(super) struct Rendering<'a> {
+    pub(super) policy: &'a Policy,
+    pub(super) options: &'a Options,
+    pub(super) prefix: &'static str,
+    pub(super) sets: Sets<'a>,
+    pub(super) helpers: Vec<CTHelper<'static>>,
+    pub(super) ruleset: Ruleset,
+    /// Whether there is a chain, by its name.
+    pub(super) made: BTreeMap<String, bool>,
+    /// What would pass is proven by the SYN proxy first.
+    pub(super) proves: bool,
 }
 
-struct Rendering<'a> {
-    policy: &'a Policy,
-    chains: Vec<Chain<'static>>,
-    rules: Vec<Rule<'static>>,
-}
+pub(super) type Mapping = Vec<SetItem<'static>>;
 
-type Mapping = Vec<SetItem<'static>>;
+impl<'a> Rendering<'a> {
+    fn new(policy: &'a Policy, options: &'a Options, prefix: &'static str) -> Self {
+        let (helpers, ruleset, made) = (Vec::new(), Ruleset::default(), BTreeMap::new());
+        Self {
+            policy,
+            options,
+            prefix,
+            sets: Sets::new(policy, prefix),
+            helpers,
+            ruleset,
+            made,
+            proves: false,
+        }
+    }
 
-impl Rendering<'_> {
     fn refuse(&mut self) {
         self.chain(REFUSE);
         let tcp = equals(meta(MetaKey::L4proto), text("tcp"));
@@ -73,52 +121,105 @@ impl Rendering<'_> {
         self.rule(REFUSE, vec![prohibited], None);
     }
 
-    /// What is meant for the router itself, and multicast and broadcast that arrive at it.
+    /// What is meant for the router itself or for many, as it arrives: before any table, ours or another, sends it
+    /// elsewhere.
+    fn arrivals(&mut self) {
+        self.base("arrivals", NfChainType::Filter, NfHook::Prerouting, -110);
+        self.rule("arrivals", vec![differs(conntrack("state"), text("new")), accept()], None);
+        self.assign_helpers("arrivals");
+        self.essentials("arrivals", MetaKey::Iifname);
+        // The proxy answers only where a packet is taken in or forwarded.
+        let unproven = self.options.flooded.clone();
+        let tcp = equals(meta(MetaKey::L4proto), text("tcp"));
+        if let Some(ours) = self.devices_of(MetaKey::Iifname, |zone| unproven.contains(&zone.id)) {
+            self.rule("arrivals", vec![ours, tcp, accept()], None);
+        }
+        let label = Statement::Mangle(Mangle { key: conntrack("label"), value: Expression::Number(JUDGED) });
+        if let Some(ours) = self.devices_of(MetaKey::Iifname, |_| true) {
+            for destination in self.multicast_destinations().into_iter().chain([to_the_router()]) {
+                self.rule("arrivals", vec![ours.clone(), destination, label.clone()], None);
+            }
+        }
+        let (many, own) = self.to_us();
+        self.multicast_maps("arrivals", MetaKey::Iifname, &many);
+        self.map("arrivals", vec![to_the_router()], meta(MetaKey::Iifname), own);
+    }
+
+    /// What other tables made to be for the router, and what conntrack does not follow.
     fn input(&mut self) {
         self.base("input", NfChainType::Filter, NfHook::Input, 0);
         self.rule("input", vec![equals(meta(MetaKey::Iifname), text("lo")), accept()], None);
+        self.proving("input");
         self.tracked("input");
+        self.rule("input", vec![judged(), accept()], None);
         self.essentials("input", MetaKey::Iifname);
+        let (many, own) = self.to_us();
+        self.multicast_maps("input", MetaKey::Iifname, &many);
+        self.map("input", vec![], meta(MetaKey::Iifname), own);
+    }
+
+    fn to_us(&mut self) -> (Mapping, Mapping) {
         let (mut many, mut own) = (Mapping::new(), Mapping::new());
         for zone in &self.policy.zones {
             many.push(self.leads("input", &device(zone), zone.id, ZONE_MULTICAST));
             own.push(self.leads("input", &device(zone), zone.id, ZONE_SELF));
         }
-        self.multicast_maps("input", MetaKey::Iifname, &many);
-        self.map("input", vec![], meta(MetaKey::Iifname), own);
+        (many, own)
     }
 
     /// What goes from one zone to another, or within one.
     fn forward(&mut self) {
         self.base("forward", NfChainType::Filter, NfHook::Forward, 0);
+        self.proving("forward");
         self.tracked("forward");
+        self.rule("forward", vec![judged(), accept()], None);
+        self.half_seen();
         let mut pairs = Mapping::new();
         for from in &self.policy.zones {
             for to in &self.policy.zones {
-                let key = NamedExpression::Concat(vec![text(&from.device), text(&to.device)]);
-                pairs.push(self.leads("forward", &Expression::Named(key), from.id, to.id));
+                let key = concat([text(&from.device), text(&to.device)]);
+                pairs.push(self.leads("forward", &key, from.id, to.id));
             }
         }
-        let key = NamedExpression::Concat(vec![meta(MetaKey::Iifname), meta(MetaKey::Oifname)]);
-        self.map("forward", vec![], Expression::Named(key), pairs);
+        let key = concat([meta(MetaKey::Iifname), meta(MetaKey::Oifname)]);
+        self.map("forward", vec![], key, pairs);
+        let outside = self.policy.zones.iter().find(|zone| zone.wan).map_or(abi::ZONE_NONE, |zone| zone.id);
+        let elsewhere = self
+            .policy
+            .zones
+            .iter()
+            .map(|from| self.leads("forward", &device(from), from.id, outside))
+            .collect();
+        self.map("forward", vec![], meta(MetaKey::Iifname), elsewhere);
+    }
+
+    /// TCP of which only one way is seen, where a zone says so: an answer passes where its opening would have. What
+    /// comes back from here is judged as if it were an opening.
+    fn half_seen(&mut self) {
+        let mut pairs = Mapping::new();
+        for from in &self.policy.zones {
+            for to in self.policy.zones.iter().filter(|to| from.loose || to.loose) {
+                if let Some(chain) = self.backwards(from.id, to.id) {
+                    let key = concat([text(&from.device), text(&to.device)]);
+                    pairs.push(SetItem::MappingStatement(key, jump(&chain)));
+                }
+            }
+        }
+        let opens = super::syntax::tcp_flags(&["syn", "ack"]);
+        let key = concat([meta(MetaKey::Iifname), meta(MetaKey::Oifname)]);
+        self.map("forward", vec![differs(opens, text("syn"))], key, pairs);
     }
 
     /// The router's own traffic, if a rule denies any of it.
     fn output(&mut self) {
-        // Nothing behind a rule that lets everything pass counts.
-        let denies = |to| {
-            let mut named = self.policy.rules.iter().filter(|rule| rule.covers(ZONE_SELF, to));
-            let decisive = |rule: &&policy::Rule| rule.action != Action::Pass || rule.services.is_empty();
-            named.find(decisive).is_some_and(|rule| rule.action != Action::Pass)
-        };
-        let denied: Vec<ZoneId> = self.policy.destinations().filter(|to| denies(*to)).collect();
+        let destinations: Vec<ZoneId> = self.policy.destinations().collect();
+        let denied: Vec<ZoneId> = destinations.into_iter().filter(|to| self.denies_own(*to)).collect();
         if denied.is_empty() {
             return;
         }
         self.base("output", NfChainType::Filter, NfHook::Output, 0);
         self.rule("output", vec![equals(meta(MetaKey::Oifname), text("lo")), accept()], None);
-        let known = Expression::List(vec![text("established"), text("related")]);
-        self.rule("output", vec![is_in(conntrack_state(), known), accept()], None);
+        self.rule("output", vec![known(), accept()], None);
         self.essentials("output", MetaKey::Oifname);
         if denied.contains(&ZONE_MULTICAST) {
             let devices: Vec<_> = self.policy.zones.iter().map(device).collect();
@@ -138,27 +239,52 @@ impl Rendering<'_> {
         self.map("output", vec![], meta(MetaKey::Oifname), own);
     }
 
-    fn masquerade(&mut self) {
-        let devices: Vec<_> = self.policy.zones.iter().filter(|zone| zone.masquerade).map(device).collect();
-        if devices.is_empty() {
-            return;
-        }
-        self.base("postrouting", NfChainType::NAT, NfHook::Postrouting, 100);
-        let leaves = equals(meta(MetaKey::Oifname), one_of(devices));
-        let v4 = equals(meta(MetaKey::Nfproto), text("ipv4"));
-        self.rule("postrouting", vec![leaves, v4, Statement::Masquerade(None)], None);
+    /// Whether a rule denies the router something there. Nothing behind a rule that lets everything pass counts.
+    fn denies_own(&self, to: ZoneId) -> bool {
+        let mut named = self.policy.rules.iter().filter(|rule| !rule.goes_on && rule.covers(ZONE_SELF, to));
+        let decisive = |rule: &&policy::Rule| {
+            let every = rule.services.is_empty() && rule.from.contains(ZONE_SELF) && rule.to.contains(to);
+            rule.action != Action::Pass || rule.limit.is_some() || every
+        };
+        named.find(decisive).is_some_and(|rule| rule.action != Action::Pass || rule.limit.is_some())
     }
 
     /// Known connections pass; packets that belong to none and open none are dropped where a zone enforces.
     fn tracked(&mut self, chain: &str) {
-        let known = Expression::List(vec![text("established"), text("related")]);
-        self.rule(chain, vec![is_in(conntrack_state(), known), accept()], None);
-        let enforcing = |zone: &&Zone| self.policy.mode.and(zone.mode) == Mode::Enforce;
-        let devices: Vec<_> = self.policy.zones.iter().filter(enforcing).map(device).collect();
-        if !devices.is_empty() {
-            let invalid = is_in(conntrack_state(), text("invalid"));
-            let ours = equals(meta(MetaKey::Iifname), one_of(devices));
-            self.rule(chain, vec![invalid, ours, counter(), Statement::Drop(None)], Some("invalid"));
+        self.rule(chain, vec![known(), accept()], None);
+        let enforcing = |zone: &Zone| self.policy.mode.and(zone.mode) == Mode::Enforce;
+        let (loose, strict): (Vec<_>, Vec<_>) =
+            self.policy.zones.iter().filter(|zone| enforcing(zone)).partition(|zone| zone.loose);
+        let invalid = is_in(conntrack("state"), text("invalid"));
+        let dropped = |mut statements: Vec<Statement<'static>>| {
+            statements.extend([counter(), Statement::Drop(None)]);
+            statements
+        };
+        let devices = |zones: &[&Zone]| one_of(zones.iter().map(|zone| device(zone)).collect());
+        // Invalid packets go out untranslated, so nothing loosens what leaves by masquerade.
+        let may_leave: Vec<_> =
+            self.policy.zones.iter().filter(|zone| zone.loose && !zone.masquerade).map(device).collect();
+        if !strict.is_empty() {
+            let mut statements = vec![invalid.clone(), equals(meta(MetaKey::Iifname), devices(&strict))];
+            if chain == "forward" && !may_leave.is_empty() {
+                let other = differs(meta(MetaKey::L4proto), text("tcp"));
+                let mut all = statements.clone();
+                all.push(other);
+                self.rule(chain, dropped(all), Some("invalid"));
+                statements.push(differs(meta(MetaKey::Oifname), one_of(may_leave)));
+            }
+            self.rule(chain, dropped(statements), Some("invalid"));
+        }
+        if !loose.is_empty() {
+            let ours = equals(meta(MetaKey::Iifname), devices(&loose));
+            let other = differs(meta(MetaKey::L4proto), text("tcp"));
+            self.rule(chain, dropped(vec![invalid.clone(), ours.clone(), other]), Some("invalid"));
+            let hidden: Vec<_> =
+                self.policy.zones.iter().filter(|zone| zone.masquerade).map(device).collect();
+            if chain == "forward" && !hidden.is_empty() {
+                let leaves = equals(meta(MetaKey::Oifname), one_of(hidden));
+                self.rule(chain, dropped(vec![invalid, ours, leaves]), Some("invalid"));
+            }
         }
     }
 
@@ -183,12 +309,7 @@ impl Rendering<'_> {
         // DHCP (RFC 2131, RFC 8415): inside the router is the server, outside the client.
         let incoming = side == MetaKey::Iifname;
         for wan in [false, true] {
-            let devices: Vec<_> =
-                self.policy.zones.iter().filter(|zone| zone.wan == wan).map(device).collect();
-            if devices.is_empty() {
-                continue;
-            }
-            let ours = equals(meta(side), one_of(devices));
+            let Some(ours) = self.devices_of(side, |zone| zone.wan == wan) else { continue };
             let to_server = incoming != wan;
             let port = |field, server: u32, client: u32| {
                 let is_server = (field == "dport") == to_server;
@@ -225,91 +346,44 @@ impl Rendering<'_> {
         }
     }
 
-    /// An element of a verdict map: to the pair's chain, which is made here, or straight to accept where no rule says
-    /// anything and the default passes.
-    fn leads(&mut self, hook: &str, key: &Expression<'static>, from: ZoneId, to: ZoneId) -> SetItem<'static> {
-        let unnamed = !self.policy.rules.iter().any(|rule| rule.covers(from, to));
-        if unnamed && self.policy.default_action(from, to) == Action::Pass {
-            return SetItem::MappingStatement(key.clone(), accept());
+    /// A match of the devices of these zones; none if there are none.
+    pub(super) fn devices_of(&self, side: MetaKey, of: impl Fn(&Zone) -> bool) -> Option<Statement<'static>> {
+        let devices: Vec<_> = self.policy.zones.iter().filter(|zone| of(zone)).map(device).collect();
+        (!devices.is_empty()).then(|| equals(meta(side), one_of(devices)))
+    }
+
+    /// A name in this generation.
+    pub(super) fn named(&self, name: &str) -> String {
+        format!("{}{name}", self.prefix)
+    }
+
+    pub(super) fn chain(&mut self, name: &str) {
+        let name = self.named(name);
+        self.ruleset.chains.push(name);
+    }
+
+    /// A chain at a hook. On trial it is an ordinary one, and the hook is that of the first generation.
+    pub(super) fn base(&mut self, name: &'static str, kind: NfChainType, hook: NfHook, priority: i32) {
+        self.ruleset.bases.push(Base { name, kind, hook, priority });
+        if !self.prefix.is_empty() {
+            self.chain(name);
         }
-        let name = format!("{hook}.{}.{}", self.label(from), self.label(to));
-        if !self.chains.iter().any(|chain| chain.name == name) {
-            self.pair(&name, from, to);
+    }
+
+    pub(super) fn goto(&self, chain: &str) -> Statement<'static> {
+        goto(&self.named(chain))
+    }
+
+    pub(super) fn rule(&mut self, chain: &str, statements: Vec<Statement<'static>>, comment: Option<&str>) {
+        let chain = self.named(chain);
+        // Beyond the limit nothing is kept: the whole is refused.
+        if self.ruleset.rules.len() <= MAX_STATEMENTS {
+            self.ruleset.rules.push(rule(chain, statements, comment));
         }
-        SetItem::MappingStatement(key.clone(), goto(&name))
-    }
-
-    /// The chain of a zone pair: its rules in the order of the file, then the default.
-    fn pair(&mut self, name: &str, from: ZoneId, to: ZoneId) {
-        self.chain(name);
-        let zone_mode = self.policy.zone(from).map_or(Mode::Enforce, |zone| zone.mode);
-        let part_mode = self.policy.mode.and(zone_mode);
-        let policy = self.policy;
-        for rule in policy.rules.iter().filter(|rule| rule.covers(from, to)) {
-            // The multicast exception of the slow reference holds here as well.
-            let action = match rule.action {
-                Action::Reject if to == ZONE_MULTICAST => Action::Drop,
-                Action::Pass | Action::Drop | Action::Reject => rule.action,
-            };
-            let (verdict, observed) = carried_out(action, part_mode.and(rule.mode));
-            let comment = format!("rule {}{observed}", rule.id);
-            if rule.services.is_empty() {
-                self.rule(name, vec![counter(), verdict], Some(&comment));
-                return;
-            }
-            let matches: Vec<ServiceMatch> =
-                rule.services.iter().flat_map(|service| service.matches.iter().copied()).collect();
-            for mut statements in match_statements(&matches) {
-                statements.extend([counter(), verdict.clone()]);
-                self.rule(name, statements, Some(&comment));
-            }
-        }
-        let (verdict, observed) = carried_out(policy.default_action(from, to), part_mode);
-        self.rule(name, vec![counter(), verdict], Some(&format!("default{observed}")));
-    }
-
-    /// A zone in the name of a chain: its name if nftables can hold it, else its number, which no name can equal.
-    fn label(&self, zone: ZoneId) -> String {
-        let name = self.policy.zone_name(zone);
-        let plain = name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-');
-        if plain && (1..=40).contains(&name.len()) { name.to_owned() } else { format!("zone.{zone}") }
-    }
-
-    fn chain(&mut self, name: &str) {
-        self.chains.push(Chain {
-            family: NfFamily::INet,
-            table: TABLE.into(),
-            name: owned(name),
-            ..Chain::default()
-        });
-    }
-
-    fn base(&mut self, name: &str, kind: NfChainType, hook: NfHook, priority: i32) {
-        self.chains.push(Chain {
-            family: NfFamily::INet,
-            table: TABLE.into(),
-            name: owned(name),
-            _type: Some(kind),
-            hook: Some(hook),
-            prio: Some(priority),
-            policy: Some(NfChainPolicy::Accept),
-            ..Chain::default()
-        });
-    }
-
-    fn rule(&mut self, chain: &str, statements: Vec<Statement<'static>>, comment: Option<&str>) {
-        self.rules.push(Rule {
-            family: NfFamily::INet,
-            table: TABLE.into(),
-            chain: owned(chain),
-            expr: statements.into(),
-            comment: comment.map(owned),
-            ..Rule::default()
-        });
     }
 
     /// A rule that ends in a verdict map; none if the map would be empty.
-    fn map(
+    pub(super) fn map(
         &mut self,
         chain: &str,
         mut statements: Vec<Statement<'static>>,
@@ -323,98 +397,32 @@ impl Rendering<'_> {
         }
     }
 
-    /// Adding before deleting makes the deletion succeed where there was no table.
-    fn into_transaction(self) -> Nftables<'static> {
-        let mut batch = Batch::new();
-        batch.add(NfListObject::Table(table()));
-        batch.delete(NfListObject::Table(table()));
-        batch.add(NfListObject::Table(table()));
-        for chain in self.chains {
-            batch.add(NfListObject::Chain(chain));
+    fn finished(self) -> Result<Ruleset, NftError> {
+        let mut ruleset = self.ruleset;
+        ruleset.helpers = self.helpers;
+        (ruleset.sets, ruleset.elements) = self.sets.into_made();
+        let too_many = |what, count, limit, help| NftError::TooMany { what, count, limit, help };
+        if ruleset.rules.len() > MAX_STATEMENTS {
+            let help = "let fewer rules say `any` or name addresses, so that each holds between fewer zones";
+            return Err(too_many("lines of nftables or more", ruleset.rules.len(), MAX_STATEMENTS, help));
         }
-        for rule in self.rules {
-            batch.add(NfListObject::Rule(rule));
+        if ruleset.elements > MAX_ELEMENTS {
+            let help = "subscribe to large lists instead of naming them in rules";
+            return Err(too_many("networks in rules", ruleset.elements, MAX_ELEMENTS, help));
         }
-        batch.to_nftables()
+        Ok(ruleset)
     }
 }
 
-/// What a rule's action does in this mode, and what the comment says about it.
-fn carried_out(action: Action, mode: Mode) -> (Statement<'static>, &'static str) {
-    match (action, mode) {
-        (Action::Pass, Mode::Observe | Mode::Enforce) => (accept(), ""),
-        (Action::Drop | Action::Reject, Mode::Observe) => (accept(), " observed"),
-        (Action::Drop, Mode::Enforce) => (Statement::Drop(None), ""),
-        (Action::Reject, Mode::Enforce) => (goto(REFUSE), ""),
-    }
+/// The connection is known.
+fn known() -> Statement<'static> {
+    let known = Expression::List(vec![text("established"), text("related")]);
+    is_in(conntrack("state"), known)
 }
 
-/// The statements that match any of a rule's protocols and ports, as few nft rules as possible.
-fn match_statements(matches: &[ServiceMatch]) -> Vec<Vec<Statement<'static>>> {
-    let mut by_protocol: BTreeMap<Protocol, Vec<(u16, u16)>> = BTreeMap::new();
-    for matched in matches {
-        by_protocol.entry(matched.protocol).or_default().push((matched.ports.first, matched.ports.last));
-    }
-    let (mut whole, mut rules) = (Vec::new(), Vec::new());
-    for (protocol, ranges) in by_protocol {
-        let ranges = merged(ranges);
-        if !has_ports(protocol) || ranges == [(0, u16::MAX)] {
-            whole.push(Expression::Number(u32::from(protocol.0)));
-        } else if protocol == Protocol::TCP || protocol == Protocol::UDP {
-            let name = if protocol == Protocol::TCP { "tcp" } else { "udp" };
-            let ports = ranges.into_iter().map(|(first, last)| range(first, last)).collect();
-            rules.push(vec![equals(payload(name, "dport"), one_of(ports))]);
-        } else {
-            let name = if protocol == Protocol::ICMP { "icmp" } else { "icmpv6" };
-            rules.extend(icmp_statements(name, &ranges));
-        }
-    }
-    if !whole.is_empty() {
-        rules.push(vec![equals(meta(MetaKey::L4proto), one_of(whole))]);
-    }
-    rules
-}
-
-/// ICMP ranges over type * 256 + code: whole types in one rule, parts of a type in one each.
-fn icmp_statements(name: &'static str, ranges: &[(u16, u16)]) -> Vec<Vec<Statement<'static>>> {
-    let (mut types, mut rules) = (Vec::new(), Vec::new());
-    for &(first, last) in ranges {
-        let ([first_type, first_code], [last_type, last_code]) = (first.to_be_bytes(), last.to_be_bytes());
-        for kind in first_type..=last_type {
-            let from = if kind == first_type { first_code } else { 0 };
-            let to = if kind == last_type { last_code } else { u8::MAX };
-            if (from, to) == (0, u8::MAX) {
-                types.push((u16::from(kind), u16::from(kind)));
-            } else {
-                let kind = equals(payload(name, "type"), Expression::Number(u32::from(kind)));
-                let codes = one_of(vec![range(u16::from(from), u16::from(to))]);
-                rules.push(vec![kind, equals(payload(name, "code"), codes)]);
-            }
-        }
-    }
-    if !types.is_empty() {
-        let types = merged(types).into_iter().map(|(first, last)| range(first, last)).collect();
-        rules.insert(0, vec![equals(payload(name, "type"), one_of(types))]);
-    }
-    rules
-}
-
-/// Sorted, with ranges that touch or overlap made one: nft refuses sets whose intervals overlap.
-fn merged(mut ranges: Vec<(u16, u16)>) -> Vec<(u16, u16)> {
-    ranges.retain(|(first, last)| first <= last);
-    ranges.sort_unstable();
-    let mut merged: Vec<(u16, u16)> = Vec::with_capacity(ranges.len());
-    for (first, last) in ranges {
-        match merged.last_mut() {
-            Some(before) if u32::from(first) <= u32::from(before.1) + 1 => before.1 = before.1.max(last),
-            Some(_) | None => merged.push((first, last)),
-        }
-    }
-    merged
-}
-
-fn table() -> Table<'static> {
-    Table { family: NfFamily::INet, name: TABLE.into(), handle: None }
+/// The connection was judged as it came in.
+fn judged() -> Statement<'static> {
+    is_in(conntrack("label"), Expression::Number(JUDGED))
 }
 
 const V4_MULTICAST: Ipv4Net = Ipv4Net::new_assert(Ipv4Addr::new(224, 0, 0, 0), 4);
@@ -422,80 +430,4 @@ const V4_MULTICAST: Ipv4Net = Ipv4Net::new_assert(Ipv4Addr::new(224, 0, 0, 0), 4
 /// RFC 4291 §2.5.6.
 fn link_local() -> Expression<'static> {
     prefix(IpNet::V6(Ipv6Net::new_assert(Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 0), 10)))
-}
-
-fn owned(text: &str) -> Cow<'static, str> {
-    Cow::Owned(text.to_owned())
-}
-
-fn text(text: &str) -> Expression<'static> {
-    Expression::String(owned(text))
-}
-
-fn device(zone: &Zone) -> Expression<'static> {
-    text(&zone.device)
-}
-
-fn meta(key: MetaKey) -> Expression<'static> {
-    Expression::Named(NamedExpression::Meta(Meta { key }))
-}
-
-fn conntrack_state() -> Expression<'static> {
-    Expression::Named(NamedExpression::CT(CT { key: "state".into(), family: None, dir: None }))
-}
-
-fn payload(protocol: &'static str, field: &'static str) -> Expression<'static> {
-    let field = PayloadField { protocol: protocol.into(), field: field.into() };
-    Expression::Named(NamedExpression::Payload(Payload::PayloadField(field)))
-}
-
-fn range(first: u16, last: u16) -> Expression<'static> {
-    if first == last {
-        return Expression::Number(u32::from(first));
-    }
-    let range = [first, last].map(|port| Expression::Number(u32::from(port)));
-    Expression::Range(Box::new(Range { range }))
-}
-
-fn prefix(net: IpNet) -> Expression<'static> {
-    if net.prefix_len() == net.max_prefix_len() {
-        return text(&net.addr().to_string());
-    }
-    let addr = Box::new(text(&net.addr().to_string()));
-    Expression::Named(NamedExpression::Prefix(Prefix { addr, len: u32::from(net.prefix_len()) }))
-}
-
-/// A set, or its only element as it is.
-fn one_of(mut elements: Vec<Expression<'static>>) -> Expression<'static> {
-    match elements.pop() {
-        Some(only) if elements.is_empty() => only,
-        last => {
-            let items = elements.into_iter().chain(last).map(SetItem::Element).collect();
-            Expression::Named(NamedExpression::Set(items))
-        }
-    }
-}
-
-fn equals(left: Expression<'static>, right: Expression<'static>) -> Statement<'static> {
-    Statement::Match(Match { left, right, op: Operator::EQ })
-}
-
-fn is_in(left: Expression<'static>, right: Expression<'static>) -> Statement<'static> {
-    Statement::Match(Match { left, right, op: Operator::IN })
-}
-
-fn accept() -> Statement<'static> {
-    Statement::Accept(None)
-}
-
-fn goto(chain: &str) -> Statement<'static> {
-    Statement::Goto(JumpTarget { target: owned(chain) })
-}
-
-fn counter() -> Statement<'static> {
-    Statement::Counter(Counter::Anonymous(None))
-}
-
-fn reject(kind: RejectType, code: Option<RejectCode>) -> Statement<'static> {
-    Statement::Reject(Some(Reject::new(Some(kind), code)))
 }

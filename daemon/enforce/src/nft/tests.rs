@@ -2,8 +2,11 @@
 
 use super::*;
 use abi::{ZONE_FIRST, ZONE_MULTICAST, ZONE_SELF, ZoneId};
+use ipnet::IpNet;
 use model::{Action, Mode, Protocol, Span};
-use policy::{Rule, Service, ServiceMatch, Zone, ZoneSet};
+use policy::{
+    AddressSet, DeviceGroup, Forward, Mac, Rate, Rule, Service, ServiceMatch, SetKind, Side, Zone, ZoneSet,
+};
 use std::{fs, os::unix::fs::PermissionsExt, path::Path, process::Command};
 
 const WAN: ZoneId = ZONE_FIRST;
@@ -99,17 +102,113 @@ fn small() -> Policy {
     }
 }
 
+/// Everything else the language has.
+fn wide() -> Policy {
+    let one = |protocol, port| ServiceMatch::new(protocol, port, port);
+    let nets = |nets: &[&str]| nets.iter().map(|net| net.parse().unwrap()).collect::<Vec<IpNet>>().into();
+    let named =
+        |name: &str, services: &[ServiceMatch]| Service { name: name.into(), matches: services.to_vec() };
+    let mut policy = small();
+    let set = |name: &str, kind, list: &[&str]| AddressSet { name: name.into(), kind, nets: nets(list) };
+    policy.sets = vec![
+        set("nas", SetKind::Group, &["10.1.0.2/32", "fd00:1::2/128"]),
+        set(
+            "DE",
+            SetKind::Country,
+            &["198.51.100.0/25", "198.51.100.128/25", "203.0.113.7/32", "2001:db8::/32"],
+        ),
+        set("empty", SetKind::List, &[]),
+        set("iptv", SetKind::Group, &["239.1.0.0/16"]),
+    ];
+    let macs = [Mac([2, 0, 0, 0, 0, 0x11]), Mac([2, 0, 0, 0, 0, 0x12])];
+    policy.devices =
+        vec![DeviceGroup { name: "tvs".into(), macs: macs.to_vec(), addresses: nets(&["10.4.0.9/32"]) }];
+    policy.zones[0].clamp_mss = true;
+    policy.zones[1].loose = true;
+    policy.zones[2].isolate = true;
+    policy.zones[2].quarantine = true;
+    policy.forwards = vec![
+        Forward {
+            name: "web".into(),
+            from: WAN,
+            services: vec![one(Protocol::TCP, 443), ServiceMatch::new(Protocol::TCP, 9000, 9002)],
+            to: "10.1.0.5".parse().unwrap(),
+            port: None,
+            hairpin: true,
+            sources: vec![1],
+            comment: None,
+            span: Span::default(),
+        },
+        Forward {
+            name: "range".into(),
+            from: WAN,
+            services: vec![ServiceMatch::new(Protocol::UDP, 100, 102)],
+            to: "10.1.0.5".parse().unwrap(),
+            port: Some(7000),
+            hairpin: false,
+            sources: vec![],
+            comment: None,
+            span: Span::default(),
+        },
+    ];
+    let rates = Rate { interval: 6_000_000_000, burst: 20 };
+    let new = vec![
+        Rule { log: true, goes_on: true, ..rule(&[], &[WAN], &[], Action::Pass) },
+        Rule {
+            from: Side { zones: ZoneSet::Of(vec![IOT]), sets: vec![1], devices: vec![0] },
+            to: Side { zones: ZoneSet::Of(vec![]), sets: vec![0], devices: vec![] },
+            ..rule(
+                &[],
+                &[],
+                &[one(Protocol::TCP, 445), one(Protocol::ICMP, 0x0800), one(Protocol::ICMPV6, 0x8000)],
+                Action::Pass,
+            )
+        },
+        Rule {
+            to: Side { zones: ZoneSet::Of(vec![]), sets: vec![2, 3], devices: vec![0] },
+            ..rule(&[MANAGEMENT], &[], &[], Action::Drop)
+        },
+        Rule { limit: Some(rates), ..rule(&[WAN], &[ZONE_SELF], &[one(Protocol::UDP, 51820)], Action::Pass) },
+        Rule {
+            services: vec![
+                named("ftp", &[one(Protocol::TCP, 21)]),
+                named("sip", &[ServiceMatch::new(Protocol::UDP, 5060, 5061)]),
+            ],
+            ..rule(&[MANAGEMENT], &[WAN], &[], Action::Pass)
+        },
+        Rule {
+            to: Side { zones: ZoneSet::Of(vec![]), sets: vec![2], devices: vec![] },
+            ..rule(&[], &[], &[], Action::Drop)
+        },
+    ];
+    policy.rules.splice(0..0, new);
+    for (id, rule) in policy.rules.iter_mut().enumerate() {
+        rule.id = id as u16;
+    }
+    policy
+}
+
 /// One object a line, so that a change shows as the lines it changes.
-fn lines(ruleset: &Nftables<'_>) -> String {
-    ruleset.objects.iter().map(|object| serde_json::to_string(object).unwrap() + "\n").collect()
+fn lines(policy: &Policy) -> String {
+    lines_with(policy, &Options::default())
+}
+
+fn lines_with(policy: &Policy, options: &Options) -> String {
+    String::from_utf8(render(policy, options).unwrap().transaction()).unwrap()
 }
 
 #[test]
-fn the_small_policy_renders_as_written_down() {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/cases/policy/wall-small.jsonl");
-    let rendered = lines(&render(&small()));
+fn policies_render_as_written_down() {
+    let flood = Options { flooded: vec![WAN], no_helpers: false };
+    as_written_down("wall-small.jsonl", &lines(&small()));
+    as_written_down("wall-wide.jsonl", &lines(&wide()));
+    as_written_down("wall-flood.jsonl", &lines_with(&wide(), &flood));
+}
+
+fn as_written_down(file: &str, rendered: &str) {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/cases/policy").join(file);
     if std::env::var_os("SECD_BLESS").is_some() {
-        fs::write(&path, &rendered).unwrap();
+        fs::write(&path, rendered).unwrap();
     }
     let expected = fs::read_to_string(&path).unwrap();
     for (number, (rendered, expected)) in rendered.lines().zip(expected.lines()).enumerate() {
@@ -121,7 +220,7 @@ fn the_small_policy_renders_as_written_down() {
 #[test]
 fn observe_renders_no_denial() {
     let denials = |policy: &Policy| {
-        let text = lines(&render(policy));
+        let text = lines(policy);
         let rules = text.lines().filter(|line| !line.contains(r#""chain":"refuse""#));
         rules
             .filter(|line| {
@@ -136,7 +235,7 @@ fn observe_renders_no_denial() {
     // A zone that observes drops nothing of what starts there.
     policy.mode = Mode::Enforce;
     policy.zones[2].mode = Mode::Observe;
-    let text = lines(&render(&policy));
+    let text = lines(&policy);
     let of_iot = text
         .lines()
         .filter(|line| line.contains(r#""chain":"forward.iot."#) || line.contains(r#""chain":"input.iot."#));
@@ -147,7 +246,7 @@ fn observe_renders_no_denial() {
 fn names_that_nftables_cannot_hold_become_numbers() {
     let mut policy = small();
     policy.zones[2].name = "Gäste \"; flush ruleset".into();
-    let text = lines(&render(&policy));
+    let text = lines(&policy);
     assert!(text.contains("forward.zone.5.wan") && !text.contains("flush"), "{text}");
 }
 
@@ -269,7 +368,26 @@ fn the_kernel_takes_it_and_tells_changes() {
     assert!(matches!(wall.apply(&broken), Err(NftError::Refused { .. })));
     assert_eq!(wall.check().unwrap(), WallState::Same);
 
+    // All of the language, and the same on trial; twice, since names and meters must not meet themselves.
+    for flooded in [vec![], vec![WAN], vec![WAN, MANAGEMENT, IOT]] {
+        let options = Options { flooded, no_helpers: false };
+        wall.apply_with(&wide(), &options).unwrap();
+        assert_eq!(wall.check().unwrap(), WallState::Same);
+        for policy in [small(), wide()] {
+            wall.apply_until(&policy, &options, Duration::from_secs(600)).unwrap();
+            assert_eq!((wall.check().unwrap(), wall.on_trial().unwrap()), (WallState::Same, true));
+        }
+        wall.revert().unwrap();
+        assert_eq!((wall.check().unwrap(), wall.on_trial().unwrap()), (WallState::Same, false));
+        assert!(matches!(wall.confirm(), Err(NftError::NoTrial)));
+    }
+    assert!(wall.notes().is_empty(), "{:?}", wall.notes());
+
     wall.remove().unwrap();
     assert_eq!(wall.check().unwrap(), WallState::Missing);
+    assert!(matches!(
+        wall.apply_until(&small(), &Options::default(), Duration::from_secs(9)),
+        Err(NftError::NothingBefore)
+    ));
     assert!(namespace.run("nft list ruleset").unwrap().contains("chain kept"));
 }

@@ -1,0 +1,308 @@
+//! What changes packets or follows them: forwards with hairpin, masquerade, MSS clamping, helpers, the SYN proxy.
+
+use abi::{ZONE_SELF, ZoneId};
+use model::{Action, Protocol};
+use nftables::{
+    expr::{Expression, Map, MetaKey, NamedExpression, RT, RTKey, SetItem, TcpOption},
+    schema::CTHelper,
+    stmt::{Mangle, NAT, NATFamily, Statement, SynProxy},
+    types::{NfChainType, NfFamily, NfHook, SynProxyFlag},
+};
+use policy::{Forward, ServiceMatch, Zone};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+
+use super::{
+    pairs::{Port, match_statements},
+    render::{Mapping, Rendering},
+    spans::Family,
+    syntax::{
+        accept, concat, conntrack, counter, device, differs, equals, is_in, meta, number, one_of, owned,
+        payload, range, tcp_flags, text, to_the_router,
+    },
+    transaction::TABLE,
+};
+
+/// Protocols whose further connections conntrack can follow, by the name of the service that asks for it.
+const HELPED: [(&str, &str, Protocol, &str); 3] = [
+    ("ftp", "ftp", Protocol::TCP, "tcp"),
+    ("sip", "sip", Protocol::UDP, "udp"),
+    ("sip", "sip", Protocol::TCP, "tcp"),
+];
+/// What the SYN proxy tells everyone before it knows the server: the segment size of Ethernet, a window of 16 MiB at
+/// most.
+const PROVEN_SEGMENT: u32 = 1460;
+const PROVEN_SCALE: u32 = 8;
+/// Chain of the SYN proxy.
+const PROVE: &str = "prove";
+
+impl Rendering<'_> {
+    /// The forwards that are reached from a zone, as the first of the rules for what is meant for the router.
+    pub(super) fn forwards_in(&mut self, name: &str, from: ZoneId, to: ZoneId) {
+        if to != ZONE_SELF {
+            return;
+        }
+        let policy = self.policy;
+        for (place, forward) in policy.forwards.iter().enumerate() {
+            let comment = format!("forward {}", policy.forward_id(place));
+            for mut statements in self.asks_for(forward, from) {
+                statements.extend([counter(), self.passes()]);
+                self.rule(name, statements, Some(&comment));
+            }
+        }
+    }
+
+    /// Matches of what comes from a zone and asks for a forward, by its outer addresses; none where that zone may not.
+    fn asks_for(&mut self, forward: &Forward, from: ZoneId) -> Vec<Vec<Statement<'static>>> {
+        let policy = self.policy;
+        let family = Family::of(forward.to);
+        let sources: &[u16] = match from == forward.from {
+            true => &forward.sources,
+            false if policy.hairpin_zones(forward).any(|zone| zone.id == from) => &[],
+            false => return Vec::new(),
+        };
+        let Some(zone) = policy.zone(forward.from) else { return Vec::new() };
+        let outer = self.sets.at_home(zone, family);
+        let ways = self.sets.sources(sources, from).into_iter();
+        let ways: Vec<_> = ways.filter(|way| way.family.is_none_or(|of| of == family)).collect();
+        let mut matched = Vec::new();
+        for way in ways {
+            for service in match_statements(&forward.services, Some(family), Port::Destination) {
+                let of_family = equals(meta(MetaKey::Nfproto), text(family.protocol()));
+                let statements = [of_family].into_iter().chain(outer.clone());
+                matched.push(statements.chain(way.statements.iter().cloned()).chain(service).collect());
+            }
+        }
+        matched
+    }
+
+    /// Forwards where packets come in; masquerade where they leave, also for hosts that reach one of their own zone by
+    /// the outer address, since the answer would go to them directly.
+    pub(super) fn translation(&mut self) {
+        let policy = self.policy;
+        if !policy.forwards.is_empty() {
+            self.base("translation", NfChainType::NAT, NfHook::Prerouting, -100);
+            for forward in &policy.forwards {
+                self.translate("translation", forward, None);
+            }
+            // What the SYN proxy sends on for those that have proven themselves starts at the router.
+            if !self.options.flooded.is_empty() {
+                self.base("translation.proven", NfChainType::NAT, NfHook::Output, -100);
+                let flooded = self.options.flooded.clone();
+                for forward in policy.forwards.iter().filter(|forward| flooded.contains(&forward.from)) {
+                    self.translate("translation.proven", forward, Some(ZONE_SELF));
+                }
+            }
+        }
+        let leaving: Vec<_> = policy.zones.iter().filter(|zone| zone.masquerade).map(device).collect();
+        let hairpins: Vec<(&Zone, &Forward)> = policy
+            .forwards
+            .iter()
+            .filter_map(|forward| Some((policy.zone_of(forward.to)?, forward)))
+            .filter(|(zone, forward)| {
+                zone.id == forward.from || policy.hairpin_zones(forward).any(|other| other.id == zone.id)
+            })
+            .collect();
+        if leaving.is_empty() && hairpins.is_empty() {
+            return;
+        }
+        self.base("leaving", NfChainType::NAT, NfHook::Postrouting, 100);
+        for (zone, forward) in hairpins {
+            let (host, family) = (forward.to.to_string(), Family::of(forward.to));
+            let within = [MetaKey::Iifname, MetaKey::Oifname].map(|side| equals(meta(side), device(zone)));
+            let translated = is_in(conntrack("status"), text("dnat"));
+            let there = equals(payload(family.header(), "daddr"), text(&host));
+            let statements =
+                within.into_iter().chain([translated, there, Statement::Masquerade(None)]).collect();
+            self.rule("leaving", statements, None);
+        }
+        if !leaving.is_empty() {
+            let leaves = equals(meta(MetaKey::Oifname), one_of(leaving));
+            let v4 = equals(meta(MetaKey::Nfproto), text("ipv4"));
+            self.rule("leaving", vec![leaves, v4, Statement::Masquerade(None)], None);
+        }
+    }
+
+    /// The translation of a forward: of what comes in from its zones, or of what starts at the router.
+    fn translate(&mut self, chain: &str, forward: &Forward, start: Option<ZoneId>) {
+        let policy = self.policy;
+        let inside = policy.hairpin_zones(forward).map(|zone| zone.id);
+        let zones: Vec<ZoneId> = std::iter::once(forward.from).chain(inside).collect();
+        // Zones that are asked alike share their rules.
+        let mut alike: BTreeMap<bool, Vec<ZoneId>> = BTreeMap::new();
+        for zone in zones.into_iter().filter(|zone| start.is_none() || *zone == forward.from) {
+            alike.entry(zone == forward.from).or_default().push(zone);
+        }
+        for zones in alike.into_values() {
+            let devices = zones.iter().filter_map(|zone| policy.zone(*zone)).map(device).collect();
+            let first = match start {
+                None => vec![equals(meta(MetaKey::Iifname), one_of(devices)), to_the_router()],
+                Some(_) => vec![foreign_source(), to_the_router()],
+            };
+            // What has not proven itself is answered by the proxy under the outer address, and translated behind it.
+            let unproven = start.is_none() && zones.iter().any(|zone| self.options.flooded.contains(zone));
+            for matched in forward.services.iter().filter(|one| !(unproven && one.protocol == Protocol::TCP))
+            {
+                let one = Forward { services: vec![*matched], ..forward.clone() };
+                for asked in self.asks_for(&one, zones[0]) {
+                    let target = Statement::DNAT(Some(target(forward, *matched)));
+                    let statements = first.iter().cloned().chain(asked).chain([target]).collect();
+                    self.rule(chain, statements, None);
+                }
+            }
+        }
+    }
+
+    /// TCP keeps to segments that the path of these zones carries, both ways.
+    pub(super) fn clamping(&mut self) {
+        for (place, side) in [MetaKey::Iifname, MetaKey::Oifname].into_iter().enumerate() {
+            let Some(devices) = self.devices_of(side, |zone| zone.clamp_mss) else { return };
+            if place == 0 {
+                self.base("clamping", NfChainType::Filter, NfHook::Forward, -150);
+            }
+            let opens = equals(tcp_flags(&["syn", "rst"]), text("syn"));
+            let option = TcpOption { name: "maxseg".into(), field: Some("size".into()) };
+            let key = Expression::Named(NamedExpression::TcpOption(option));
+            let value = Expression::Named(NamedExpression::RT(RT { key: RTKey::MTU, family: None }));
+            let clamp = Statement::Mangle(Mangle { key, value });
+            self.rule("clamping", vec![devices, opens, clamp], None);
+        }
+    }
+
+    /// Conntrack follows the further connections of services whose rule is called so. Who may connect at all is not
+    /// said here: what the rules deny has no further connections.
+    pub(super) fn assign_helpers(&mut self, chain: &str) {
+        if self.options.no_helpers {
+            return;
+        }
+        let policy = self.policy;
+        for (service, helper, protocol, name) in HELPED {
+            let mut asked: BTreeMap<ZoneId, BTreeSet<(u16, u16)>> = BTreeMap::new();
+            let mut add = |zone: ZoneId, matches: &[ServiceMatch]| {
+                let ports = matches.iter().filter(|matched| matched.protocol == protocol);
+                asked
+                    .entry(zone)
+                    .or_default()
+                    .extend(ports.map(|matched| (matched.ports.first, matched.ports.last)));
+            };
+            for rule in policy.rules.iter().filter(|rule| rule.action == Action::Pass && !rule.goes_on) {
+                for named in rule.services.iter().filter(|named| named.name == service) {
+                    for zone in policy.zones.iter().filter(|zone| rule.from.can_match(zone.id)) {
+                        add(zone.id, &named.matches);
+                    }
+                }
+            }
+            for forward in &policy.forwards {
+                let usual = HELPED_PORTS.iter().filter(|(name, _)| *name == service).map(|(_, port)| *port);
+                let inner = |matched: &ServiceMatch| forward.port.unwrap_or(matched.ports.first);
+                let followed: Vec<_> = forward
+                    .services
+                    .iter()
+                    .filter(|matched| usual.clone().any(|port| inner(matched) == port))
+                    .copied()
+                    .collect();
+                add(forward.from, &followed);
+            }
+            asked.retain(|_, ports| !ports.is_empty());
+            if asked.is_empty() {
+                continue;
+            }
+            let object = format!("{helper}-{name}");
+            self.helpers.push(CTHelper {
+                family: NfFamily::INet,
+                table: TABLE.into(),
+                name: owned(&object),
+                handle: None,
+                _type: helper.into(),
+                protocol: Some(name.into()),
+                l3proto: None,
+            });
+            for (zone, ports) in asked {
+                let Some(zone) = policy.zone(zone) else { continue };
+                let from = equals(meta(MetaKey::Iifname), device(zone));
+                let ports = ports.into_iter().map(|(first, last)| range(first, last)).collect();
+                let ports = equals(payload(name, "dport"), one_of(ports));
+                self.rule(chain, vec![from, ports, Statement::CTHelper(owned(&object))], None);
+            }
+        }
+    }
+
+    /// TCP that opens from a flooded zone is not remembered until it has proven its source: the proxy answers for the
+    /// server, and only who answers back reaches it.
+    pub(super) fn flood(&mut self) {
+        let flooded = self.options.flooded.clone();
+        let Some(ours) = self.devices_of(MetaKey::Iifname, |zone| flooded.contains(&zone.id)) else { return };
+        self.base("flood", NfChainType::Filter, NfHook::Prerouting, -300);
+        let opens = equals(tcp_flags(&["fin", "syn", "rst", "ack"]), text("syn"));
+        self.rule("flood", vec![ours, opens, Statement::Notrack], None);
+        self.chain(PROVE);
+        let flags = HashSet::from([SynProxyFlag::Timestamp, SynProxyFlag::SackPerm]);
+        let proxy = SynProxy { mss: Some(PROVEN_SEGMENT), wscale: Some(PROVEN_SCALE), flags: Some(flags) };
+        let tcp = equals(meta(MetaKey::L4proto), text("tcp"));
+        self.rule(PROVE, vec![tcp, Statement::SynProxy(proxy)], None);
+        self.rule(PROVE, vec![Statement::Drop(None)], None);
+    }
+
+    /// Where packets are taken in or forwarded: openings of flooded zones are judged, and what would pass is proven.
+    pub(super) fn proving(&mut self, chain: &'static str) {
+        let policy = self.policy;
+        let flooded: Vec<&Zone> =
+            policy.zones.iter().filter(|zone| self.options.flooded.contains(&zone.id)).collect();
+        if flooded.is_empty() {
+            return;
+        }
+        self.proves = true;
+        let mut maps = Mapping::new();
+        for from in flooded {
+            if chain == "input" {
+                maps.push(self.leads("prove", &device(from), from.id, ZONE_SELF));
+            }
+            for to in policy.zones.iter().filter(|_| chain == "forward") {
+                let key = concat([device(from), device(to)]);
+                maps.push(self.leads("prove", &key, from.id, to.id));
+            }
+        }
+        self.proves = false;
+        let key = match chain {
+            "input" => meta(MetaKey::Iifname),
+            _ => concat([meta(MetaKey::Iifname), meta(MetaKey::Oifname)]),
+        };
+        let unknown = Expression::List(["new", "untracked", "invalid"].map(text).to_vec());
+        let tcp = equals(meta(MetaKey::L4proto), text("tcp"));
+        self.map(chain, vec![is_in(conntrack("state"), unknown), tcp], key, maps);
+    }
+
+    /// The verdict of what may pass.
+    pub(super) fn passes(&self) -> Statement<'static> {
+        if self.proves { self.goto(PROVE) } else { accept() }
+    }
+}
+
+/// Where services stand by which the inner end of a forward is known.
+const HELPED_PORTS: [(&str, u16); 2] = [("ftp", 21), ("sip", 5060)];
+
+/// The source is not the router itself.
+fn foreign_source() -> Statement<'static> {
+    use nftables::expr::{Fib, FibFlag, FibResult};
+    let fib = Fib { result: FibResult::Type, flags: HashSet::from([FibFlag::Saddr]) };
+    differs(Expression::Named(NamedExpression::Fib(fib)), text("local"))
+}
+
+/// Where a forward leads: the host, and its port where that is another one.
+fn target(forward: &Forward, matched: ServiceMatch) -> NAT<'static> {
+    let (first, last) = (matched.ports.first, matched.ports.last);
+    let port = forward.port.filter(|port| *port != first).map(|port| {
+        if first == last {
+            return number(port);
+        }
+        let name = if matched.protocol == Protocol::UDP { "udp" } else { "tcp" };
+        let pairs = (first..=last).zip(port..=u16::MAX);
+        let data = pairs.map(|(outer, inner)| SetItem::Mapping(number(outer), number(inner))).collect();
+        let data = Expression::Named(NamedExpression::Set(data));
+        Expression::Named(NamedExpression::Map(Box::new(Map { key: payload(name, "dport"), data })))
+    });
+    let family = match Family::of(forward.to) {
+        Family::V4 => NATFamily::IP,
+        Family::V6 => NATFamily::IP6,
+    };
+    NAT { addr: Some(text(&forward.to.to_string())), family: Some(family), port, flags: None }
+}
