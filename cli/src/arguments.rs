@@ -48,6 +48,7 @@ pub(crate) enum Color {
 pub(crate) enum Command {
     /// Show what secd does and whether all is well
     Status,
+    Doctor(commands::doctor::Arguments),
     Why(commands::why::Arguments),
     Ban(commands::ban::Arguments),
     Unban(commands::unban::Arguments),

@@ -10,6 +10,7 @@ pub(crate) mod config;
 pub(crate) mod decisions;
 pub(crate) mod detach;
 pub(crate) mod diff;
+pub(crate) mod doctor;
 pub(crate) mod explain;
 pub(crate) mod flows;
 pub(crate) mod inspect;
@@ -65,6 +66,7 @@ pub(crate) fn run(arguments: Arguments, environment: &Environment, output: &mut 
         Command::Top(asked) => online(&|online| top::run(&asked, online)),
         Command::Flows(asked) => online(&|online| flows::run(&asked, online)),
         Command::Capture(asked) => online(&|online| capture::run(&asked, online)),
+        Command::Doctor(asked) => online(&|online| doctor::run(&asked, online)),
         Command::Tail(asked) => online(&|online| tail::run(&asked, online)),
         Command::Mode(asked) => online(&|online| mode::run(&asked, online)),
         Command::Reload => online(&reload::run),

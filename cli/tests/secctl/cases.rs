@@ -58,6 +58,7 @@ fn answer(target: &str) -> Vec<u8> {
         path::MODE => ok(typed::<ModeReply>("mode")),
         path::RELOAD => ok(typed::<Reloaded>("reloaded")),
         path::TOP => ok(typed::<protocol::Top>("top")),
+        path::DOCTOR => ok(typed::<protocol::Diagnosis>("diagnosis")),
         path::APPLY => ok(typed::<protocol::Applied>("applied")),
         path::CONFIRM => ok(typed::<protocol::Settled>("confirmed")),
         path::REVERT => ok(typed::<protocol::Settled>("reverted")),

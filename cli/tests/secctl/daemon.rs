@@ -130,6 +130,7 @@ fn requests_are_what_the_protocol_says() {
         ),
         (vec!["apply", "--confirmed"], request("POST /v1/apply/confirm", r#"{"user":"ada"}"#)),
         (vec!["apply", "--revert"], request("POST /v1/apply/revert", r#"{"user":"ada"}"#)),
+        (vec!["doctor"], request("GET /v1/doctor", "")),
         (vec!["diff"], request("POST /v1/diff", "{}")),
         (vec!["detach", "--yes"], request("POST /v1/detach", "{}")),
     ] {

@@ -22,6 +22,7 @@
 //! | `POST /v1/diff` | [`DiffRequest`] | [`Difference`] |
 //! | `POST /v1/reload` | | [`Reloaded`]; 422 with `problems` if the file is bad and the old one stays |
 //! | `POST /v1/detach` | | [`Detached`] |
+//! | `GET /v1/doctor` | | [`Diagnosis`] |
 //! | `GET /v1/metrics` | | Prometheus text |
 //!
 //! Every failure is an [`ErrorReply`] with an HTTP status. Both sides put [`API_HEADER`] on everything they send; see
@@ -29,6 +30,7 @@
 
 mod apply;
 mod decisions;
+mod doctor;
 mod error;
 mod status;
 mod tables;
@@ -41,6 +43,7 @@ pub use apply::{
     MAX_TRIAL_SECONDS, MIN_TRIAL_SECONDS, SettleRequest, Settled, Trial, TrialReply,
 };
 pub use decisions::{Decisions, DecisionsQuery, Lasting, Lift, Lifted, Order, Ordered};
+pub use doctor::{Diagnosis, Finding, Level};
 pub use error::{ErrorBody, ErrorReply, Problem};
 pub use status::{
     Detached, DnsStatus, EventsStatus, InterfaceStatus, ListSummary, LogStatus, MemoryStatus, ModeReply,
@@ -106,6 +109,8 @@ pub mod path {
     pub const DIFF: &str = "/v1/diff";
     /// `POST`: [`Detached`](crate::Detached).
     pub const DETACH: &str = "/v1/detach";
+    /// `GET`: [`Diagnosis`](crate::Diagnosis).
+    pub const DOCTOR: &str = "/v1/doctor";
     /// `GET`: Prometheus text.
     pub const METRICS: &str = "/v1/metrics";
 }

@@ -4,6 +4,7 @@ pub mod api;
 pub mod appliance;
 pub mod clock;
 pub mod decisions;
+pub mod doctor;
 pub mod events;
 pub mod feeds;
 pub mod flags;

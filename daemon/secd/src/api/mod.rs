@@ -87,6 +87,7 @@ fn router(appliance: Arc<Appliance>) -> Router {
         .route(path::CONFIRM, post(confirm))
         .route(path::REVERT, post(revert))
         .route(path::DETACH, post(async |State(secd): Of| answer(secd.detach().await)))
+        .route(path::DOCTOR, get(async |State(secd): Of| Json(secd.diagnosis().await)))
         .route(path::METRICS, get(metrics))
         .fallback(async || {
             failure((404, ErrorReply::new("no such thing in this API", Some("see `secctl --help`"))))

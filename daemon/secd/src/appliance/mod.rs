@@ -3,6 +3,7 @@
 mod answers;
 mod apply;
 mod changes;
+mod diagnosis;
 mod flows;
 mod tasks;
 
