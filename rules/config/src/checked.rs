@@ -7,6 +7,7 @@ use std::{
     collections::BTreeMap,
     net::{IpAddr, SocketAddr},
     path::PathBuf,
+    time::Duration,
 };
 
 use crate::{ConfigError, draft::ListKind};
@@ -40,6 +41,10 @@ pub struct Config {
     pub events: Events,
     /// The control socket.
     pub api: Api,
+    /// The GeoIP database; none = there is none, and no rule names a country or provider.
+    pub geoip: Option<Geoip>,
+    /// Sizes of tables in the kernel.
+    pub limits: Limits,
     /// What is allowed but probably not meant.
     pub warnings: Vec<ConfigError>,
 }
@@ -59,15 +64,73 @@ pub struct Dns {
     pub cache_entries: usize,
 }
 
-/// A list on disk.
+/// Something that is fetched.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Subscription {
+    /// `https://…`, `file:///…`, or `http://…` where `insecure` allows it.
+    pub url: String,
+    /// How often it is fetched.
+    pub refresh: Duration,
+    /// `http://` is allowed, redirects to it included.
+    pub insecure: bool,
+    /// The host may have a private, loopback or link-local address.
+    pub private: bool,
+    /// User and file with the password of basic authentication.
+    pub basic: Option<(String, PathBuf)>,
+    /// Name of a header and file with its value.
+    pub header: Option<(String, PathBuf)>,
+    /// File with a certificate authority besides those of the system.
+    pub ca_file: Option<PathBuf>,
+    /// minisign public key that must have signed it.
+    pub public_key: Option<String>,
+    /// Where the signature is; none = at `url` with `.minisig` behind it.
+    pub signature_url: Option<String>,
+}
+
+/// The GeoIP database (MMDB).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Geoip {
+    /// A file.
+    File(PathBuf),
+    /// Fetched.
+    Subscription(Subscription),
+}
+
+/// Sizes of tables in the kernel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Entries of the flow table: a power of two from 4,096 to 4,194,304.
+    pub flows: u32,
+}
+
+/// Signatures that are fetched.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RuleSource {
+    /// Its name, unique among them.
+    pub name: String,
+    /// Where they come from.
+    pub subscription: Subscription,
+    /// Mode of its signatures.
+    pub mode: Mode,
+    /// Where it is configured.
+    pub span: Span,
+}
+
+/// A list.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ListSource {
     /// Its name, unique among lists.
     pub name: String,
-    /// The file.
+    /// The file; empty for a list that is fetched.
     pub path: PathBuf,
+    /// How it is fetched; none for a file.
+    pub subscription: Option<Subscription>,
     /// Names or addresses.
     pub kind: ListKind,
+    /// How it is written.
+    pub format: lists::Format,
+    /// It blocks by itself; else only rules that name it look at it.
+    pub block: bool,
     /// Least score of an entry; 0 = all.
     pub min_score: u32,
     /// Which way an address list holds.
@@ -123,6 +186,8 @@ pub enum Transport {
 pub struct Signatures {
     /// Files of Suricata rules.
     pub files: Vec<PathBuf>,
+    /// Sets of rules that are fetched.
+    pub sources: Vec<RuleSource>,
     /// Mode of the signatures.
     pub mode: Mode,
     /// Variables as written, by name, `HOME_NET` and `EXTERNAL_NET` filled in.

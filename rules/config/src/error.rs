@@ -125,6 +125,11 @@ impl<'a> Report<'a> {
         self.line_starts.partition_point(|start| *start <= at).saturating_sub(1)
     }
 
+    /// Whether no further mistake is told, so that its help needs no thought.
+    pub(crate) fn is_full(&self) -> bool {
+        self.errors.len() >= Self::MAX_ERRORS
+    }
+
     /// Whether nothing is wrong so far.
     pub(crate) fn is_clean(&self) -> bool {
         self.errors.is_empty()

@@ -16,7 +16,8 @@ mod shape;
 mod structure;
 
 pub use checked::{
-    Api, Config, Dns, Events, ListSource, LogInput, LogSource, Loki, Signatures, Store, Transport,
+    Api, Config, Dns, Events, Geoip, Limits, ListSource, LogInput, LogSource, Loki, RuleSource, Signatures,
+    Store, Subscription, Transport,
 };
 pub use draft::ListKind;
 pub use error::ConfigError;
@@ -30,7 +31,7 @@ use std::path::{Path, PathBuf};
 use toml::de::DeTable;
 
 /// Bytes of a file that are read; a longer one is refused.
-pub const MAX_FILE_BYTES: usize = 1024 * 1024;
+pub const MAX_FILE_BYTES: usize = 4 * 1024 * 1024;
 /// Characters of a text value; a longer one is refused.
 pub const MAX_TEXT_VALUE: u64 = 4096;
 /// Where the user's own log filters are looked for.

@@ -6,8 +6,8 @@ use std::fmt::{self, Write};
 
 use crate::{
     draft::{
-        ApiDraft, DnsDraft, Draft, EventsDraft, ListDraft, LogDraft, LokiDraft, RuleDraft, SignaturesDraft,
-        StoreDraft, ZoneDraft,
+        ApiDraft, DnsDraft, Draft, EventsDraft, ForwardDraft, GeoipDraft, LimitsDraft, ListDraft, LogDraft,
+        LokiDraft, RuleDraft, RuleSourceDraft, ScheduleDraft, SignaturesDraft, StoreDraft, ZoneDraft,
     },
     shape::{Key, Shape, toml_text},
 };
@@ -24,15 +24,11 @@ pub fn reference() -> String {
     text.push_str("#\n# Lines that begin with `#` and no space behind it are settings without a default.\n");
     let Shape::Table(keys) = root.shape else { return text };
     let keys = ordered(keys, &fields::<Draft>());
-    let is_section = |key: &&Key| {
-        matches!(key.shape, Shape::Table(_) | Shape::Entries(_))
-            || matches!(&key.shape, Shape::Array(item) if matches!(item.shape, Shape::Table(_)))
-    };
     for key in keys.iter().filter(|key| !is_section(key)) {
         text.push('\n');
         setting(&mut text, key, false);
     }
-    for key in keys.iter().filter(is_section) {
+    for key in keys.iter().filter(|key| is_section(key)) {
         section(&mut text, key, &key.name);
     }
     text
@@ -54,7 +50,7 @@ fn section(text: &mut String, key: &Key, path: &str) {
         }
         Shape::Entries(entry) => match &entry.shape {
             Shape::Table(keys) => {
-                let _ = writeln!(text, "[{path}.wan]");
+                let _ = writeln!(text, "[{path}.{}]", key.entry.as_deref().unwrap_or("wan"));
                 table(text, keys, path, true);
             }
             Shape::Entries(_)
@@ -76,10 +72,15 @@ fn section(text: &mut String, key: &Key, path: &str) {
 fn table(text: &mut String, keys: &[Key], path: &str, is_example: bool) {
     let order = match path {
         "zones" => fields::<ZoneDraft>(),
+        "schedules" => fields::<ScheduleDraft>(),
         "rules" => fields::<RuleDraft>(),
+        "forwards" => fields::<ForwardDraft>(),
         "dns" => fields::<DnsDraft>(),
         "lists" => fields::<ListDraft>(),
         "logs" => fields::<LogDraft>(),
+        "geoip" => fields::<GeoipDraft>(),
+        "signatures.sources" => fields::<RuleSourceDraft>(),
+        "limits" => fields::<LimitsDraft>(),
         "signatures" => fields::<SignaturesDraft>(),
         "loki" => fields::<LokiDraft>(),
         "store" => fields::<StoreDraft>(),
@@ -89,12 +90,17 @@ fn table(text: &mut String, keys: &[Key], path: &str, is_example: bool) {
     };
     let mut keys: Vec<&Key> = keys.iter().collect();
     keys.sort_by_key(|key| order.iter().position(|name| *name == key.name));
-    for key in keys.iter().filter(|key| !matches!(key.shape, Shape::Entries(_))) {
+    for key in keys.iter().filter(|key| !is_section(key)) {
         setting(text, key, is_example);
     }
-    for key in keys.iter().filter(|key| matches!(key.shape, Shape::Entries(_))) {
+    for key in keys.iter().filter(|key| is_section(key)) {
         section(text, key, &format!("{path}.{}", key.name));
     }
+}
+
+fn is_section(key: &Key) -> bool {
+    matches!(key.shape, Shape::Table(_) | Shape::Entries(_))
+        || matches!(&key.shape, Shape::Array(item) if matches!(item.shape, Shape::Table(_)))
 }
 
 /// The built-in services as a page of Markdown.

@@ -17,6 +17,8 @@ pub(crate) struct Key {
     /// The example is only shown in a comment, even where others are written.
     pub(crate) plain: bool,
     pub(crate) required: bool,
+    /// How the reference file calls the example of a table with names of the user's own.
+    pub(crate) entry: Option<String>,
     pub(crate) minimum: Option<i64>,
     pub(crate) maximum: Option<i64>,
     pub(crate) min_length: Option<u64>,
@@ -76,9 +78,10 @@ fn read(name: &str, outer: &Value, definitions: &Value) -> Key {
         shape: shape(inner, definitions),
         default: outer.get("default").cloned().unwrap_or_default(),
         example: example.cloned(),
-        shown: field("x-shown").is_some(),
+        shown: field("x-shown").and_then(Value::as_bool).unwrap_or(false),
         plain: field("x-plain").is_some(),
         required: field("x-required").is_some(),
+        entry: field("x-entry").and_then(Value::as_str).map(str::to_owned),
         minimum: field("minimum").and_then(Value::as_i64),
         maximum: field("maximum").and_then(Value::as_i64),
         min_length: field("minLength").or_else(|| field("minItems")).and_then(Value::as_u64),

@@ -34,8 +34,13 @@ fn as_many_zones_as_the_kernel_holds() {
 #[test]
 fn as_many_rules_lists_and_networks() {
     let rule = "[[rules]]\nfrom = [\"iot\"]\nto = [\"wan\"]\nservices = [\"https\"]\naction = \"allow\"\n";
-    assert_eq!(messages(&format!("{ZONES}{}", rule.repeat(4096))), [""; 0]);
-    assert_eq!(messages(&format!("{ZONES}{}", rule.repeat(4097))), ["the file has 4097 rules"]);
+    let most = abi::MAX_RULES as usize;
+    // The zones' defaults are lines as well.
+    assert_eq!(messages(&format!("{ZONES}{}", rule.repeat(most - 8))), [""; 0]);
+    assert_eq!(
+        messages(&format!("{ZONES}{}", rule.repeat(most + 1))),
+        [format!("the file has {} rules", most + 1)]
+    );
     let lists = |count: usize| -> String {
         (0..count)
             .map(|place| format!("[[lists]]\nname = \"l{place}\"\npath = \"/l\"\nkind = \"domains\"\n"))

@@ -21,6 +21,7 @@ pub use host::{HostFlow, HostTables, from_kernel, to_kernel};
 pub use judge::{Judgement, LOWERED, Question, has_ports};
 pub use lower::LowerError;
 pub use plan::{Found, Plan, PolicyPrefix, Port, Row, Selector};
+pub use rows::address_set;
 pub use schedule::{DAYS, TimeZones};
 pub use types::{
     AddressSet, DeviceGroup, Forward, Policy, PortRange, Rate, Rule, Schedule, Service, ServiceMatch,

@@ -253,7 +253,7 @@ impl Lowering<'_> {
         let parts: Vec<&Arc<[IpNet]>> = of_sets.chain(of_devices).collect();
         let nets = match parts.as_slice() {
             [only] if is_folded(only) => Arc::clone(only),
-            _ => folded(parts.iter().flat_map(|part| part.iter().copied()).collect()),
+            _ => address_set(parts.iter().flat_map(|part| part.iter().copied()).collect()),
         };
         let union = match self.set(nets)? {
             Some(place) => {
@@ -371,8 +371,9 @@ fn is_folded(nets: &[IpNet]) -> bool {
         && nets.iter().all(|net| *net == net.trunc())
 }
 
-/// Sorted and without what lies within another.
-fn folded(mut nets: Vec<IpNet>) -> Arc<[IpNet]> {
+/// The addresses of a set as a policy holds them: sorted, without host bits and without what lies within another.
+#[must_use]
+pub fn address_set(mut nets: Vec<IpNet>) -> Arc<[IpNet]> {
     nets.iter_mut().for_each(|net| *net = net.trunc());
     nets.sort_unstable();
     // A covering network stands in front of what it covers.

@@ -1,29 +1,47 @@
 //! What the file means: names that exist, addresses that make sense together, limits of the kernel tables.
 
+mod countries;
+mod fetch;
+mod forwards;
+mod names;
 mod net;
 mod outputs;
 mod resolver;
 mod rules;
 mod services;
 mod sources;
+mod times;
 mod zones;
 
 use ipnet::IpNet;
 use policy::Policy;
-use std::path::PathBuf;
+use std::{collections::BTreeMap, path::PathBuf};
 
-use crate::{Config, draft::Draft, error::Report, error::quoted, located::Located};
+use crate::{
+    Config,
+    checked::Limits,
+    draft::{Draft, LimitsDraft},
+    error::{Report, quoted},
+    located::Located,
+};
 
 /// Turns a draft into a configuration. What it returns is only worth something if `report` stays clean.
 pub(crate) fn check(draft: Draft, own_filters: &[&str], report: &mut Report<'_>) -> Config {
     let mut warnings = Vec::new();
     let zones = zones::check(&draft.zones.0, report);
     let services = services::check(&draft.services.0, report);
-    let rules = rules::check(&draft.rules, &zones, &services, report);
+    let schedules = times::schedules(&draft.schedules.0, report);
+    let mut names = names::Names::new(&draft, &zones, report);
+    let rules = rules::check(&draft.rules, &mut names, &services, &schedules, report);
+    let forwards = forwards::check(&draft.forwards, &zones, &mut names, &services, report);
+    let names::Names { sets, devices, .. } = names;
     let allow = allow_list(&draft.allow, &zones, report, &mut warnings);
     let dns = resolver::check(&draft.dns, &zones, report);
     let lists = sources::lists(&draft.lists, report);
     let logs = sources::logs(&draft.logs, own_filters, &draft.filters_dir.0, report);
+    forwards::listeners(&forwards, &draft.forwards, &zones, &dns.listen, &logs, report);
+    let geoip = sources::geoip(&draft.geoip, report);
+    let limits = limits(&draft.limits, report);
     let signatures = outputs::signatures(&draft.signatures, &zones, report);
     let loki = outputs::loki(&draft.loki, report);
     let store = outputs::store(&draft.store, report);
@@ -35,7 +53,17 @@ pub(crate) fn check(draft: Draft, own_filters: &[&str], report: &mut Report<'_>)
     let mut protected: Vec<IpNet> = allow.iter().copied().chain(upstreams).collect();
     protected.sort_unstable();
     protected.dedup();
-    let policy = Policy { mode: draft.mode, zones, rules, protected, ..Policy::default() };
+    let policy = Policy {
+        mode: draft.mode,
+        zones,
+        rules,
+        protected,
+        sets,
+        devices,
+        schedules,
+        forwards,
+        forward_base: 0,
+    };
     fits_the_kernel(&policy, draft.rules.first().map_or(0, |rule| rule.at), report);
     Config {
         mode: draft.mode,
@@ -51,6 +79,8 @@ pub(crate) fn check(draft: Draft, own_filters: &[&str], report: &mut Report<'_>)
         store,
         events,
         api,
+        geoip,
+        limits,
         warnings,
     }
 }
@@ -65,6 +95,20 @@ fn fits_the_kernel(policy: &Policy, at: usize, report: &mut Report<'_>) {
         let (message, help) = text.split_once("; ").unwrap_or((&text, "simplify the rules"));
         report.add(at, message, help);
     }
+}
+
+/// The flow table is found in by bits of a hash.
+fn limits(draft: &LimitsDraft, report: &mut Report<'_>) -> Limits {
+    let flows = draft.flows.value;
+    if !flows.is_power_of_two() {
+        let (below, above) = (flows.next_power_of_two() / 2, flows.next_power_of_two());
+        report.add(
+            draft.flows.at,
+            format!("`limits.flows` is {flows}, which is no power of two"),
+            format!("write {below} or {above}"),
+        );
+    }
+    Limits { flows }
 }
 
 /// The addresses that no ban may touch. The widest networks are refused: they would switch every ban off.
@@ -155,4 +199,26 @@ fn optional(text: &str) -> Option<String> {
 /// See [`optional`].
 fn optional_path(key: &str, text: &Located<String>, report: &mut Report<'_>) -> Option<PathBuf> {
     if text.is_empty() { None } else { outputs::path(key, text, report) }
+}
+
+/// Notes names of the wrong form and names that stand twice.
+pub(crate) fn unique<'n>(
+    kind: &str,
+    names: impl Iterator<Item = &'n Located<String>>,
+    report: &mut Report<'_>,
+) {
+    let mut seen = BTreeMap::new();
+    for name in names.filter(|name| !name.is_empty()) {
+        name_is_valid(kind, name, name.at, report);
+        if let Some(first) = seen.get(name.as_str()) {
+            let line = report.span(*first).line;
+            report.add(
+                name.at,
+                format!("there is a {kind} {} already, on line {line}", quoted(name)),
+                "give each a name of its own",
+            );
+        } else {
+            seen.insert(name.as_str(), name.at);
+        }
+    }
 }

@@ -88,7 +88,12 @@ pub(super) fn signatures(draft: &SignaturesDraft, zones: &[Zone], report: &mut R
         .collect();
     variables.entry("HOME_NET".into()).or_insert_with(|| home_net(zones));
     variables.entry("EXTERNAL_NET".into()).or_insert_with(|| "!$HOME_NET".into());
-    Signatures { files, mode: draft.mode, variables }
+    Signatures {
+        files,
+        sources: super::sources::rule_sources(&draft.sources, report),
+        mode: draft.mode,
+        variables,
+    }
 }
 
 fn home_net(zones: &[Zone]) -> String {

@@ -1,22 +1,26 @@
-//! Rules: zones and services by name, in the order of the file.
+//! Rules: who, where and what by name, in the order of the file.
 
 use model::Action;
-use policy::{Rule, Service, Zone, ZoneSet};
+use policy::{Rate, Rule, Schedule, Service, Side, ZoneSet};
 
-use super::{services, zones::RESERVED};
+use super::{
+    names::{Named, Names},
+    services, times,
+};
 use crate::{
     draft::{RuleAction, RuleDraft},
-    error::{Report, listed, nearest, quoted},
+    error::{Report, nearest, quoted},
     located::Located,
 };
 
-/// Zones or services named in one rule; a config with more is refused.
+/// Names on one side of a rule, and services of it; a config with more is refused.
 const MOST_NAMES: usize = 64;
 
 pub(super) fn check(
     drafts: &[Located<RuleDraft>],
-    zones: &[Zone],
+    names: &mut Names<'_>,
     own: &[Service],
+    schedules: &[Schedule],
     report: &mut Report<'_>,
 ) -> Vec<Rule> {
     let most = abi::MAX_RULES as usize;
@@ -24,31 +28,103 @@ pub(super) fn check(
         report.add(
             first_over.at,
             format!("the file has {} rules", drafts.len()),
-            format!("write at most {most}; a rule can name several zones and services"),
+            format!("write at most {most}; a rule can name several zones, groups and services"),
         );
     }
-    drafts.iter().take(most).zip(0..).map(|(draft, id)| rule(id, draft, zones, own, report)).collect()
+    let drafts = drafts.iter().take(most).zip(0..);
+    drafts.map(|(draft, id)| rule(id, draft, names, own, schedules, report)).collect()
 }
 
 fn rule(
     id: u16,
     draft: &Located<RuleDraft>,
-    zones: &[Zone],
+    names: &mut Names<'_>,
     own: &[Service],
+    schedules: &[Schedule],
     report: &mut Report<'_>,
 ) -> Rule {
-    let from = zone_set(Side::From, &draft.from, zones, report);
-    let to = zone_set(Side::To, &draft.to, zones, report);
-    if let Some(first_over) = draft.services.get(MOST_NAMES) {
+    let from = side("from", &draft.from, names, report);
+    let to = side("to", &draft.to, names, report);
+    let services = named_services("the rule", &draft.services, own, report);
+    let (action, goes_on) = match draft.action {
+        RuleAction::Allow | RuleAction::Limit => (Action::Pass, false),
+        RuleAction::Drop => (Action::Drop, false),
+        RuleAction::Reject => (Action::Reject, false),
+        RuleAction::Log => (Action::Pass, true),
+    };
+    Rule {
+        id,
+        from,
+        to,
+        services,
+        action,
+        log: draft.log || goes_on,
+        goes_on,
+        limit: limit(draft, report),
+        schedule: draft.schedule.as_ref().and_then(|name| schedule(name, schedules, report)),
+        mode: draft.mode,
+        comment: super::optional(&draft.comment),
+        span: report.span(draft.at),
+    }
+}
+
+/// The rate of a rule, which belongs to the action `limit` and to no other.
+fn limit(draft: &Located<RuleDraft>, report: &mut Report<'_>) -> Option<Rate> {
+    match (&draft.limit, draft.action == RuleAction::Limit) {
+        (Some(text), true) => times::rate("limit", text, report),
+        (Some(text), false) => {
+            if !report.is_misfit("rules.action") {
+                report.add(
+                    text.at,
+                    "`limit` is for rules with `action = \"limit\"`",
+                    "write that action, or remove the line",
+                );
+            }
+            None
+        }
+        (None, true) => {
+            if !report.is_misfit("rules.limit") {
+                report.add(
+                    draft.at,
+                    "the rule limits, and does not say to what",
+                    "add for example `limit = \"10/minute burst 20\"`",
+                );
+            }
+            None
+        }
+        (None, false) => None,
+    }
+}
+
+fn schedule(name: &Located<String>, schedules: &[Schedule], report: &mut Report<'_>) -> Option<u16> {
+    if let Some(place) = schedules.iter().position(|schedule| schedule.name == name.value) {
+        return u16::try_from(place).ok();
+    }
+    let help = match nearest(name, schedules.iter().map(|schedule| schedule.name.as_str())) {
+        Some(near) => format!("did you mean `{near}`?"),
+        None => format!("define it as `[schedules.{}]`", name.value),
+    };
+    report.add(name.at, format!("there is no schedule {}", quoted(name)), help);
+    None
+}
+
+/// Services by name, each once.
+pub(super) fn named_services(
+    who: &str,
+    texts: &[Located<String>],
+    own: &[Service],
+    report: &mut Report<'_>,
+) -> Vec<Service> {
+    if let Some(first_over) = texts.get(MOST_NAMES) {
         report.add(
             first_over.at,
-            format!("the rule names {} services", draft.services.len()),
+            format!("{who} names {} services", texts.len()),
             format!("write at most {MOST_NAMES}, or gather ports in a service of your own"),
         );
     }
     let mut named: Vec<&str> = Vec::new();
     let mut services = Vec::new();
-    for text in draft.services.iter().take(MOST_NAMES) {
+    for text in texts.iter().take(MOST_NAMES) {
         if named.contains(&text.as_str()) {
             twice(text, "services", report);
             continue;
@@ -56,43 +132,18 @@ fn rule(
         named.push(text);
         services.extend(services::resolve(text, own, report));
     }
-    Rule {
-        id,
-        from: from.into(),
-        to: to.into(),
-        services,
-        action: match draft.action {
-            RuleAction::Allow => Action::Pass,
-            RuleAction::Drop => Action::Drop,
-            RuleAction::Reject => Action::Reject,
-        },
-        log: draft.log,
-        mode: draft.mode,
-        comment: super::optional(&draft.comment),
-        span: report.span(draft.at),
-        ..Rule::default()
-    }
+    services
 }
 
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Side {
-    From,
-    To,
-}
-
-fn zone_set(side: Side, texts: &[Located<String>], zones: &[Zone], report: &mut Report<'_>) -> ZoneSet {
-    let key = match side {
-        Side::From => "from",
-        Side::To => "to",
-    };
+fn side(key: &str, texts: &[Located<String>], names: &mut Names<'_>, report: &mut Report<'_>) -> Side {
     if let Some(first_over) = texts.get(MOST_NAMES) {
         report.add(
             first_over.at,
-            format!("`{key}` names {} zones", texts.len()),
-            format!("write at most {MOST_NAMES}, or `any`"),
+            format!("`{key}` names {} zones and groups", texts.len()),
+            format!("write at most {MOST_NAMES}, gather addresses in a group, or write `any`"),
         );
     }
-    let mut ids = Vec::new();
+    let (mut zones, mut sets, mut devices) = (Vec::new(), Vec::new(), Vec::new());
     let mut named: Vec<&str> = Vec::new();
     let mut any = false;
     for text in texts.iter().take(MOST_NAMES) {
@@ -101,23 +152,20 @@ fn zone_set(side: Side, texts: &[Located<String>], zones: &[Zone], report: &mut 
             continue;
         }
         named.push(text);
-        match text.as_str() {
-            "any" => any = true,
-            "self" => ids.push(abi::ZONE_SELF),
-            "multicast" if side == Side::To => ids.push(abi::ZONE_MULTICAST),
-            "multicast" => report.add(
+        if text.value == "multicast" && key == "from" {
+            report.add(
                 text.at,
                 "no flow starts at `multicast`",
                 "name the zones of the senders; `multicast` can stand in `to`",
-            ),
-            name => match zones.iter().find(|zone| zone.name == name) {
-                Some(zone) => ids.push(zone.id),
-                None if name == "wan" => match zones.iter().find(|zone| zone.wan) {
-                    Some(zone) => ids.push(zone.id),
-                    None => unknown(text, zones, report),
-                },
-                None => unknown(text, zones, report),
-            },
+            );
+            continue;
+        }
+        match names.resolve(key, text, report) {
+            Some(Named::Any) => any = true,
+            Some(Named::Zones(ids)) => zones.extend(ids),
+            Some(Named::Set(place)) => sets.push(place),
+            Some(Named::Devices(place)) => devices.push(place),
+            None => {}
         }
     }
     if any && texts.len() > 1 {
@@ -127,23 +175,16 @@ fn zone_set(side: Side, texts: &[Located<String>], zones: &[Zone], report: &mut 
             format!("write `{key} = [\"any\"]`, or leave `any` out"),
         );
     }
-    ids.sort_unstable();
-    ids.dedup();
-    if any { ZoneSet::Any } else { ZoneSet::Of(ids) }
+    if any {
+        return ZoneSet::Any.into();
+    }
+    zones.sort_unstable();
+    zones.dedup();
+    sets.sort_unstable();
+    sets.dedup();
+    Side { zones: ZoneSet::Of(zones), sets, devices }
 }
 
-fn twice(text: &Located<String>, key: &str, report: &mut Report<'_>) {
+pub(super) fn twice(text: &Located<String>, key: &str, report: &mut Report<'_>) {
     report.add(text.at, format!("{} stands twice in `{key}`", quoted(text)), "remove one of the two");
-}
-
-fn unknown(text: &Located<String>, zones: &[Zone], report: &mut Report<'_>) {
-    let names = || zones.iter().map(|zone| zone.name.as_str()).chain(RESERVED);
-    let help = match nearest(text, names()) {
-        Some(near) => format!("did you mean `{near}`?"),
-        None if zones.is_empty() => {
-            format!("define it as `[zones.{}]`, or use {}", text.value, listed(RESERVED))
-        }
-        None => format!("write one of {}", listed(names())),
-    };
-    report.add(text.at, format!("there is no zone {}", quoted(text)), help);
 }

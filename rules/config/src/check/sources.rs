@@ -1,16 +1,19 @@
-//! Lists and logs.
+//! Lists, the GeoIP database, sets of signatures, and logs.
 
+use ::lists::Format;
 use ipnet::IpNet;
 use std::collections::BTreeMap;
 
-use super::{name_is_valid, net, outputs};
+use super::{fetch, net, outputs};
 use crate::{
-    checked::{ListSource, LogInput, LogSource, Transport},
-    draft::{ListDraft, ListKind, LogDraft},
+    checked::{Geoip, ListSource, LogInput, LogSource, RuleSource, Transport},
+    draft::{GeoipDraft, ListDraft, ListKind, LogDraft, RuleSourceDraft},
     error::{Report, all, listed, nearest, quoted},
     located::Located,
 };
 
+/// Sets of signatures that are fetched; a config with more is refused.
+const MOST_RULE_SOURCES: usize = 64;
 /// Logs of one appliance; a config with more is refused.
 const MOST_LOGS: usize = 256;
 /// Senders of one syslog listener; a config with more is refused.
@@ -25,27 +28,154 @@ pub(super) fn lists(drafts: &[Located<ListDraft>], report: &mut Report<'_>) -> V
             format!("write at most {most}; lists of one kind can be put into one file"),
         );
     }
-    unique("list", drafts.iter().map(|draft| &draft.name), report);
+    super::unique("list", drafts.iter().map(|draft| &draft.name), report);
     drafts.iter().take(most).map(|draft| list(draft, report)).collect()
 }
 
 fn list(draft: &Located<ListDraft>, report: &mut Report<'_>) -> ListSource {
-    if draft.kind == ListKind::Domains && draft.min_score.value > 0 {
+    let fetch = draft.fetch();
+    let this = if draft.name.is_empty() {
+        "this list".to_owned()
+    } else {
+        format!("the list {}", quoted(&draft.name))
+    };
+    let known = fetch.catalogue.and_then(|name| fetch::catalogue(name, report));
+    let told = |key: &str| report.is_misfit(&format!("lists.{key}"));
+    let misfits: Vec<&str> = ["path", "url", "catalogue"].into_iter().filter(|key| told(key)).collect();
+    let path = Some(draft.path.as_ref());
+    fetch::one_source(&this, draft.at, path, &fetch, |key| misfits.contains(&key), report);
+    let subscription = if draft.path.is_some() {
+        fetch::none_for_a_file(&fetch, report);
+        None
+    } else {
+        fetch::subscription(&fetch, known.as_ref(), report)
+    };
+    if let (Some(written), Some(known)) = (&draft.kind, &known)
+        && known.kind != Some(written.value)
+    {
+        report.add(
+            written.at,
+            format!("{this} is of another kind in the catalogue"),
+            "remove the line: the catalogue says what it lists",
+        );
+    }
+    let kind = draft.kind.as_ref().map(|kind| kind.value).or(known.as_ref().and_then(|known| known.kind));
+    if kind.is_none() && fetch.catalogue.is_none() && !report.is_misfit("lists.kind") {
+        report.add(
+            draft.at,
+            format!("{this} does not say what it lists"),
+            "add `kind = \"domains\"` or `kind = \"addresses\"`",
+        );
+    }
+    let kind = kind.unwrap_or_default();
+    if kind == ListKind::Domains && draft.min_score.value > 0 {
         report.add(
             draft.min_score.at,
             "`min_score` is for lists of addresses",
             "remove the line, or write `kind = \"addresses\"`",
         );
     }
+    let block = draft.block.value.0;
+    if kind == ListKind::Domains && !block {
+        report.add(
+            draft.block.at,
+            "`block = false` is for lists of addresses, which rules can name",
+            "remove the line, or the list",
+        );
+    }
     ListSource {
         name: draft.name.value.clone(),
-        path: outputs::path("path", &draft.path, report).unwrap_or_default(),
-        kind: draft.kind,
+        path: draft.path.as_ref().and_then(|path| outputs::path("path", path, report)).unwrap_or_default(),
+        subscription,
+        kind,
+        format: format(draft, kind, known.as_ref(), report),
+        block,
         min_score: draft.min_score.value,
-        direction: draft.direction,
+        direction: draft.direction.or(known.as_ref().map(|known| known.direction)).unwrap_or_default(),
         mode: draft.mode,
         span: report.span(draft.at),
     }
+}
+
+fn format(
+    draft: &ListDraft,
+    kind: ListKind,
+    known: Option<&fetch::Known>,
+    report: &mut Report<'_>,
+) -> Format {
+    let Some(text) = &draft.format else { return known.map_or(Format::Auto, |known| known.format.clone()) };
+    match text.parse::<Format>() {
+        Ok(format) => {
+            if kind == ListKind::Domains && format.has_score() {
+                report.add(
+                    text.at,
+                    format!("{} has scores, and names have none", quoted(text)),
+                    "write the format without its score, or `kind = \"addresses\"`",
+                );
+            }
+            format
+        }
+        Err(error) => {
+            let words = ["auto", "plain", "score", "csv", "json"];
+            let first = text.split(':').next().unwrap_or_default();
+            let help = match nearest(first, words) {
+                Some(near) if near != first => format!("did you mean `{}`?", text.replacen(first, near, 1)),
+                _ => "write `auto`, `plain`, `score`, `csv:2` or `json:ip`; the second may be followed by `:` and the score's"
+                    .to_owned(),
+            };
+            let error = error.to_string();
+            report.add(text.at, error.split_once("; ").map_or(error.as_str(), |(what, _)| what), help);
+            Format::Auto
+        }
+    }
+}
+
+/// The database of countries and systems.
+pub(super) fn geoip(draft: &GeoipDraft, report: &mut Report<'_>) -> Option<Geoip> {
+    let fetch = draft.fetch();
+    if let Some(path) = &draft.path {
+        fetch::none_for_a_file(&fetch, report);
+        if let Some(second) = fetch.url.or(fetch.catalogue) {
+            report.add(
+                second.at,
+                "the database comes from two places",
+                "write one of `path`, `url` or `catalogue`",
+            );
+        }
+        return outputs::path("path", path, report).map(Geoip::File);
+    }
+    if fetch.url.is_none() && fetch.catalogue.is_none() {
+        return None;
+    }
+    fetch::one_source("the database", 0, None, &fetch, |_| false, report);
+    let known = fetch.catalogue.and_then(|name| fetch::catalogue(name, report));
+    fetch::subscription(&fetch, known.as_ref(), report).map(Geoip::Subscription)
+}
+
+/// Sets of signatures that are fetched.
+pub(super) fn rule_sources(drafts: &[Located<RuleSourceDraft>], report: &mut Report<'_>) -> Vec<RuleSource> {
+    if let Some(first_over) = drafts.get(MOST_RULE_SOURCES) {
+        report.add(
+            first_over.at,
+            format!("`signatures.sources` has {} entries", drafts.len()),
+            format!("write at most {MOST_RULE_SOURCES}"),
+        );
+    }
+    super::unique("source", drafts.iter().map(|draft| &draft.name), report);
+    let mut sources = Vec::new();
+    for draft in drafts.iter().take(MOST_RULE_SOURCES) {
+        let fetch = draft.fetch();
+        let this = format!("the source {}", quoted(&draft.name));
+        let told = |key: &str| report.is_misfit(&format!("signatures.sources.{key}"));
+        let misfits: Vec<&str> = ["url", "catalogue"].into_iter().filter(|key| told(key)).collect();
+        fetch::one_source(&this, draft.at, None, &fetch, |key| misfits.contains(&key), report);
+        let known = fetch.catalogue.and_then(|name| fetch::catalogue(name, report));
+        if let Some(subscription) = fetch::subscription(&fetch, known.as_ref(), report) {
+            let (name, mode, span) = (draft.name.value.clone(), draft.mode, report.span(draft.at));
+            sources.push(RuleSource { name, subscription, mode, span });
+        }
+    }
+    sources
 }
 
 pub(super) fn logs(
@@ -61,7 +191,7 @@ pub(super) fn logs(
             format!("write at most {MOST_LOGS}"),
         );
     }
-    unique("log", drafts.iter().map(|draft| &draft.name), report);
+    super::unique("log", drafts.iter().map(|draft| &draft.name), report);
     let mut sources = Vec::new();
     let mut listeners = BTreeMap::new();
     for draft in drafts.iter().take(MOST_LOGS) {
@@ -207,22 +337,4 @@ fn senders(syslog: &Located<String>, draft: &Located<LogDraft>, report: &mut Rep
         nets.push(net);
     }
     nets
-}
-
-/// Notes names of the wrong form and names that stand twice.
-fn unique<'n>(kind: &str, names: impl Iterator<Item = &'n Located<String>>, report: &mut Report<'_>) {
-    let mut seen = BTreeMap::new();
-    for name in names.filter(|name| !name.is_empty()) {
-        name_is_valid(kind, name, name.at, report);
-        if let Some(first) = seen.get(name.as_str()) {
-            let line = report.span(*first).line;
-            report.add(
-                name.at,
-                format!("there is a {kind} {} already, on line {line}", quoted(name)),
-                "give each a name of its own",
-            );
-        } else {
-            seen.insert(name.as_str(), name.at);
-        }
-    }
 }

@@ -5,9 +5,9 @@ use model::Action;
 use policy::Zone;
 use std::collections::BTreeMap;
 
-use super::{name_is_valid, net};
+use super::{name_is_valid, net, times};
 use crate::{
-    draft::{Denial, ZoneDraft},
+    draft::{Denial, Fail, ZoneDraft},
     error::{Report, quoted},
     located::Located,
 };
@@ -80,7 +80,10 @@ fn zone(id: u8, name: &Located<String>, draft: &ZoneDraft, report: &mut Report<'
         }
     };
     let networks: Vec<IpNet> =
-        draft.networks.iter().filter_map(|text| zone_network(text, draft, report)).collect();
+        draft.networks.iter().filter_map(|text| zone_network("networks", text, draft, report)).collect();
+    let routes: Vec<IpNet> =
+        draft.routes.iter().filter_map(|text| zone_network("routes", text, draft, report)).collect();
+    fits_together(name, draft, report);
     let told = |key: &str| report.is_misfit(&format!("zones.{}.{key}", name.value));
     if !draft.wan && draft.networks.is_empty() && !told("networks") && !told("wan") && name.value != "wan" {
         report.add(
@@ -105,8 +108,49 @@ fn zone(id: u8, name: &Located<String>, draft: &ZoneDraft, report: &mut Report<'
             (Some(Denial::Drop), _) | (None, true) => Action::Drop,
             (Some(Denial::Reject), _) | (None, false) => Action::Reject,
         },
+        routes,
+        isolate: draft.isolate,
+        loose: draft.loose,
+        strict: draft.strict,
+        bogons: draft.bogons.as_ref().map_or(draft.wan, |bogons| bogons.value && draft.wan),
+        bogons_asked: draft.bogons.as_ref().is_some_and(|bogons| bogons.value),
+        quarantine: draft.quarantine,
+        scan: draft.scan.unwrap_or(draft.wan),
+        new_flows: draft.new_flows.as_ref().and_then(|text| times::rate("new_flows", text, report)),
+        clamp_mss: draft.clamp_mss,
+        fail_open: draft.fail.map_or(!draft.wan, |fail| fail == Fail::Open),
         span: report.span(name.at),
-        ..Zone::default()
+    }
+}
+
+/// Keys that contradict each other or what the zone is.
+fn fits_together(name: &Located<String>, draft: &ZoneDraft, report: &mut Report<'_>) {
+    if let Some(bogons) = &draft.bogons
+        && bogons.value
+        && !draft.wan
+        && !report.is_misfit(&format!("zones.{}.wan", name.value))
+    {
+        report.add(
+            bogons.at,
+            format!("`bogons` is for the outside, and the zone {} is not", quoted(name)),
+            "remove the line: `anti_spoof` refuses here what is not in `networks` and `routes`",
+        );
+    }
+    if draft.loose && draft.strict {
+        report.add(
+            name.at,
+            format!("the zone {} is both `loose` and `strict`", quoted(name)),
+            "choose one: `loose` lets pass what `strict` drops",
+        );
+    }
+    for (key, is_set) in [("quarantine", draft.quarantine), ("isolate", draft.isolate)] {
+        if is_set && draft.wan {
+            report.add(
+                name.at,
+                format!("`{key}` is for inner zones, and the zone {} is the outside", quoted(name)),
+                "remove the line: nothing passes from the outside that no rule names",
+            );
+        }
     }
 }
 
@@ -133,13 +177,18 @@ fn interface_is_valid(key: &str, name: &Located<String>, report: &mut Report<'_>
     }
 }
 
-fn zone_network(text: &Located<String>, draft: &ZoneDraft, report: &mut Report<'_>) -> Option<IpNet> {
-    let net = net::network("networks", text, report)?;
+fn zone_network(
+    key: &str,
+    text: &Located<String>,
+    draft: &ZoneDraft,
+    report: &mut Report<'_>,
+) -> Option<IpNet> {
+    let net = net::network(key, text, report)?;
     if draft.wan {
         report.add(
             text.at,
             format!("{} is a network of the outside", quoted(text)),
-            "remove `networks` here: everything that is in no other zone is outside",
+            format!("remove `{key}` here: everything that is in no other zone is outside"),
         );
         return None;
     }
@@ -239,7 +288,7 @@ fn one_outside(drafts: &[(Located<String>, ZoneDraft)], report: &mut Report<'_>)
 fn disjoint_networks(drafts: &[(Located<String>, ZoneDraft)], report: &mut Report<'_>) {
     let mut all = Vec::new();
     for (name, draft) in drafts {
-        for text in &draft.networks {
+        for text in draft.networks.iter().chain(&draft.routes) {
             if let Ok(net) = text.parse::<IpNet>()
                 && net.prefix_len() > 0
             {
