@@ -184,15 +184,17 @@ fn address(key: &str, text: &Located<String>, insecure: bool, report: &mut Repor
         _ => return wrong(report, "cannot be fetched", "write `https://…` or `file:///…`"),
     }
     let host = rest.split(['/', '?']).next().unwrap_or_default();
-    if rest.contains('#') {
-        return wrong(report, "has a fragment", "remove `#` and what stands behind it");
-    }
     if host.contains('@') {
-        return wrong(
-            report,
-            "holds a user name or password",
+        // Not quoted: what is told ends up in logs.
+        report.add(
+            text.at,
+            format!("`{key}` holds a user name or password"),
             "write `user` and `password_file`: this file is read by others as well",
         );
+        return None;
+    }
+    if rest.contains('#') {
+        return wrong(report, "has a fragment", "remove `#` and what stands behind it");
     }
     let name = host.rsplit_once(':').map_or(host, |(name, port)| {
         if port.parse::<u16>().is_ok_and(|port| port > 0) { name } else { host }

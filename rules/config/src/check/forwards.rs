@@ -308,6 +308,7 @@ pub(super) fn listeners(
         }
         LogInput::File(_) => None,
     });
+    let mut told = std::collections::BTreeSet::new();
     for (protocol, socket, who) in dns.chain(syslog) {
         let belongs = zones.iter().find(|zone| zone.networks.iter().any(|net| net.contains(&socket.ip())));
         let outside = zones.iter().find(|zone| zone.wan);
@@ -322,10 +323,13 @@ pub(super) fn listeners(
         };
         for forward in forwards.iter().filter(reached).filter(takes) {
             let Some(draft) = drafts.iter().find(|draft| draft.name.value == forward.name) else { continue };
+            if !told.insert((draft.at, who)) {
+                continue;
+            }
             let who = if who == "the resolver" { who.to_owned() } else { format!("the log {}", quoted(who)) };
             report.add(
                 draft.services.at,
-                format!("{who} listens on {socket} ({protocol}), and the forward would take its packets"),
+                format!("{who} listens on {socket}, and the forward would take its packets"),
                 "give one of them another port, or let the listener answer on inner addresses only",
             );
         }
