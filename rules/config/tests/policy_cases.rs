@@ -4,10 +4,11 @@
 #![expect(clippy::unwrap_used, reason = "helpers of tests")]
 
 use datapath::{Input, Verdict, decide};
-use model::{Action, Flow, Mode, Protocol, Reason};
-use policy::{Explanation, HostTables, Policy, Zone, opening_frame};
+use ipnet::IpNet;
+use model::{Action, Flow, Mode, Protocol, Reason, Timestamp};
+use policy::{Explanation, HostTables, Policy, SetKind, TimeZones, Zone, address_set, opening_frame};
 use serde::Deserialize;
-use std::{fs, net::IpAddr, path::PathBuf, sync::Arc};
+use std::{collections::BTreeMap, fs, net::IpAddr, path::PathBuf, sync::Arc};
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -19,7 +20,17 @@ struct File {
     own: Vec<IpAddr>,
     /// Whether denials are only observed.
     observed: bool,
+    /// What countries, systems, lists and device groups hold, as rules name them.
+    #[serde(default)]
+    addresses: BTreeMap<String, Vec<IpNet>>,
+    /// What is asked of the packet path too, beside the rules.
+    #[serde(default = "yes")]
+    packet_path: bool,
     cases: Vec<Case>,
+}
+
+fn yes() -> bool {
+    true
 }
 
 #[derive(Deserialize)]
@@ -27,6 +38,8 @@ struct File {
 struct Case {
     title: String,
     observed: Option<bool>,
+    /// When, where there are schedules; the router's time zone is UTC.
+    now: Option<Timestamp>,
     flows: Vec<Expected>,
 }
 
@@ -38,6 +51,8 @@ struct Expected {
     verdict: String,
     reason: String,
     rule: String,
+    /// A part of one of the sentences that explain it.
+    says: Option<String>,
 }
 
 fn workspace() -> PathBuf {
@@ -60,14 +75,20 @@ fn flows_become_what_the_cases_say() {
             (None, Some(text)) => ("secd.toml".to_owned(), text.clone()),
             _ => panic!("{}: one of `file` and `config`", path.display()),
         };
-        let policy = config::parse(&name, &text)
+        let mut policy = config::parse(&name, &text)
             .unwrap_or_else(|errors| panic!("{}: {errors:#?}", path.display()))
             .policy;
+        fill(&mut policy, &file.addresses);
         for case in &file.cases {
+            let policy = match case.now {
+                Some(now) => policy.active_at(now, &TimeZones::new(jiff::tz::TimeZone::UTC)),
+                None => policy.clone(),
+            };
             for expected in &case.flows {
                 count += 1;
                 let observed = case.observed.unwrap_or(file.observed);
-                if let Err(difference) = check(&policy, &file.own, &name, &text, expected, observed) {
+                let checked = check(&policy, &file, &name, &text, expected, observed);
+                if let Err(difference) = checked {
                     wrong.push(format!(
                         "{}: {}: {}: {difference}",
                         path.display(),
@@ -82,9 +103,25 @@ fn flows_become_what_the_cases_say() {
     assert!(count >= 120, "only {count} flows were found");
 }
 
+/// As the daemon does from the database, the lists and the neighbour table.
+fn fill(policy: &mut Policy, addresses: &BTreeMap<String, Vec<IpNet>>) {
+    let mut unused: Vec<&String> = addresses.keys().collect();
+    let mut of = |name: &str| {
+        unused.retain(|other| *other != name);
+        addresses.get(name).map(|nets| address_set(nets.clone()))
+    };
+    for set in policy.sets.iter_mut().filter(|set| set.kind != SetKind::Group) {
+        set.nets = of(&set.written()).unwrap_or_default();
+    }
+    for group in &mut policy.devices {
+        group.addresses = of(&group.name).unwrap_or_default();
+    }
+    assert!(unused.is_empty(), "no rule names {unused:?}");
+}
+
 fn check(
     policy: &Policy,
-    own: &[IpAddr],
+    File { own, packet_path, .. }: &File,
     file: &str,
     text: &str,
     expected: &Expected,
@@ -108,12 +145,20 @@ fn check(
         (Some(rule), part) => {
             let block = text.lines().skip(rule.line as usize - 1).take_while(|line| !line.is_empty());
             let block = block.collect::<Vec<_>>().join("\n");
-            if rule.file != file || !block.starts_with("[[rules]]") || !block.contains(part) {
+            if rule.file != file
+                || !(block.starts_with("[[rules]]") || block.starts_with("[[forwards]]"))
+                || !block.contains(part)
+            {
                 return Err(format!("{}:{} is\n{block}", rule.file, rule.line));
             }
         }
     }
-    answered(policy, own, &flow, &said)
+    if let Some(part) = &expected.says
+        && !said.steps.iter().any(|step| step.contains(part))
+    {
+        return Err(format!("says\n    {}", said.steps.join("\n    ")));
+    }
+    if *packet_path { answered(policy, own, &flow, &said) } else { Ok(()) }
 }
 
 /// The answer to a flow that passes between two zones is known; without the flow it is left to conntrack, not dropped.
