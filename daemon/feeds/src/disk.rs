@@ -76,6 +76,11 @@ impl Note {
         Dangers { everything, own, suffixes }
     }
 
+    /// The file is not the one it is about: it still stands in, but it is no file to ask about or to compare with.
+    pub(crate) fn forget(&mut self) {
+        self.identity = String::new();
+    }
+
     /// Whether it is about these bytes.
     pub(crate) fn fits(&self, bytes: &[u8]) -> bool {
         self.bytes == bytes.len() as u64 && self.crc == crc32fast::hash(bytes)
@@ -144,10 +149,13 @@ impl Folder {
     /// What is known of a file, if it is there and can be read as the subscription says.
     pub(crate) fn note(&self, subscription: &Subscription, which: Which) -> Option<Note> {
         let file = self.file(subscription, which);
-        fs::metadata(&file).ok()?;
+        let length = fs::metadata(&file).ok()?.len();
         let mut text = Vec::new();
         File::open(note_of(&file)).ok()?.take(MAX_NOTE).read_to_end(&mut text).ok()?;
-        let note: Note = serde_json::from_slice(&text).ok()?;
+        let mut note: Note = serde_json::from_slice(&text).ok()?;
+        if note.bytes != length {
+            note.forget();
+        }
         (note.reading == reading(&subscription.kind)).then_some(note)
     }
 

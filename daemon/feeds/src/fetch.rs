@@ -148,6 +148,9 @@ pub(crate) async fn fetch(
         Kind::Domains { .. } | Kind::Addresses { .. } | Kind::Rules => (MAX_FETCHED, MAX_UNPACKED),
     };
     let way = Way::open(subscription)?;
+    if let Some(key) = &subscription.public_key {
+        signature::key(key)?;
+    }
     let (bytes, validators, encoded) =
         match get(web, subscription, &way, &subscription.location, validators, sent).await? {
             Answer::Unchanged => return Ok(Fetched::Unchanged),

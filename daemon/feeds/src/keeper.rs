@@ -264,6 +264,20 @@ impl Keeper {
         now: Timestamp,
     ) -> Result<Outcome, Failure> {
         let held = self.entries().get(&subscription.name).and_then(|entry| entry.held.clone());
+        let (folder, of) = (self.folder.clone(), Arc::clone(subscription));
+        let (good, held) = tokio::task::spawn_blocking(move || {
+            // A file that was changed behind our back is not what the server would call unchanged.
+            let checked = |note: Option<Note>, which| {
+                let mut note = note?;
+                if !folder.read(&of, which).is_ok_and(|bytes| bytes.is_some_and(|bytes| note.fits(&bytes))) {
+                    note.forget();
+                }
+                Some(note)
+            };
+            (checked(good, Which::Good), checked(held, Which::Held).filter(|note| note.is_of(&of)))
+        })
+        .await
+        .map_err(|error| Failure::Disk(io::Error::other(error)))?;
         // What the server is asked about is the newest file seen, be it in force or held.
         let known = held.as_ref().or(good.as_ref()).filter(|note| note.is_of(subscription));
         let known = known.map(|note| note.validators.clone()).unwrap_or_default();
