@@ -3,24 +3,21 @@
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests")]
 
+#[path = "oracle/router.rs"]
+mod router;
+
 use abi::{ZONE_FIRST, ZONE_MULTICAST, ZONE_SELF, ZoneId};
 use datapath::{Input, Verdict, decide};
 use enforce::nft::{Wall, WallState};
-use kernel_tests::Namespace;
 use model::{Action, Flow, Mode, Protocol, Span};
-use pnet_datalink::{Channel, Config, DataLinkSender};
 use policy::{HostTables, Policy, Rule, Service, ServiceMatch, Zone, ZoneSet, opening_frame};
+use router::{DEVICES, OWN, Router, ZONES, finished, own};
 use std::{
     collections::BTreeMap,
-    net::{IpAddr, Ipv6Addr},
-    process::Command,
     sync::Arc,
     time::{Duration, Instant},
 };
 
-const ZONES: [ZoneId; 3] = [ZONE_FIRST, ZONE_FIRST + 1, ZONE_FIRST + 2];
-const DEVICES: [&str; 3] = ["wan0", "a0", "b0"];
-const OWN: [&str; 6] = ["192.0.2.1", "10.1.0.1", "10.2.0.1", "2001:db8:ff::1", "fd00:1::1", "fd00:2::1"];
 const POLICIES: u64 = 6;
 const PACKETS: u16 = 400;
 /// What was counted, by chain and rule, or by the devices between which a packet passed.
@@ -150,63 +147,14 @@ fn zones(mode_of_b: Mode) -> Vec<Zone> {
     ]
 }
 
-/// A router with three links, whose other ends are all in one place.
+/// The router, and what its kernel counts.
 struct Bench {
-    router: Namespace,
-    hosts: Namespace,
+    router: Router,
 }
 
 impl Bench {
     fn new(test: &str) -> Option<Self> {
-        for program in ["ip", "nft", "nsenter"] {
-            if Command::new(program).arg("--version").output().is_err() {
-                eprintln!("SKIP: {test}: no {program}");
-                return None;
-            }
-        }
-        let (Ok(router), Ok(hosts)) =
-            (Namespace::new(&format!("{test:.12}-r")), Namespace::new(&format!("{test:.12}-h")))
-        else {
-            eprintln!("SKIP: {test}: not root");
-            return None;
-        };
-        let bench = Self { router, hosts };
-        bench.set(&bench.hosts, &["ipv6/conf/all/disable_ipv6=1", "ipv6/conf/default/disable_ipv6=1"]);
-        let forwarding = ["ipv4/ip_forward=1", "ipv6/conf/all/forwarding=1", "ipv4/conf/all/rp_filter=0"];
-        bench.set(&bench.router, &forwarding);
-        bench.set(&bench.router, &["ipv4/conf/default/rp_filter=0", "ipv6/conf/default/addr_gen_mode=1"]);
-        // Redirects would be flows of the router itself.
-        bench.set(&bench.router, &["ipv4/conf/all/send_redirects=0", "ipv4/conf/default/send_redirects=0"]);
-        for device in DEVICES {
-            bench.router.join(device, &bench.hosts, &device.replace('0', "1")).unwrap();
-            bench.router.run(&format!("ip link set {device} address 02:00:00:00:00:01")).unwrap();
-        }
-        for (address, device) in OWN.iter().zip(DEVICES.iter().cycle()) {
-            let length = if address.contains(':') { "64 nodad" } else { "24" };
-            bench.router.run(&format!("ip address add {address}/{length} dev {device}")).unwrap();
-        }
-        let hosts = [
-            ("wan0", "192.0.2.254 2001:db8:ff::fe"),
-            ("a0", "10.1.0.5 10.1.0.6 fd00:1::5 fd00:1::6"),
-            ("b0", "10.2.0.5 10.2.0.6 fd00:2::5 fd00:2::6"),
-        ];
-        for (device, addresses) in hosts {
-            for address in addresses.split(' ') {
-                let neighbour = format!("ip neigh add {address} lladdr 02:00:00:00:00:02 dev {device}");
-                bench.router.run(&neighbour).unwrap();
-            }
-        }
-        bench.router.run("ip route add default via 192.0.2.254").unwrap();
-        bench.router.run("ip -6 route add default via 2001:db8:ff::fe dev wan0").unwrap();
-        Some(bench)
-    }
-
-    fn set(&self, namespace: &Namespace, settings: &[&str]) {
-        for setting in settings {
-            let (key, value) = setting.split_once('=').unwrap();
-            let write = || Ok(std::fs::write(format!("/proc/sys/net/{key}"), value)?);
-            namespace.inside(write).unwrap();
-        }
+        Some(Self { router: Router::new(test, &format!("{test:.12}"))? })
     }
 
     /// Counts, behind the wall, what passed: forwarded between two devices, or in at one.
@@ -223,17 +171,11 @@ impl Bench {
                     &format!("add rule inet oracle post iifname {from} oifname {to} {new} \"{from} {to}\"; ");
             }
         }
-        self.router
-            .inside(|| {
-                let ended = Command::new("nft").arg(&script).output()?;
-                assert!(ended.status.success(), "{}", String::from_utf8_lossy(&ended.stderr));
-                Ok(())
-            })
-            .unwrap();
+        self.router.feed(&["nft", "-f", "-"], &script.replace("; ", "\n"));
     }
 
     fn passed(&self) -> Counted {
-        let listed = self.router.run("nft -j list table inet oracle").unwrap();
+        let listed = self.router.inside.run("nft -j list table inet oracle").unwrap();
         let listed: serde_json::Value = serde_json::from_str(&listed).unwrap();
         let rules = listed["nftables"].as_array().unwrap().iter().map(|object| &object["rule"]);
         let count = |rule: &serde_json::Value| {
@@ -244,7 +186,7 @@ impl Bench {
     }
 
     fn counted(&self, wall: &Wall) -> Counted {
-        let counters = self.router.inside(|| Ok(wall.counters()?)).unwrap();
+        let counters = self.router.inside.inside(|| Ok(wall.counters()?)).unwrap();
         let mut counted = self.passed();
         for counter in counters {
             *counted.entry((counter.chain, counter.comment)).or_default() += counter.packets;
@@ -252,26 +194,6 @@ impl Bench {
         // What the router sends itself, such as its answer to a ping of a group, nobody here asked for.
         counted.retain(|(chain, _), packets| *packets > 0 && !chain.starts_with("output."));
         counted
-    }
-
-    fn send(&self, frames: &[(usize, Vec<u8>)]) {
-        let open = |device: &str| -> Box<dyn DataLinkSender> {
-            let name = device.replace('0', "1");
-            let interface = pnet_datalink::interfaces().into_iter().find(|known| known.name == name).unwrap();
-            match pnet_datalink::channel(&interface, Config::default()).unwrap() {
-                Channel::Ethernet(sender, _) => sender,
-                _ => panic!("no Ethernet on {name}"),
-            }
-        };
-        self.hosts
-            .inside(|| {
-                let mut senders = DEVICES.map(open);
-                for (place, frame) in frames {
-                    senders[*place].send_to(frame, None).unwrap()?;
-                }
-                Ok(())
-            })
-            .unwrap();
     }
 }
 
@@ -282,18 +204,17 @@ fn rules_packet_path_and_nftables_judge_alike() {
     for seed in 0..POLICIES {
         let mut chance = Chance(seed);
         let policy = chance.policy();
-        let own: Vec<IpAddr> = OWN.iter().map(|address| address.parse().unwrap()).collect();
-        let tables = HostTables::new(Arc::new(policy.lower(&own, Arc::new([])).unwrap()));
+        let tables = HostTables::new(Arc::new(policy.lower(&own(), Arc::new([])).unwrap()));
         let mut wall = Wall::default();
         bench.watch();
-        bench.router.inside(|| Ok(wall.apply(&policy)?)).unwrap();
+        bench.router.inside.inside(|| Ok(wall.apply(&policy)?)).unwrap();
         let mut expected = Counted::new();
         let mut frames = Vec::new();
         for number in 0..PACKETS {
             // Every packet opens a flow of its own, also over policies.
             let (from, to, flow) = chance.flow(2000 + PACKETS * seed as u16 + number);
             let place = usize::from(from - ZONE_FIRST);
-            let frame = finished(opening_frame(&flow, &policy.zones[place]), &flow);
+            let frame = finished(opening_frame(&flow, &policy.zones[place]), &flow, number);
             let says = expect(&policy, from, to, &flow, &mut expected);
             denied += u32::from(!says.passes);
             let packet_path = judged(&tables, place, &frame);
@@ -302,7 +223,7 @@ fn rules_packet_path_and_nftables_judge_alike() {
             assert_eq!(same, (says.action, says.observed, drops), "seed {seed}: {flow}: {packet_path:?}");
             frames.push((place, frame));
         }
-        bench.send(&frames);
+        bench.router.send(&frames);
         let deadline = Instant::now() + Duration::from_secs(10);
         let mut counted = bench.counted(&wall);
         while counted != expected && Instant::now() < deadline {
@@ -341,8 +262,8 @@ fn the_shipped_example_and_the_widest_policy_are_taken() {
     for mode in [Mode::Observe, Mode::Enforce] {
         for policy in [&mut shipped, &mut widest] {
             policy.mode = mode;
-            bench.router.inside(|| Ok(wall.apply(policy)?)).unwrap();
-            assert_eq!(bench.router.inside(|| Ok(wall.check()?)).unwrap(), WallState::Same);
+            bench.router.inside.inside(|| Ok(wall.apply(policy)?)).unwrap();
+            assert_eq!(bench.router.inside.inside(|| Ok(wall.check()?)).unwrap(), WallState::Same);
         }
     }
 }
@@ -386,53 +307,3 @@ fn judged(tables: &HostTables, place: usize, frame: &[u8]) -> Verdict {
     verdict
 }
 
-/// The frame with what a kernel asks for and the packet path does not: checksums, and a group's own MAC address.
-fn finished(mut frame: Vec<u8>, flow: &Flow) -> Vec<u8> {
-    match flow.dst {
-        IpAddr::V4(to) if to.is_multicast() => {
-            frame[..6].copy_from_slice(&[1, 0, 0x5e, 0, 0, to.octets()[3]])
-        }
-        IpAddr::V4(to) if to.octets()[3] == 255 => frame[..6].fill(0xff),
-        IpAddr::V6(to) if to.is_multicast() => frame[..6].copy_from_slice(&[0x33, 0x33, 0, 0, 0, 1]),
-        IpAddr::V4(_) | IpAddr::V6(_) => {}
-    }
-    let packet = &mut frame[14..];
-    let (pseudo, start) = match (flow.src, flow.dst) {
-        (IpAddr::V4(from), IpAddr::V4(to)) => {
-            let sum = checksum(&packet[..20]);
-            packet[10..12].copy_from_slice(&sum.to_be_bytes());
-            ([from.octets(), to.octets()].concat(), 20)
-        }
-        (from, to) => {
-            let octets = |address: IpAddr| match address {
-                IpAddr::V4(v4) => v4.to_ipv6_mapped().octets(),
-                IpAddr::V6(v6) => Ipv6Addr::octets(&v6),
-            };
-            ([octets(from), octets(to)].concat(), 40)
-        }
-    };
-    let length = (packet.len() - start) as u16;
-    let mut summed = if flow.proto == Protocol::ICMP { vec![] } else { pseudo };
-    if flow.proto != Protocol::ICMP {
-        summed.extend([0, flow.proto.0]);
-        summed.extend(length.to_be_bytes());
-    }
-    summed.extend(&packet[start..]);
-    let sum = checksum(&summed).to_be_bytes();
-    let at = start
-        + match flow.proto {
-            Protocol::TCP => 16,
-            Protocol::UDP => 6,
-            _ => 2,
-        };
-    packet[at..at + 2].copy_from_slice(&sum);
-    frame
-}
-
-/// RFC 1071.
-fn checksum(bytes: &[u8]) -> u16 {
-    let sum: u32 =
-        bytes.chunks(2).map(|pair| u32::from(pair[0]) << 8 | u32::from(*pair.get(1).unwrap_or(&0))).sum();
-    let sum = (sum & 0xffff) + (sum >> 16);
-    !((sum & 0xffff) + (sum >> 16)) as u16
-}
