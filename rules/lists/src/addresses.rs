@@ -119,6 +119,13 @@ impl AddressList {
         self.v4.capacity() * size_of::<Entry<u32>>() + self.v6.capacity() * size_of::<Entry<u128>>()
     }
 
+    /// Every prefix in it, by family and address.
+    pub fn nets(&self) -> impl Iterator<Item = IpNet> + '_ {
+        let v4 = self.v4.iter().filter_map(|entry| Ipv4Net::new(entry.address.into(), entry.length).ok());
+        let v6 = self.v6.iter().filter_map(|entry| Ipv6Net::new(entry.address.into(), entry.length).ok());
+        v4.map(IpNet::V4).chain(v6.map(IpNet::V6))
+    }
+
     /// Line of the longest prefix that holds `address`, and the prefix.
     #[must_use]
     pub fn find(&self, address: IpAddr) -> Option<(IpNet, u32)> {

@@ -121,6 +121,8 @@ mod tests {
         let nets = |nets: &[&str]| nets.iter().map(|net| net.parse().unwrap()).collect::<Vec<IpNet>>();
         assert_eq!(delta.added, nets(&["198.51.100.0/25", "2001:db8:2::/48"]));
         assert_eq!(delta.removed, nets(&["198.51.100.0/24"]));
+        let all = ["192.0.2.1/32", "198.51.100.0/25", "2001:db8:1::/48", "2001:db8:2::/48"];
+        assert_eq!(now.nets().collect::<Vec<_>>(), nets(&all));
         assert_eq!(delta.counts(), Delta { added: 2, removed: 1 });
         assert!(now.delta(&now).counts().is_empty());
         assert_eq!(Delta::between(&[1, 2, 3], &[2, 4]), Delta { added: 1, removed: 2 });
