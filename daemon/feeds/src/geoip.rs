@@ -83,7 +83,7 @@ impl GeoIp {
         if bytes.len() > MAX_DATABASE {
             return Err(GeoIpError::TooBig { bytes: bytes.len() });
         }
-        let reader = Reader::from_source(bytes)?;
+        let reader = Reader::from_source(described(bytes)?)?;
         reader.verify()?;
         let database = Self { databases: vec![reader] };
         if !database.says_something()? {
@@ -248,6 +248,53 @@ impl fmt::Debug for Country {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, f)
     }
+}
+
+/// The check of a database insists on a type and a description, which good publishers leave out: such a database gets
+/// them in metadata of its own at the end, where they go before the former ones.
+fn described(mut bytes: Vec<u8>) -> Result<Vec<u8>, GeoIpError> {
+    let reader = Reader::from_source(bytes.as_slice())?;
+    let is_whole = !reader.metadata().description.is_empty() && !reader.metadata().database_type.is_empty();
+    if is_whole {
+        return Ok(bytes);
+    }
+    let metadata = reader.metadata();
+    let kind: String = metadata.database_type.chars().take(20).filter(char::is_ascii).collect();
+    let kind = if kind.is_empty() { "unnamed".to_owned() } else { kind };
+    // https://maxmind.github.io/MaxMind-DB/: a control byte holds the type (2 text, 5 and 6 numbers, 7 map; 9 and 11
+    // are 0 with a second byte of type - 7) and the size below 29.
+    let mut own = b"\xab\xcd\xefMaxMind.com\xe9".to_vec();
+    let text = |own: &mut Vec<u8>, text: &str| {
+        own.push(0x40 | u8::try_from(text.len()).unwrap_or_default());
+        own.extend_from_slice(text.as_bytes());
+    };
+    for (key, number) in [
+        ("binary_format_major_version", metadata.binary_format_major_version),
+        ("binary_format_minor_version", metadata.binary_format_minor_version),
+        ("ip_version", metadata.ip_version),
+        ("record_size", metadata.record_size),
+    ] {
+        text(&mut own, key);
+        own.push(0xa2);
+        own.extend_from_slice(&number.to_be_bytes());
+    }
+    text(&mut own, "node_count");
+    own.push(0xc4);
+    own.extend_from_slice(&metadata.node_count.to_be_bytes());
+    text(&mut own, "build_epoch");
+    own.extend_from_slice(&[8, 2]);
+    own.extend_from_slice(&metadata.build_epoch.to_be_bytes());
+    text(&mut own, "languages");
+    own.extend_from_slice(&[0, 4]);
+    text(&mut own, "database_type");
+    text(&mut own, &kind);
+    text(&mut own, "description");
+    own.push(0xe1);
+    text(&mut own, "en");
+    text(&mut own, "none");
+    drop(reader);
+    bytes.extend_from_slice(&own);
+    Ok(bytes)
 }
 
 /// What can be asked of a record.
