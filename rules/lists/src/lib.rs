@@ -7,6 +7,7 @@
 //! - [`Overrides`] are the standing orders about names (bans and timed allows), which go before every list.
 //! - [`Format`] says how a file is written, where that cannot be seen by itself (a table's column, a JSON field).
 //! - [`guard_report`] says whether a refreshed list may replace the last good one.
+//! - [`catalogue`] names well-known sources of all kinds.
 //!
 //! Everything outside is hostile: files, lines, entries and kept rejects have named limits in [`limits`].
 
@@ -23,6 +24,7 @@ mod report;
 mod set;
 mod text;
 
+pub mod catalogue;
 pub mod limits;
 
 pub use addresses::{AddressList, AddressReading};
