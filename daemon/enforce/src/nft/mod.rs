@@ -101,7 +101,8 @@ impl Wall {
     /// # Errors
     /// [`NftError`]; the table is as it was before, unless only the read-back failed.
     pub fn apply_with(&mut self, policy: &Policy, options: &Options) -> Result<(), NftError> {
-        let options = self.transact(options, |options| Ok(render(policy, options)?.transaction()))?;
+        let options = self.with_proven(options)?;
+        let options = self.transact(&options, |options| Ok(render(policy, options)?.transaction()))?;
         self.confirmed = Some(Generation { policy: policy.clone(), options });
         self.trial = None;
         self.remember()
@@ -121,7 +122,8 @@ impl Wall {
         let Some(former) = self.confirmed.clone() else { return Err(NftError::NothingBefore) };
         let seconds = u32::try_from(time.as_millis().div_ceil(1000)).unwrap_or(u32::MAX).max(1);
         let former = render(&former.policy, &former.options)?;
-        let options = self.transact(options, |options| {
+        let options = self.with_proven(options)?;
+        let options = self.transact(&options, |options| {
             let trial = render_as(policy, options, TRIAL)?;
             Ok(former.transaction_with(&trial, seconds))
         })?;
@@ -201,6 +203,15 @@ impl Wall {
         self.run(transaction::removal())?;
         (self.confirmed, self.trial, self.applied) = (None, None, None);
         Ok(())
+    }
+
+    /// The options with what connections need that are there already.
+    fn with_proven(&self, options: &Options) -> Result<Options, NftError> {
+        let held = match &self.applied {
+            Some(applied) => readback::proves(applied),
+            None => self.list()?.is_some_and(|listed| readback::proves(&listed)),
+        };
+        Ok(Options { keeps_proven: options.keeps_proven || held, ..options.clone() })
     }
 
     /// Carries out what `render` makes of the options; once more without helpers where this kernel has none. Returns the

@@ -14,6 +14,7 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 use super::{
     pairs::{Port, match_statements},
     render::{Mapping, Rendering},
+    sides::Field,
     spans::Family,
     syntax::{
         accept, concat, conntrack, counter, device, differs, equals, is_in, meta, number, one_of, owned,
@@ -61,7 +62,7 @@ impl Rendering<'_> {
             false => return Vec::new(),
         };
         let Some(zone) = policy.zone(forward.from) else { return Vec::new() };
-        let outer = self.sets.at_home(zone, family);
+        let outer = self.sets.at_home(zone, family, Field::Destination);
         let ways = self.sets.sources(sources, from).into_iter();
         let ways: Vec<_> = ways.filter(|way| way.family.is_none_or(|of| of == family)).collect();
         let mut matched = Vec::new();
@@ -108,7 +109,9 @@ impl Rendering<'_> {
         self.base("leaving", NfChainType::NAT, NfHook::Postrouting, 100);
         for (zone, forward) in hairpins {
             let (host, family) = (forward.to.to_string(), Family::of(forward.to));
-            let within = [MetaKey::Iifname, MetaKey::Oifname].map(|side| equals(meta(side), device(zone)));
+            // By address: what a bridge carries on has no incoming device here.
+            let Some(at_home) = self.sets.at_home(zone, family, Field::Source) else { continue };
+            let within = [equals(meta(MetaKey::Oifname), device(zone)), at_home];
             let translated = is_in(conntrack("status"), text("dnat"));
             let there = equals(payload(family.header(), "daddr"), text(&host));
             let statements =
@@ -228,18 +231,26 @@ impl Rendering<'_> {
 
     /// TCP that opens from a flooded zone is not remembered until it has proven its source: the proxy answers for the
     /// server, and only who answers back reaches it.
+    ///
+    /// Connections that were opened so need the proxy to their end (their timestamps are shifted), and the kernel's half
+    /// of it is there as long as a rule names it: then the chain stays, though nothing leads to it.
     pub(super) fn flood(&mut self) {
         let flooded = self.options.flooded.clone();
-        let Some(ours) = self.devices_of(MetaKey::Iifname, |zone| flooded.contains(&zone.id)) else { return };
-        self.base("flood", NfChainType::Filter, NfHook::Prerouting, -300);
-        let opens = equals(tcp_flags(&["fin", "syn", "rst", "ack"]), text("syn"));
-        self.rule("flood", vec![ours, opens, Statement::Notrack], None);
+        let ours = self.devices_of(MetaKey::Iifname, |zone| flooded.contains(&zone.id));
+        if ours.is_none() && !self.options.keeps_proven {
+            return;
+        }
         self.chain(PROVE);
         let flags = HashSet::from([SynProxyFlag::Timestamp, SynProxyFlag::SackPerm]);
         let proxy = SynProxy { mss: Some(PROVEN_SEGMENT), wscale: Some(PROVEN_SCALE), flags: Some(flags) };
         let tcp = equals(meta(MetaKey::L4proto), text("tcp"));
         self.rule(PROVE, vec![tcp, Statement::SynProxy(proxy)], None);
         self.rule(PROVE, vec![Statement::Drop(None)], None);
+        if let Some(ours) = ours {
+            self.base("flood", NfChainType::Filter, NfHook::Prerouting, -300);
+            let opens = equals(tcp_flags(&["fin", "syn", "rst", "ack"]), text("syn"));
+            self.rule("flood", vec![ours, opens, Statement::Notrack], None);
+        }
     }
 
     /// Where packets are taken in or forwarded: openings of flooded zones are judged, and what would pass is proven.

@@ -19,6 +19,12 @@ pub(super) fn counters(listed: &Value) -> Vec<WallCounter> {
     counted.filter_map(of_generation).collect()
 }
 
+/// Whether a rule answers for servers.
+pub(super) fn proves(listed: &Value) -> bool {
+    let mut rules = objects(listed).filter_map(|object| object["rule"]["expr"].as_array());
+    rules.any(|statements| statements.iter().any(|statement| statement.get("synproxy").is_some()))
+}
+
 /// The verdict maps that lead to a generation on trial: all of them, or those that still do.
 pub(super) fn trials(listed: &Value, leading: bool) -> Vec<String> {
     let maps = objects(listed).filter_map(|object| object.get("map"));

@@ -39,6 +39,8 @@ pub(super) const JUDGED: u32 = 120;
 pub struct Options {
     /// Zones whose TCP openings are answered by a SYN proxy until they have proven their source.
     pub flooded: Vec<ZoneId>,
+    /// There may be connections that the SYN proxy opened; [`super::Wall`] sees to this by itself.
+    pub keeps_proven: bool,
     /// Connection tracking helpers (FTP, SIP) are left out: this kernel has none.
     pub no_helpers: bool,
 }

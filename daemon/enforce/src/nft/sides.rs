@@ -145,9 +145,14 @@ impl<'a> Sets<'a> {
         }
     }
 
-    /// Whether the destination is one of the addresses that are at home in `zone`, for the outside: in no other.
-    pub(super) fn at_home(&mut self, zone: &Zone, family: Family) -> Option<Statement<'static>> {
-        let address = payload(family.header(), "daddr");
+    /// The address is one of those that are at home in `zone`, for the outside: in no other.
+    pub(super) fn at_home(
+        &mut self,
+        zone: &Zone,
+        family: Family,
+        field: Field,
+    ) -> Option<Statement<'static>> {
+        let address = payload(family.header(), field.name());
         match &*self.home(zone.id) {
             Home::Every => None,
             Home::These(spans) => Some(equals(address, listed(spans, family)?)),

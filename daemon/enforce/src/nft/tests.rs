@@ -199,7 +199,7 @@ fn lines_with(policy: &Policy, options: &Options) -> String {
 
 #[test]
 fn policies_render_as_written_down() {
-    let flood = Options { flooded: vec![WAN], no_helpers: false };
+    let flood = Options { flooded: vec![WAN], ..Options::default() };
     as_written_down("wall-small.jsonl", &lines(&small()));
     as_written_down("wall-wide.jsonl", &lines(&wide()));
     as_written_down("wall-flood.jsonl", &lines_with(&wide(), &flood));
@@ -370,7 +370,7 @@ fn the_kernel_takes_it_and_tells_changes() {
 
     // All of the language, and the same on trial; twice, since names and meters must not meet themselves.
     for flooded in [vec![], vec![WAN], vec![WAN, MANAGEMENT, IOT]] {
-        let options = Options { flooded, no_helpers: false };
+        let options = Options { flooded, ..Options::default() };
         wall.apply_with(&wide(), &options).unwrap();
         assert_eq!(wall.check().unwrap(), WallState::Same);
         for policy in [small(), wide()] {

@@ -145,8 +145,7 @@ fn one_rule(policy: &Policy, rule: &Rule, place: Place, text: &mut String) {
         return;
     }
     for zone in &policy.zones {
-        let verdict =
-            verdict(rule.action, policy.mode, zone.mode.and(rule.mode), place == Place::Many);
+        let verdict = verdict(rule.action, policy.mode, zone.mode.and(rule.mode), place == Place::Many);
         for from in senders(policy, &rule.from, zone) {
             for to in receivers(policy, &rule.to, place) {
                 for service in services(rule) {
