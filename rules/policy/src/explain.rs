@@ -122,6 +122,11 @@ impl Policy {
                 Err(ExplainError::Start { name: self.zone_name(zone).to_owned() })
             };
         };
+        self.zone_named(name)
+    }
+
+    /// The zone of this name in which flows start; `wan` is the outside, `self` the router.
+    pub(crate) fn zone_named(&self, name: &str) -> Result<ZoneId, ExplainError> {
         if name == "self" {
             return Ok(ZONE_SELF);
         }

@@ -81,6 +81,16 @@ impl Policy {
     /// - A denial towards multicast or broadcast is never answered (RFC 1122 §3.2.2), so a `reject` there is a drop.
     #[must_use]
     pub fn judge(&self, own: &[IpAddr], question: &Question) -> Judgement {
+        self.judge_among(self.rules.iter(), own, question)
+    }
+
+    /// Judges by these of the rules; the others are known not to match.
+    pub(crate) fn judge_among<'r>(
+        &self,
+        rules: impl Iterator<Item = &'r Rule>,
+        own: &[IpAddr],
+        question: &Question,
+    ) -> Judgement {
         if let Some(reason) = self.kept_apart(question) {
             let action = self.zone(question.from).map_or(Action::Drop, |zone| zone.denial);
             return Judgement { action, reason, ..self.judge_unnamed(question.from, question.to) };
@@ -94,7 +104,7 @@ impl Policy {
             };
         }
         let mut logged = None;
-        for rule in self.rules.iter().filter(|rule| rule.matches(self, question)) {
+        for rule in rules.filter(|rule| rule.matches(self, question)) {
             if !rule.goes_on {
                 return Judgement { logged, ..rule.judgement(question.to) };
             }

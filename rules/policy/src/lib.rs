@@ -3,24 +3,29 @@
 //! `Policy` is checked (made by `rules/config`), `Plan` is what the kernel should hold. [`Policy::judge`] is the slow
 //! reference of the lowered rules.
 
+mod diff;
 mod explain;
 mod host;
 mod judge;
 mod lower;
 mod plan;
 mod prefixes;
+mod review;
 mod rows;
 mod schedule;
 pub mod services;
 mod types;
+mod written;
 
 pub use model::Mac;
 
+pub use diff::{Change, ChangeKind, Comparison, Standing, Subject, diff};
 pub use explain::{ExplainError, Explanation, RulePlace, opening_frame};
 pub use host::{HostFlow, HostTables, from_kernel, to_kernel};
 pub use judge::{Judgement, LOWERED, Question, has_ports};
 pub use lower::LowerError;
 pub use plan::{Found, Plan, PolicyPrefix, Port, Row, Selector};
+pub use review::{Finding, FindingKind, Review};
 pub use rows::address_set;
 pub use schedule::{DAYS, TimeZones};
 pub use types::{

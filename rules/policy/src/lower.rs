@@ -178,6 +178,14 @@ impl Policy {
     /// Zone by prefix. Where two say something of one prefix, the router's own address wins over broadcast, and that
     /// over the zone's network.
     fn networks(&self, own: &[IpAddr]) -> Result<BTreeMap<IpNet, ZoneId>, LowerError> {
+        self.distinct_networks()?;
+        let networks = self.zone_by_network(own);
+        let half = MAX_NETWORKS as usize / 2;
+        at_most("networks of zones", networks.len(), half, "write wider networks")?;
+        Ok(networks)
+    }
+
+    fn distinct_networks(&self) -> Result<(), LowerError> {
         let mut networks = BTreeMap::new();
         for zone in &self.zones {
             for network in zone.networks.iter().chain(&zone.routes).map(IpNet::trunc) {
@@ -190,6 +198,16 @@ impl Policy {
                 }
             }
         }
+        Ok(())
+    }
+
+    /// See [`Plan::networks`].
+    pub(crate) fn zone_by_network(&self, own: &[IpAddr]) -> BTreeMap<IpNet, ZoneId> {
+        let mut networks = BTreeMap::new();
+        for zone in &self.zones {
+            networks
+                .extend(zone.networks.iter().chain(&zone.routes).map(|network| (network.trunc(), zone.id)));
+        }
         if let Some(wan) = self.zones.iter().find(|zone| zone.wan) {
             for everything in [IpNet::V4(Ipv4Net::default()), IpNet::V6(Ipv6Net::default())] {
                 networks.entry(everything).or_insert(wan.id);
@@ -197,9 +215,7 @@ impl Policy {
         }
         networks.extend(self.multicast().into_iter().map(|network| (network, ZONE_MULTICAST)));
         networks.extend(own.iter().map(|address| (IpNet::from(address.to_canonical()), ZONE_SELF)));
-        let half = MAX_NETWORKS as usize / 2;
-        at_most("networks of zones", networks.len(), half, "write wider networks")?;
-        Ok(networks)
+        networks
     }
 
     /// Multicast and broadcast destinations: RFC 5771, RFC 919, RFC 4291 §2.7, and the directed broadcast address of

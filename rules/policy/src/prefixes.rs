@@ -43,6 +43,17 @@ impl Policy {
             }
         }
         let help = "let fewer rules say `any`, or use ranges of ports that start and end at powers of two";
+        let by_address = |rule: &&Rule| [&rule.from, &rule.to].iter().any(|side| !side.sets.is_empty());
+        if needed > limit && self.rules.iter().any(|rule| by_address(&rule)) {
+            // What prefixes cannot say at all is left to the second wall.
+            let pass = PolicyValue { action: Action::Pass as u8, flags: 0, rule: abi::RULE_DEFAULT };
+            let pairs = self.sources().flat_map(|from| destinations.iter().map(move |to| (from, *to)));
+            let every =
+                pairs.flat_map(|(from, to)| LOWERED.iter().map(move |protocol| (from, to, protocol.0)));
+            return Ok(every
+                .map(|(from, to, protocol)| (PolicyPrefix { from, to, protocol, port: 0, bits: 0 }, pass))
+                .collect());
+        }
         at_most("port prefixes of rules", needed, limit, help)?;
         Ok(policy)
     }

@@ -328,7 +328,7 @@ fn split(rule: &Rule, receiver: &Receiver) -> Vec<(u64, PolicyValue)> {
 }
 
 /// Ranges of one protocol that touch or overlap are one.
-fn services(rule: &Rule) -> Vec<ServiceMatch> {
+pub(crate) fn services(rule: &Rule) -> Vec<ServiceMatch> {
     let mut matches: Vec<ServiceMatch> =
         rule.services.iter().flat_map(|service| &service.matches).copied().collect();
     matches.sort_unstable();
