@@ -49,8 +49,8 @@ pub const HEADER_ADDRESSES: u32 = 2;
 pub const HEADER_DEVICES: u32 = 3;
 /// Word: seed of the devices.
 pub const HEADER_DEVICE_SEED: u32 = 4;
-/// Word: position of the origins in halves (low half), bits of a zone in their index (high half).
-pub const HEADER_ORIGINS: u32 = 5;
+/// Word: position of the pairs of zones in halves (low half), bits of a zone in their index (high half).
+pub const HEADER_ZONE_PAIRS: u32 = 5;
 /// Word: position of the pages of services in quarters (low half), of the runs of 64 ports in halves (high half).
 pub const HEADER_SERVICES: u32 = 6;
 /// Word: position of the cells in words (low half), their number (high half).
@@ -447,24 +447,24 @@ impl Node {
 /// Places in a cell of the classifier, in halves. A cell is one line of the cache.
 ///
 /// The rows of the policy that a cell holds are numbered anew in it. For each dimension there is a map from the classes
-/// to short lists of bits, a bit for each of the cell's rows; the first bit that is in all four is the row.
+/// to short lists of bits, a bit for each of the cell's rows; the first bit that is in all of them is the row.
 pub struct Cell;
 
 impl Cell {
     /// Words of a cell.
     pub const WORDS: u32 = 8;
-    /// Dimensions: origin (device and zones), service, source, destination.
-    pub const DIMENSIONS: u32 = 4;
-    /// Position in quarters of the map of each dimension, less the first class in it.
+    /// Dimensions: zones, device, service, source, destination.
+    pub const DIMENSIONS: u32 = 5;
+    /// Position in quarters of the map of each dimension, less the first class in it; 0 = there is one list only.
     pub const MAPS: u32 = 0;
     /// Position in words of the lists of bits of each dimension.
-    pub const BITS: u32 = 4;
+    pub const LISTS: u32 = 5;
     /// Position in words of the [`RuleRow`]s.
-    pub const ROWS: u32 = 8;
+    pub const ROWS: u32 = 10;
     /// Position in words of the bits of the rows that only log; 0 = there are none.
-    pub const LOGS: u32 = 9;
+    pub const LOGS: u32 = 11;
     /// Words of a list of bits (low quarter), and the power of two that is their distance (high quarter).
-    pub const SIZE: u32 = 10;
+    pub const SIZE: u32 = 12;
     /// Words of a list of bits at most: 4,096 rows in one cell.
     pub const MAX_WORDS: u32 = 64;
     /// Cells at most.

@@ -18,6 +18,7 @@ mod egress;
 mod flow;
 #[cfg(feature = "host")]
 pub mod host;
+pub mod image;
 mod ingress;
 mod parse;
 mod verdict;
