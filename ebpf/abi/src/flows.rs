@@ -157,6 +157,8 @@ pub struct FlowValue {
     pub isn: u32,
     /// TCP flags seen this way.
     pub tcp_flags: u8,
+    /// MAC address of the device that started it, as a number; 0 = not known.
+    pub device: u64,
 }
 
 impl FlowValue {
@@ -181,24 +183,25 @@ impl FlowValue {
             | (self.zone_to as u64) << 56
     }
 
-    /// Words 8 to 12: counts.
+    /// Words 8 to 13: counts and what is rarely asked.
     #[inline(always)]
     #[must_use]
-    pub const fn cold_words(&self) -> [u64; 5] {
+    pub const fn cold_words(&self) -> [u64; 6] {
         [
             self.packets,
             self.bytes,
             self.first_seen,
             self.copied as u64 | (self.copied_reply as u64) << 32,
             self.isn as u64 | (self.tcp_flags as u64) << 32,
+            self.device,
         ]
     }
 
-    /// What these words say: the upper half of word 0, words 6, 7, and 8 to 12.
+    /// What these words say: the upper half of word 0, words 6, 7, and 8 to 13.
     #[inline(always)]
     #[must_use]
-    pub const fn from_words(epoch: u32, standing: u64, verdict: u64, cold: [u64; 5]) -> Self {
-        let [packets, bytes, first_seen, copied, handshake] = cold;
+    pub const fn from_words(epoch: u32, standing: u64, verdict: u64, cold: [u64; 6]) -> Self {
+        let [packets, bytes, first_seen, copied, handshake, device] = cold;
         Self {
             epoch,
             last_seen: standing as u32,
@@ -217,6 +220,7 @@ impl FlowValue {
             copied_reply: (copied >> 32) as u32,
             isn: handshake as u32,
             tcp_flags: (handshake >> 32) as u8,
+            device,
         }
     }
 
@@ -267,7 +271,7 @@ pub enum Strength {
     Assured,
 }
 
-/// A place as it lies in memory. Words 13 to 15 are zero.
+/// A place as it lies in memory. Words 14 and 15 are zero.
 #[repr(C, align(64))]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct FlowPlace {
@@ -293,14 +297,14 @@ impl FlowPlace {
     #[must_use]
     pub const fn value(&self) -> FlowValue {
         let w = &self.words;
-        FlowValue::from_words((w[0] >> 32) as u32, w[6], w[7], [w[8], w[9], w[10], w[11], w[12]])
+        FlowValue::from_words((w[0] >> 32) as u32, w[6], w[7], [w[8], w[9], w[10], w[11], w[12], w[13]])
     }
 
     /// A place that holds this entry, with an even version.
     #[must_use]
     pub const fn new(version: u32, key: &FlowKey, value: &FlowValue) -> Self {
         let [k1, k2, k3, k4, k5] = key.words();
-        let [c1, c2, c3, c4, c5] = value.cold_words();
+        let [c1, c2, c3, c4, c5, c6] = value.cold_words();
         let first = (version & !1) as u64 | (value.epoch as u64) << 32;
         Self {
             words: [
@@ -317,7 +321,7 @@ impl FlowPlace {
                 c3,
                 c4,
                 c5,
-                0,
+                c6,
                 0,
                 0,
             ],
@@ -412,6 +416,7 @@ mod tests {
             copied_reply: 15,
             isn: 16,
             tcp_flags: 17,
+            device: 18,
         };
         let place = FlowPlace::new(8, &KEY, &value);
         assert_eq!((place.version(), place.key(), place.value()), (8, KEY, value));

@@ -158,8 +158,10 @@ pub struct ScanState {
     pub window: u64,
     /// A bit for each hash of a destination and port that denied the source in the window.
     pub sketch: u64,
-    /// Boot time in ns until which new flows of the source wait.
+    /// Boot time in ns until which new flows of the source are slowed down.
     pub held: u64,
+    /// Boot time in ns at which the next of them may pass.
+    pub due: u64,
 }
 
 /// Value of `ALLOWS` (key data: [`Address`]): for a time no ban or list holds against the address.
@@ -260,7 +262,7 @@ const _: () = {
     assert!(size_of::<BanValue>() == 16);
     assert!(size_of::<AllowValue>() == 16);
     assert!(size_of::<RateKey>() == 20);
-    assert!(size_of::<ScanState>() == 24);
+    assert!(size_of::<ScanState>() == 32);
     assert!(size_of::<Counter>() == 16);
 };
 
