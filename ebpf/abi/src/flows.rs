@@ -13,7 +13,7 @@ pub const TICK_SHIFT: u32 = 24;
 /// Ticks in one unit of [`FlowValue::idle`]: 0.27 s.
 pub const IDLE_UNIT: u32 = 16;
 /// Places in a set.
-pub const WAYS: usize = 4;
+pub const FLOW_WAYS: usize = 4;
 /// Words of a place.
 pub const PLACE_WORDS: usize = 16;
 
@@ -334,7 +334,7 @@ impl FlowPlace {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct FlowSet {
     /// The places.
-    pub places: [FlowPlace; WAYS],
+    pub places: [FlowPlace; FLOW_WAYS],
 }
 
 /// Where a key belongs: which set, and which of its places is tried first.
@@ -342,7 +342,7 @@ pub struct FlowSet {
 pub struct Spot {
     /// Index of the set.
     pub set: u32,
-    /// Preferred place in it, below [`WAYS`].
+    /// Preferred place in it, below [`FLOW_WAYS`].
     pub way: u32,
     /// Hash of the key for the table of forgotten tuples.
     pub tag: u32,
@@ -364,7 +364,7 @@ pub const fn spot(words: &[u64; 5], seed: &[u64; 4], mask: u32) -> Spot {
     let mixed = (sum ^ (sum >> 32)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
     Spot {
         set: (mixed >> 32) as u32 & mask,
-        way: (mixed >> 30) as u32 & (WAYS as u32 - 1),
+        way: (mixed >> 30) as u32 & (FLOW_WAYS as u32 - 1),
         tag: mixed as u32,
     }
 }
