@@ -8,12 +8,14 @@
 mod flows;
 pub mod image;
 mod limits;
+mod plan;
 mod reason;
 mod records;
 mod tables;
 
 pub use flows::*;
 pub use limits::*;
+pub use plan::*;
 pub use reason::{ACTIONS, Action, REASONS, Reason};
 pub use records::{InspectRecord, PacketRecord};
 pub use tables::*;

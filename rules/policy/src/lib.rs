@@ -5,6 +5,7 @@
 
 mod explain;
 mod host;
+pub mod image;
 mod judge;
 mod lower;
 mod plan;
