@@ -4,8 +4,9 @@
 //! The packet programs never wait: a place that is being written is one that they do not know.
 
 use abi::{
-    Action, FLOW_BYPASS, FLOW_FAST, FlowKey, FlowPlace, FlowSet, FlowValue, MAX_ZONES, PLACE_WORDS, Reason,
-    STATE_ASSURED, STATE_EMPTY, Spot, Strength, TICK_SHIFT, WAYS, ZONE_FIRST, ZoneId, idle_units,
+    Action, FLOW_BYPASS, FLOW_FAST, FLOW_WAYS as WAYS, FlowKey, FlowPlace, FlowSet, FlowValue, MAX_ZONES,
+    PLACE_WORDS, Reason, STATE_ASSURED, STATE_EMPTY, Spot, Strength, TICK_SHIFT, ZONE_FIRST, ZoneId,
+    idle_units,
 };
 use std::{
     hint::spin_loop,
@@ -116,7 +117,9 @@ impl Flows {
         for place in self.memory.words().chunks_exact(PLACE_WORDS) {
             counts.places += 1;
             let standing = place[STANDING].load(Ordering::Relaxed);
-            let value = FlowValue::from_words(0, standing, 0, [0; 5]);
+            let mut words = [0; PLACE_WORDS];
+            words[STANDING] = standing;
+            let value = FlowPlace { words }.value();
             match value.strength(now) {
                 Strength::Assured => counts.assured += 1,
                 Strength::HalfOpen => counts.half_open += 1,

@@ -24,7 +24,7 @@ mod plan;
 mod rings;
 mod trial;
 
-use abi::{Active, Address, DEFAULT_FLOWS, MAX_FLOWS, MIN_FLOWS, WAYS};
+use abi::{Active, Address, DEFAULT_FLOWS, FLOW_WAYS, MAX_FLOWS, MIN_FLOWS};
 use aya::{
     Ebpf, EbpfLoader,
     maps::{Map, MapData, MapError, lpm_trie::Key},
@@ -136,7 +136,7 @@ impl Dataplane {
         pins::make_folder(&pins)?;
         let maps_were_there = pins::check_shapes(&pins, &layout)?;
         let mut loader = EbpfLoader::new();
-        loader.map_max_entries("FLOWS", flows / WAYS as u32);
+        loader.map_max_entries("FLOWS", flows / FLOW_WAYS as u32);
         for name in layout.maps.keys() {
             loader.map_pin_path(name, pins.join(name));
         }
@@ -147,7 +147,7 @@ impl Dataplane {
             program::<SchedClassifier>(&mut bpf, name)?.load().map_err(Error::kernel(doing))?;
         }
         let active = ActiveWord::open(&pins)?;
-        active.lock().prepare_flows(flows / WAYS as u32 - 1, random()?);
+        active.lock().prepare_flows(flows / FLOW_WAYS as u32 - 1, random()?);
         let images = Images::open(&pins)?;
         let tables = plan::PlanTables::open(&pins)?;
         let mut dataplane =

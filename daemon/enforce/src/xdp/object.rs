@@ -1,6 +1,6 @@
 //! The compiled programs, and the layout of their maps.
 
-use abi::{WAYS, image::IMAGE_MAGIC};
+use abi::{FLOW_WAYS, image::IMAGE_MAGIC};
 use std::{collections::BTreeMap, fmt};
 
 use super::Error;
@@ -62,7 +62,7 @@ impl Layout {
             })
             .collect();
         if let Some(shape) = maps.get_mut("FLOWS") {
-            shape.entries = flows / WAYS as u32;
+            shape.entries = flows / FLOW_WAYS as u32;
         }
         let hash = hash(&maps);
         Ok(Self { maps, hash })
