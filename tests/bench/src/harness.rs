@@ -5,7 +5,10 @@ use abi::{Action, Reason};
 use anyhow::{Context as _, Result, bail, ensure};
 use aya::{
     Ebpf, EbpfLoader, TestRunOptions,
-    maps::{Array, Map, MapData, PerCpuArray, ProgramArray, lpm_trie::{Key, LpmTrie}},
+    maps::{
+        Array, Map, MapData, PerCpuArray, ProgramArray,
+        lpm_trie::{Key, LpmTrie},
+    },
     programs::{SchedClassifier, TestRun as _, Xdp},
 };
 use bench_programs::{Control, KEYS, Key4, Key6, slot};
@@ -19,12 +22,24 @@ use std::{
     path::Path,
 };
 
-use crate::{clock, frame::{Family, Frame}};
+use crate::{
+    clock,
+    frame::{Family, Frame},
+};
 
 /// Programs of the bench that run on arrival.
 const ARRIVING: [&str; 11] = [
-    "bare", "bare_counted", "lpm_small", "lpm_large", "feed4_bare", "feed6_bare", "feed4_secd", "feed6_secd",
-    "feed4_small", "feed4_large", "generate",
+    "bare",
+    "bare_counted",
+    "lpm_small",
+    "lpm_large",
+    "feed4_bare",
+    "feed6_bare",
+    "feed4_secd",
+    "feed6_secd",
+    "feed4_small",
+    "feed4_large",
+    "generate",
 ];
 /// Its programs that run on leaving.
 const LEAVING: [&str; 2] = ["answer4", "answer6"];
@@ -74,7 +89,10 @@ impl Harness {
         let (mut dataplane, _) = Dataplane::open(folder.path()).context("load secd's programs")?;
         let mut programs = Programs::open(object)?;
         let ingress = dataplane.ingress_program()?.fd()?.try_clone()?;
-        programs.jump_table("ARRIVING")?.set(slot::SECD, &ingress, 0).context("jump to secd's XDP program")?;
+        programs
+            .jump_table("ARRIVING")?
+            .set(slot::SECD, &ingress, 0)
+            .context("jump to secd's XDP program")?;
         let egress = dataplane.egress_program()?.fd()?.try_clone()?;
         programs.jump_table("LEAVING")?.set(slot::SECD, &egress, 0).context("jump to secd's TC program")?;
         let (orders, counters) = (dataplane.orders()?, dataplane.counters()?);
@@ -118,8 +136,11 @@ impl Counted {
 
     /// For people.
     pub(crate) fn words(&self) -> String {
-        let words: Vec<String> =
-            self.0.iter().map(|((reason, action), n)| format!("{n} {} ({})", reason.name(), action.name())).collect();
+        let words: Vec<String> = self
+            .0
+            .iter()
+            .map(|((reason, action), n)| format!("{n} {} ({})", reason.name(), action.name()))
+            .collect();
         words.join(", ")
     }
 }
@@ -146,7 +167,9 @@ impl Programs {
         let keys4 = Mapped::open(&bpf, "KEYS4")?;
         let keys6 = Mapped::open(&bpf, "KEYS6")?;
         let mut programs = Self { bpf, keys4, keys6 };
-        for (slot, name) in [(slot::BARE, "bare"), (slot::LPM_SMALL, "lpm_small"), (slot::LPM_LARGE, "lpm_large")] {
+        for (slot, name) in
+            [(slot::BARE, "bare"), (slot::LPM_SMALL, "lpm_small"), (slot::LPM_LARGE, "lpm_large")]
+        {
             let program = xdp(&mut programs.bpf, name)?.fd()?.try_clone()?;
             programs.jump_table("ARRIVING")?.set(slot, &program, 0)?;
         }
@@ -197,7 +220,13 @@ impl Programs {
     }
 
     /// Runs packets through a side; returns nanoseconds of processor time a packet and the last program's answer.
-    pub(crate) fn run(&mut self, side: Side, family: Family, frame: &Frame, repeat: u32) -> Result<(f64, u32)> {
+    pub(crate) fn run(
+        &mut self,
+        side: Side,
+        family: Family,
+        frame: &Frame,
+        repeat: u32,
+    ) -> Result<(f64, u32)> {
         let program = xdp(&mut self.bpf, side.program(family))?;
         let options = TestRunOptions { data_in: Some(&frame.bytes), repeat, ..TestRunOptions::default() };
         let before = clock::thread_time();

@@ -147,13 +147,20 @@ impl Bench<'_> {
     ) -> Result<()> {
         let packet = frame(family, &[], Segment::Tcp(ACK | PUSH, CLIENT + 1, SERVER + 1));
         for count in [1024, 65_536, FLOWS] {
-            let size = format!("{}-flows/{}-list/{}-rules/{}", short(count), short(list), short(rules), family.name());
+            let size = format!(
+                "{}-flows/{}-list/{}-rules/{}",
+                short(count),
+                short(list),
+                short(rules),
+                family.name()
+            );
             let name = format!("verdict/established/{size}");
             if !self.wants(&name) {
                 continue;
             }
             feed(harness, family, flows, count)?;
-            let all_established = |counted: &Counted, sent: u64| counted.of(&[Reason::Established], Action::Pass) == sent;
+            let all_established =
+                |counted: &Counted, sent: u64| counted.of(&[Reason::Established], Action::Pass) == sent;
             let outcome = self.compare(harness, &name, family, &packet, 0, &[], all_established)?;
             let Some(net) = self.kept(&name, outcome) else { continue };
             let most = match (count, family) {
@@ -184,7 +191,8 @@ impl Bench<'_> {
             }
             let packet = frame(family, tags, Segment::Tcp(ACK | PUSH, CLIENT + 1, SERVER + 1));
             feed(harness, family, flows, INSIDERS)?;
-            let all_established = |counted: &Counted, sent: u64| counted.of(&[Reason::Established], Action::Pass) == sent;
+            let all_established =
+                |counted: &Counted, sent: u64| counted.of(&[Reason::Established], Action::Pass) == sent;
             let outcome = self.compare(harness, &name, family, &packet, 0, &[], all_established)?;
             if let Some(net) = self.kept(&name, outcome) {
                 let most = if family == Family::V4 { 30.0 } else { 40.0 };
@@ -209,9 +217,8 @@ impl Bench<'_> {
             return Ok(());
         }
         let mut chance = Chance::new(0x6669_7273);
-        let flows: Vec<Flow> = (0..KEYS)
-            .map(|_| Flow::of(&rules::opening(plan, family, self.listed, &mut chance)))
-            .collect();
+        let flows: Vec<Flow> =
+            (0..KEYS).map(|_| Flow::of(&rules::opening(plan, family, self.listed, &mut chance))).collect();
         write(harness, family, flows.iter().copied());
         let packet = frame(family, &[], Segment::Tcp(SYN, CLIENT, 0));
         if let Err(why) = judged_as_the_reference(harness, plan, family, &packet, &flows)? {
@@ -236,7 +243,11 @@ impl Bench<'_> {
             return Ok(());
         }
         let mut chance = Chance::new(0x6c69_7374);
-        let flow = |source: IpAddr| Flow { source, destination: server(family, &mut Chance::new(1)), ports: [4000, 443] };
+        let flow = |source: IpAddr| Flow {
+            source,
+            destination: server(family, &mut Chance::new(1)),
+            ports: [4000, 443],
+        };
         let flows: Vec<Flow> = (0..KEYS)
             .map(|_| match family {
                 Family::V4 => flow(self.listed.listed4(list, &mut chance).into()),
@@ -255,7 +266,8 @@ impl Bench<'_> {
         }
         let peers: Vec<Side> = trie.iter().map(|(_, side)| *side).collect();
         let packet = frame(family, &[], Segment::Tcp(SYN, CLIENT, 0));
-        let all_listed = |counted: &Counted, sent: u64| counted.of(&[Reason::ListedSource], Action::Drop) == sent;
+        let all_listed =
+            |counted: &Counted, sent: u64| counted.of(&[Reason::ListedSource], Action::Drop) == sent;
         let outcome = self.compare(harness, &name, family, &packet, 0, &peers, all_listed)?;
         if let Some(net) = self.kept(&name, outcome) {
             let mut case = Case::new(&name, "ns", &net.net);
@@ -284,11 +296,11 @@ impl Bench<'_> {
             sources.push(source);
         }
         let destination = server(family, &mut Chance::new(1));
-        let flows =
-            (0..KEYS).map(|_| Flow { source: *chance.of(&sources), destination, ports: [4000, 443] });
+        let flows = (0..KEYS).map(|_| Flow { source: *chance.of(&sources), destination, ports: [4000, 443] });
         write(harness, family, flows);
         let packet = frame(family, &[], Segment::Tcp(SYN, CLIENT, 0));
-        let all_banned = |counted: &Counted, sent: u64| counted.of(&[Reason::BannedSource], Action::Drop) == sent;
+        let all_banned =
+            |counted: &Counted, sent: u64| counted.of(&[Reason::BannedSource], Action::Drop) == sent;
         let outcome = self.compare(harness, &name, family, &packet, 0, &[], all_banned)?;
         if let Some(net) = self.kept(&name, outcome) {
             self.cases.push(Case::new(&name, "ns", &net.net));
@@ -408,9 +420,10 @@ fn connect(
                 (Start::Inside, Family::V4) => {
                     ([10, 1, 1 + chance.below(200) as u8, chance.below(256) as u8].into(), unlisted)
                 }
-                (Start::Inside, Family::V6) => {
-                    ([0x2a10, 1, chance.below(4) as u16, 0, 0, 0, 1, chance.below(65_536) as u16].into(), unlisted)
-                }
+                (Start::Inside, Family::V6) => (
+                    [0x2a10, 1, chance.below(4) as u16, 0, 0, 0, 1, chance.below(65_536) as u16].into(),
+                    unlisted,
+                ),
             };
             Flow { source, destination, ports: [1024 + chance.below(60_000) as u16, SERVERS_PORT] }
         })

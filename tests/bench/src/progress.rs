@@ -1,7 +1,10 @@
 //! Says what is being measured: a moving line on a terminal, plain lines elsewhere.
 
 use indicatif::{ProgressBar, ProgressStyle};
-use std::{io::IsTerminal as _, time::{Duration, Instant}};
+use std::{
+    io::IsTerminal as _,
+    time::{Duration, Instant},
+};
 
 /// The line.
 pub(crate) struct Progress {

@@ -34,7 +34,9 @@ impl Series {
     pub(crate) fn above(&self, median: f64, least: f64) -> Self {
         let (middle, lowest) = (self.median(), self.min());
         // Kept as figures of rounds, so that later medians and minima are those of the differences.
-        let shifted = self.0.iter().map(|figure| if *figure == lowest && lowest < middle { figure - least } else { figure - median });
+        let shifted = self.0.iter().map(|figure| {
+            if *figure == lowest && lowest < middle { figure - least } else { figure - median }
+        });
         Self(shifted.collect())
     }
 
@@ -164,7 +166,9 @@ impl Machine {
     pub(crate) fn here() -> Self {
         let read = |path: &str| fs::read_to_string(path).unwrap_or_default();
         let cpuinfo = read("/proc/cpuinfo");
-        let cpu = cpuinfo.lines().find_map(|line| Some(line.strip_prefix("model name")?.split_once(": ")?.1.to_owned()));
+        let cpu = cpuinfo
+            .lines()
+            .find_map(|line| Some(line.strip_prefix("model name")?.split_once(": ")?.1.to_owned()));
         Self {
             cpu: cpu.unwrap_or_else(|| std::env::consts::ARCH.to_owned()),
             cpus: cpuinfo.lines().filter(|line| line.starts_with("processor")).count(),
@@ -216,7 +220,8 @@ pub(crate) fn table(cases: &[Case]) -> String {
             Some(false) => Cell::new("no").fg(Color::Red),
             None => Cell::new(""),
         };
-        let ours = Cell::new(format!("{} {}", shown(case.ours), case.unit)).set_alignment(CellAlignment::Right);
+        let ours =
+            Cell::new(format!("{} {}", shown(case.ours), case.unit)).set_alignment(CellAlignment::Right);
         table.add_row([Cell::new(&case.name), ours, Cell::new(peers.join("\n")), Cell::new(goal), met]);
     }
     table.to_string()

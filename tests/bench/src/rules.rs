@@ -80,8 +80,9 @@ pub(crate) fn add(plan: &mut Plan, count: usize) {
     rows.sort_by_key(|(specific, _)| std::cmp::Reverse(*specific));
     let mut first = row(WAN, 1 << DMZ);
     first.destination = Selector::Set(0);
-    first.services =
-        [Protocol::TCP, Protocol::UDP].map(|protocol| ServiceMatch::new(protocol, SERVERS_PORT, SERVERS_PORT)).into();
+    first.services = [Protocol::TCP, Protocol::UDP]
+        .map(|protocol| ServiceMatch::new(protocol, SERVERS_PORT, SERVERS_PORT))
+        .into();
     let mut out = row(LAN, 1 << WAN);
     for special in [&mut first, &mut out] {
         special.value.action = Action::Pass as u8;
@@ -102,13 +103,20 @@ fn outside(chance: &mut Chance) -> IpNet {
         return Ipv6Net::new(address.into(), bits).unwrap_or_default().trunc().into();
     }
     let address = u32::from(*chance.of(&[5_u8, 23, 45, 62, 91, 141, 185, 212])) << 24 | chance.word() >> 8;
-    Ipv4Net::new(address.into(), *chance.of(&[10, 12, 14, 16, 18, 20, 22, 24])).unwrap_or_default().trunc().into()
+    Ipv4Net::new(address.into(), *chance.of(&[10, 12, 14, 16, 18, 20, 22, 24]))
+        .unwrap_or_default()
+        .trunc()
+        .into()
 }
 
 fn inside(chance: &mut Chance) -> IpNet {
     if chance.below(5) == 0 {
-        let address = 0x2a10_0005_u128 << 96 | u128::from(chance.below(190)) << 80 | u128::from(chance.below(64));
-        return Ipv6Net::new(address.into(), *chance.of(&[48, 64, 128, 128])).unwrap_or_default().trunc().into();
+        let address =
+            0x2a10_0005_u128 << 96 | u128::from(chance.below(190)) << 80 | u128::from(chance.below(64));
+        return Ipv6Net::new(address.into(), *chance.of(&[48, 64, 128, 128]))
+            .unwrap_or_default()
+            .trunc()
+            .into();
     }
     let address = 0x0a05_0000 | chance.below(190) << 8 | chance.below(254) + 2;
     Ipv4Net::new(address.into(), *chance.of(&[24, 28, 32, 32, 32])).unwrap_or_default().trunc().into()
@@ -145,14 +153,16 @@ pub(crate) fn opening(plan: &Plan, family: Family, listed: &Listed, chance: &mut
             Family::V4 => {
                 let any = || IpAddr::from([10, 5, 0, 2]);
                 (
-                    host_of(plan, row.source, family, chance).unwrap_or_else(|| listed.unlisted4(chance).into()),
+                    host_of(plan, row.source, family, chance)
+                        .unwrap_or_else(|| listed.unlisted4(chance).into()),
                     host_of(plan, row.destination, family, chance).unwrap_or_else(any),
                 )
             }
             Family::V6 => {
                 let any = || IpAddr::from([0x2a10, 5, 0, 0, 0, 0, 0, 2]);
                 (
-                    host_of(plan, row.source, family, chance).unwrap_or_else(|| listed.unlisted6(chance).into()),
+                    host_of(plan, row.source, family, chance)
+                        .unwrap_or_else(|| listed.unlisted6(chance).into()),
                     host_of(plan, row.destination, family, chance).unwrap_or_else(any),
                 )
             }
@@ -175,13 +185,16 @@ pub(crate) fn opening(plan: &Plan, family: Family, listed: &Listed, chance: &mut
 fn host_of(plan: &Plan, selector: Selector, family: Family, chance: &mut Chance) -> Option<IpAddr> {
     let Selector::Set(place) = selector else { return None };
     let set = &plan.sets[usize::from(place)];
-    let wanted = |net: &&IpNet| matches!((family, net), (Family::V4, IpNet::V4(_)) | (Family::V6, IpNet::V6(_)));
+    let wanted =
+        |net: &&IpNet| matches!((family, net), (Family::V4, IpNet::V4(_)) | (Family::V6, IpNet::V6(_)));
     let nets: Vec<&IpNet> = set.iter().filter(wanted).collect();
     if nets.is_empty() {
         return None;
     }
     Some(match **chance.of(&nets) {
-        IpNet::V4(net) => (u32::from(net.network()) | chance.word() & u32::from(net.hostmask())).to_be_bytes().into(),
+        IpNet::V4(net) => {
+            (u32::from(net.network()) | chance.word() & u32::from(net.hostmask())).to_be_bytes().into()
+        }
         IpNet::V6(net) => {
             let low = u128::from(chance.next()) << 64 | u128::from(chance.next());
             (u128::from(net.network()) | low & u128::from(net.hostmask())).to_be_bytes().into()

@@ -204,10 +204,7 @@ pub(crate) fn plan(listed: &Listed, size: Size<'_>) -> Plan {
         ]
         .map(|(zone, flags)| (zone, ZoneFlags { flags }))
         .into(),
-        networks: networks
-            .into_iter()
-            .filter_map(|(text, zone)| Some((text.parse().ok()?, zone)))
-            .collect(),
+        networks: networks.into_iter().filter_map(|(text, zone)| Some((text.parse().ok()?, zone))).collect(),
         protected: ["10.1.0.1/32", "10.5.0.1/32"].iter().filter_map(|text| text.parse().ok()).collect(),
         listed: listed.values(size.list, size.number),
         ..Plan::default()

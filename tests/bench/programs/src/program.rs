@@ -1,7 +1,6 @@
 //! The feeding programs, the peers and the generator.
 
 use aya_ebpf::{
-    
     bindings::{BPF_F_MMAPABLE, TC_ACT_SHOT, xdp_action},
     helpers::bpf_redirect,
     macros::{classifier, map, xdp},
@@ -195,7 +194,9 @@ fn listed(context: &XdpContext, trie: &LpmTrie<[u8; 4], u32>) -> u32 {
             ((data + 26) as *const u32).read_volatile(),
         )
     };
-    if kind != 0x0800_u16.to_be() || version >> 4 != 4 || trie.get(Key::new(32, source.to_ne_bytes())).is_none()
+    if kind != 0x0800_u16.to_be()
+        || version >> 4 != 4
+        || trie.get(Key::new(32, source.to_ne_bytes())).is_none()
     {
         return xdp_action::XDP_PASS;
     }
