@@ -11,7 +11,7 @@ use model::{Action, Flow, Mode, Protocol, Reason};
 use serde::{Serialize, Serializer};
 use std::{net::IpAddr, sync::Arc};
 
-use crate::{HostTables, LowerError, Policy, Zone, has_ports, host::to_kernel};
+use crate::{HostTables, LowerError, Policy, Zone, has_ports, host::to_kernel, image::ImageError};
 
 /// What happens to the opening packet of a flow.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -73,6 +73,9 @@ pub enum ExplainError {
     /// The policy cannot be put in force.
     #[error(transparent)]
     Lower(#[from] LowerError),
+    /// The policy does not fit into the kernel.
+    #[error(transparent)]
+    Image(#[from] ImageError),
 }
 
 impl Policy {
@@ -88,7 +91,7 @@ impl Policy {
         if source.is_ipv4() != destination.is_ipv4() {
             return Err(ExplainError::Families { source_address: source, destination });
         }
-        let tables = HostTables::new(Arc::new(self.lower(own, Arc::new([]))?));
+        let tables = HostTables::new(Arc::new(self.lower(own, Arc::new([]))?))?;
         let (to, out_of) = match tables.zone_of(destination) {
             Some((net, zone)) => (zone, Some(net)),
             None => (ZONE_NONE, None),
@@ -101,9 +104,9 @@ impl Policy {
         let frame = opening_frame(flow, zone);
         let input = Input {
             ifindex: tables.interface(&zone.interface).unwrap_or(0),
-            vlan: 0,
             now: 1,
             length: frame.len() as u32,
+            ..Input::default()
         };
         let mut verdict = Verdict::EMPTY;
         decide(&frame.as_slice(), &input, &tables, &mut verdict);

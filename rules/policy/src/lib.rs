@@ -13,7 +13,7 @@ pub mod services;
 mod types;
 
 pub use explain::{ExplainError, Explanation, RulePlace, opening_frame};
-pub use host::{HostFlow, HostTables, from_kernel, to_kernel};
+pub use host::{HostTables, from_kernel, to_kernel};
 pub use judge::{Judgement, LOWERED, has_ports};
 pub use lower::LowerError;
 pub use plan::{Plan, PolicyPrefix, Port, Row, Selector};

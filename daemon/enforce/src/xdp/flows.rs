@@ -190,7 +190,7 @@ impl Flows {
             .flat_map(|set| (0..WAYS).map(move |way| (set, way)))
             .filter_map(|(set, way)| {
                 let version = self.place(set, way).version().load(Ordering::Acquire);
-                (version % 2 == 1).then_some((set, way, version))
+                (!version.is_multiple_of(2)).then_some((set, way, version))
             })
             .collect();
         // A program that writes is done long before all of this was read.
@@ -288,7 +288,7 @@ impl<'a> Place<'a> {
     fn read(&self) -> Option<FlowPlace> {
         for _ in 0..PATIENCE {
             let before = self.version.load(Ordering::Acquire);
-            if before % 2 == 0 {
+            if before.is_multiple_of(2) {
                 let place = self.copy();
                 fence(Ordering::Acquire);
                 if self.version.load(Ordering::Relaxed) == before {
@@ -308,7 +308,7 @@ impl<'a> Place<'a> {
     fn take(self) -> Option<Held<'a>> {
         for _ in 0..PATIENCE {
             let version = self.version.load(Ordering::Relaxed);
-            if version % 2 == 0 {
+            if version.is_multiple_of(2) {
                 let odd = version.wrapping_add(1);
                 let taken = self.version.compare_exchange(version, odd, Ordering::AcqRel, Ordering::Relaxed);
                 if taken.is_ok() {

@@ -72,11 +72,12 @@ impl Images {
         words.eq(call::words(blocks).iter().copied())
     }
 
-    /// Kernel memory of the image in a slot; none where the slot is empty.
+    /// Kernel memory of the image in a slot; none where the slot is empty, or after privileges were dropped (only
+    /// `CAP_SYS_ADMIN` opens a map by its number).
     pub(super) fn bytes(&self, slot: u32) -> Result<Option<u64>, Error> {
         match call::inner(self.outer.as_fd(), slot) {
             Ok(inner) => pins::accounted(inner.as_raw_fd()).map(Some),
-            Err(error) if error.raw_os_error() == Some(libc::ENOENT) => Ok(None),
+            Err(error) if matches!(error.raw_os_error(), Some(libc::ENOENT | libc::EPERM)) => Ok(None),
             Err(error) => Err(Error::kernel(format!("look into slot {slot}"))(error)),
         }
     }
