@@ -330,7 +330,7 @@ impl DeviceRow {
     }
 }
 
-/// What a row of the policy says. One word.
+/// What a row of the policy says. Half a word in an image, a word with what was found on the way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RuleRow {
     /// [`Action`] as number.
@@ -355,6 +355,33 @@ impl RuleRow {
     /// No row matched, which no plan lets happen.
     pub const NONE: Self =
         Self { action: Action::Drop as u8, flags: 0, rule: RULE_DEFAULT, rate: NOTHING, logged: NOTHING };
+
+    /// The row as half a word, without `logged`: 16 bits of rule, 2 of action, 5 of flags, 9 of rate.
+    #[inline(always)]
+    #[must_use]
+    pub const fn half(self) -> u32 {
+        self.rule as u32
+            | (self.action as u32 & 3) << 16
+            | (self.flags as u32 & 31) << 18
+            | (self.rate as u32 & Self::NO_RATE) << 23
+    }
+
+    /// The row in half a word.
+    #[inline(always)]
+    #[must_use]
+    pub const fn from_half(half: u32) -> Self {
+        let rate = half >> 23;
+        Self {
+            action: (half >> 16) as u8 & 3,
+            flags: (half >> 18) as u8 & 31,
+            rule: half as u16,
+            rate: if rate == Self::NO_RATE { NOTHING } else { rate as u16 },
+            logged: NOTHING,
+        }
+    }
+
+    /// [`NOTHING`] in the nine bits of a rate.
+    const NO_RATE: u32 = 511;
 
     /// The row as a word.
     #[inline(always)]
@@ -455,16 +482,17 @@ impl Cell {
     pub const WORDS: u32 = 8;
     /// Dimensions: zones, device, service, source, destination.
     pub const DIMENSIONS: u32 = 5;
-    /// Position in quarters of the map of each dimension, less the first class in it; 0 = there is one list only.
+    /// Position in quarters of the map of each dimension, less the first class in it; 0 = list 0 for every class.
     pub const MAPS: u32 = 0;
-    /// Position in words of the lists of bits of each dimension.
+    /// Position in words of list 0, which holds every row. List `n` is `n` times the size of a list behind it; numbers
+    /// whose list would cross a block are left out.
     pub const LISTS: u32 = 5;
-    /// Position in words of the [`RuleRow`]s.
-    pub const ROWS: u32 = 10;
-    /// Position in words of the bits of the rows that only log; 0 = there are none.
-    pub const LOGS: u32 = 11;
-    /// Words of a list of bits (low quarter), and the power of two that is their distance (high quarter).
-    pub const SIZE: u32 = 12;
+    /// Position in halves of the [`RuleRow`]s.
+    pub const ROWS: u32 = 6;
+    /// Position in words of the list of the rows that only log; 0 = there are none.
+    pub const LOGS: u32 = 7;
+    /// Words of a list.
+    pub const SIZE: u32 = 8;
     /// Words of a list of bits at most: 4,096 rows in one cell.
     pub const MAX_WORDS: u32 = 64;
     /// Cells at most.
@@ -473,7 +501,9 @@ impl Cell {
 
 const _: () = {
     assert!(size_of::<Block>() == BLOCK_BYTES as usize);
-    assert!(crate::MAX_RATES * 2 <= BLOCK_WORDS);
+    assert!(crate::MAX_RATES * 2 <= BLOCK_WORDS && crate::MAX_RATES < RuleRow::NO_RATE);
+    let policy = crate::POLICY_LOG | crate::POLICY_OBSERVE | crate::POLICY_CONTINUE | crate::POLICY_LIMIT;
+    assert!(policy < 32 && crate::ACTIONS <= 4);
     assert!(HEADER_ZONES + crate::MAX_ZONES <= HEADER_PROTOCOLS);
     assert!(MAX_TRIE_BLOCKS * BLOCK_WORDS == Node::POSITIONS);
     assert!(MAX_CLASS_BLOCKS * BLOCK_WORDS / 2 > MAX_ADDRESS_CLASSES);

@@ -209,11 +209,14 @@ pub enum Lost {
     InspectRing = 2,
     /// Flow entries that could not be made.
     Flow = 3,
+    /// Sources that could not be metered.
+    Meter = 4,
 }
 
 impl Lost {
     /// Every kind, by number.
-    pub const ALL: [Self; 4] = [Self::EventBudget, Self::EventRing, Self::InspectRing, Self::Flow];
+    pub const ALL: [Self; 5] =
+        [Self::EventBudget, Self::EventRing, Self::InspectRing, Self::Flow, Self::Meter];
 
     /// The word in metrics and events.
     #[must_use]
@@ -223,6 +226,7 @@ impl Lost {
             Self::EventRing => "event_ring",
             Self::InspectRing => "inspect_ring",
             Self::Flow => "flow",
+            Self::Meter => "meter",
         }
     }
 }
