@@ -64,16 +64,15 @@ fn search<I: Image + ?Sized>(image: &I, question: &Question) -> Option<u64> {
     let at = (cells as u32).wrapping_add(number * Cell::WORDS);
     let cell = reader.block_of(at)?;
     let at = (at & (BLOCK_WORDS - 1)) * 2;
-    let size = cell.half(at + Cell::SIZE);
-    let (words, shift) = (size & 0xffff, size >> 16 & 7);
+    let words = cell.half(at + Cell::SIZE);
+    let lists = cell.half(at + Cell::LISTS);
     let mut list = |dimension: u32, class: u16| {
-        let lists = cell.half(at + Cell::LISTS + dimension);
         let map = cell.half(at + Cell::MAPS + dimension);
         if map == 0 {
             return Some(lists);
         }
-        let place = reader.quarter(map.wrapping_add(class as u32))? as u32;
-        Some(lists.wrapping_add(place << shift))
+        let number = reader.quarter(map.wrapping_add(class as u32))? as u32;
+        Some(lists.wrapping_add(number.wrapping_mul(words)))
     };
     let zones = list(0, zones.class)?;
     let device = list(1, question.device)?;
@@ -105,11 +104,11 @@ fn search<I: Image + ?Sized>(image: &I, question: &Question) -> Option<u64> {
         }
         if matching != 0 {
             let row = word << 6 | matching.trailing_zeros();
-            let found = RuleRow::from_word(reader.word(rows.wrapping_add(row))?);
+            let found = RuleRow::from_half(reader.half(rows.wrapping_add(row))?);
             if logged > row {
                 return Some(found.word());
             }
-            let logged = RuleRow::from_word(reader.word(rows.wrapping_add(logged))?).rule;
+            let logged = RuleRow::from_half(reader.half(rows.wrapping_add(logged))?).rule;
             return Some(RuleRow { logged, ..found }.word());
         }
         word += 1;

@@ -86,11 +86,6 @@ impl<'a, I: Image + ?Sized> Reader<'a, I> {
     }
 
     #[inline(always)]
-    fn word(&mut self, at: u32) -> Option<u64> {
-        Some(self.block_of(at)?.word(at))
-    }
-
-    #[inline(always)]
     fn half(&mut self, at: u32) -> Option<u32> {
         Some(self.block_of(at >> 1)?.half(at))
     }

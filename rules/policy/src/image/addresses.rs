@@ -92,8 +92,9 @@ impl Known {
         for run in &mut v6.0 {
             run.1 = number(run.1);
         }
-        if classes.len() > MAX_ADDRESS_CLASSES as usize {
-            return Err(too_many_classes(classes.len()));
+        let count = classes.len().max(sources.list.len()).max(destinations.list.len());
+        if count > MAX_ADDRESS_CLASSES as usize {
+            return Err(too_many_classes(count));
         }
         Ok(Self { classes, v4, v6, sources: sources.list, destinations: destinations.list })
     }
@@ -319,7 +320,7 @@ impl State {
             .named
             .each_ref()
             .map(|named| self.sets.iter().copied().filter(|set| named[usize::from(*set)]));
-        // No more than there are states; the callers count those.
+        // Counted when all are known.
         let place = |class: usize| Coordinate { class: class as u16, cell: 0 };
         AddressClass {
             zone: self.zone,

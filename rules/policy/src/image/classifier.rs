@@ -3,7 +3,7 @@
 //! 1. Each dimension (pair of zones, device, service, source, destination) falls into classes: values that every row
 //!    treats alike. A row holds for some spans of classes of each.
 //! 2. Four of the dimensions are cut into parts, the one that helps most first, until no cell of the grid they make
-//!    holds more than [`ROWS_PER_CELL`] rows.
+//!    holds more than [`ROWS_PER_CELL`] rows, or cutting does not help any more.
 //! 3. Each cell numbers its rows anew and writes, for each dimension, the different lists of bits and which class has
 //!    which.
 
@@ -12,18 +12,22 @@ use abi::{
     image::{Cell, Coordinate, MAX_CLASSIFIER_BLOCKS, NOTHING, RuleRow},
 };
 use foldhash::fast::FixedState;
-use std::collections::HashMap;
+use std::{collections::HashMap, ops::Range};
 
 use super::{
     ImageError,
     addresses::Known,
     builder::{WORDS, Writer, halves, quarters},
-    dimensions::{Dimension, Services, addresses, devices, services, zone_pairs},
+    dimensions::{Dimension, Services, ZonePairs, addresses, devices, services, zone_pairs},
 };
 use crate::{Plan, Row};
 
-/// Rows that a cell may hold before it is cut in two. More are tried where the image would become too large.
-const ROWS_PER_CELL: [usize; 4] = [512, 1024, 2048, 4096];
+/// Rows that a cell may hold before it is cut in two.
+const ROWS_PER_CELL: usize = 512;
+/// Words that a classifier should take at most, as far as can be told before it is written.
+const ROOM: usize = MAX_CLASSIFIER_BLOCKS as usize * WORDS / 4 * 3;
+/// Grids that are tried where the best is too large after all.
+const ATTEMPTS: usize = 2;
 /// Dimensions that are cut, by their place among all: devices are not, they carry no part of a cell.
 const CUT: [usize; 4] = [0, 2, 3, 4];
 
@@ -57,25 +61,26 @@ impl Classifier {
         let pairs = zone_pairs(plan);
         let services = services(&plan.rows)?;
         let dimensions = [
-            pairs.dimension,
+            pairs.dimension.clone(),
             devices(&plan.rows, groups),
             services.dimension.clone(),
             addresses(plan, &known.sources, |row| row.source),
             addresses(plan, &known.destinations, |row| row.destination),
         ];
         let mut needed = 0;
-        for limit in ROWS_PER_CELL {
-            let grid = Grid::new(&dimensions, plan.rows.len(), limit);
-            if grid.fullest > Cell::MAX_WORDS as usize * 64 {
-                return Err(ImageError::TooMany {
-                    what: "rows of rules that can match the same flows",
-                    count: grid.fullest,
-                    limit: Cell::MAX_WORDS as usize * 64,
-                    help: "let rules name zones, addresses or services that tell them apart",
-                });
-            }
-            // What cannot be cut further will not be smaller with larger cells.
-            match write(plan, &dimensions, &services, &pairs.table, pairs.bits, &grid, writer.len()) {
+        let grids = Grid::ladder(&dimensions, plan.rows.len());
+        let most = Cell::MAX_WORDS as usize * 64;
+        let fullest = grids.iter().map(|grid| grid.fill.most).min().unwrap_or(0);
+        if fullest > most {
+            return Err(ImageError::TooMany {
+                what: "rows of rules that can match the same flows",
+                count: fullest,
+                limit: most,
+                help: "let rules name zones, addresses or services that tell them apart",
+            });
+        }
+        for grid in order(grids.iter().filter(|grid| grid.fill.most <= most).collect()) {
+            match write(plan, &dimensions, &services, &pairs, grid, writer.len()) {
                 Ok((classifier, words)) => {
                     writer.append(&words);
                     return Ok(classifier);
@@ -92,58 +97,109 @@ impl Classifier {
     }
 }
 
+/// Which grids to try, the best first: of those that are small enough the coarsest whose cells are as good as full
+/// ones get, then those that take less memory.
+fn order(mut grids: Vec<&Grid>) -> Vec<&Grid> {
+    let fits = |grid: &&&Grid| grid.fill.words <= ROOM;
+    let least = grids.iter().filter(fits).map(|grid| grid.fill.most).min().unwrap_or(usize::MAX);
+    let enough = ROWS_PER_CELL.max(least.saturating_add(least / 8));
+    let best = grids.iter().position(|grid| fits(&grid) && grid.fill.most <= enough);
+    let best = best.map(|place| grids.remove(place));
+    grids.sort_by_key(|grid| grid.fill.words);
+    grids.truncate(ATTEMPTS);
+    best.into_iter().chain(grids).collect()
+}
+
 /// How the dimensions are cut.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Grid {
     /// Per cut dimension: where each part starts, and the end.
     cuts: [Vec<usize>; 4],
     /// Per cut dimension and part: the rows that hold for any of its classes.
     rows: [Vec<Bits>; 4],
-    /// Rows in the fullest cell.
-    fullest: usize,
+    fill: Fill,
+}
+
+/// What the cells of a grid hold.
+#[derive(Clone, Copy, Debug, Default)]
+struct Fill {
+    /// Rows in the fullest.
+    most: usize,
+    /// The sum of the squares of the rows of all.
+    squares: u64,
+    /// Words they take, at most.
+    words: usize,
 }
 
 /// A bit for each row.
 type Bits = Vec<u64>;
 
 impl Grid {
-    fn new(dimensions: &[Dimension; 5], rows: usize, limit: usize) -> Self {
+    /// Grids from one cell on, each cut in two along one dimension more than the one before.
+    fn ladder(dimensions: &[Dimension; 5], rows: usize) -> Vec<Self> {
         let weights = CUT.map(|dimension| dimensions[dimension].weights());
         let cut = |place: usize, parts: usize| {
             let cuts = cuts(&weights[place], parts);
             let rows = dimensions[CUT[place]].parts(&cuts, rows);
             (cuts, rows)
         };
-        let start: [(Vec<usize>, Vec<Bits>); 4] = std::array::from_fn(|place| cut(place, 1));
-        let (mut all_cuts, mut all_rows) =
-            (start.each_ref().map(|(cuts, _)| cuts.clone()), start.map(|(_, rows)| rows));
-        let mut fullest = rows;
-        let mut cells = 1;
-        while fullest > limit && cells * 2 <= Cell::MAX as usize {
-            let mut best: Option<(u128, usize, usize, (Vec<usize>, Vec<Bits>))> = None;
-            for place in 0..4 {
-                let parts = all_cuts[place].len() - 1;
-                if parts * 2 > dimensions[CUT[place]].count {
-                    continue;
+        let whole: [(Vec<usize>, Vec<Bits>); 4] = std::array::from_fn(|place| cut(place, 1));
+        let mut grid = Self {
+            cuts: whole.each_ref().map(|(cuts, _)| cuts.clone()),
+            rows: whole.map(|(_, rows)| rows),
+            fill: Fill::default(),
+        };
+        grid.fill = grid.measure(dimensions);
+        let mut ladder = vec![grid.clone()];
+        while grid.fill.most > ROWS_PER_CELL && grid.cells() * 2 <= Cell::MAX as usize {
+            let tried = (0..4).filter_map(|place| {
+                let parts = grid.rows[place].len() * 2;
+                if parts > dimensions[CUT[place]].count {
+                    return None;
                 }
-                let tried = cut(place, parts * 2);
-                let sides: [&[Bits]; 4] =
-                    std::array::from_fn(
-                        |side| if side == place { &tried.1[..] } else { &all_rows[side][..] },
-                    );
-                let (most, squares) = fill(sides);
-                let score = u128::from(squares) / 2 + (most as u128) * (most as u128);
-                if best.as_ref().is_none_or(|(least, ..)| score < *least) {
-                    best = Some((score, place, most, tried));
+                let mut next = grid.clone();
+                (next.cuts[place], next.rows[place]) = cut(place, parts);
+                next.fill = next.measure(dimensions);
+                Some(next)
+            });
+            let Some(best) = tried.min_by(|a, b| a.fill.score().total_cmp(&b.fill.score())) else { break };
+            ladder.push(best.clone());
+            grid = best;
+        }
+        ladder
+    }
+
+    fn measure(&self, dimensions: &[Dimension; 5]) -> Fill {
+        // Classes of a part, on average: of so many can the lists of a cell differ.
+        let classes: [usize; 5] = std::array::from_fn(|dimension| {
+            let parts =
+                CUT.iter().position(|cut| *cut == dimension).map_or(1, |place| self.rows[place].len());
+            dimensions[dimension].count.div_ceil(parts)
+        });
+        let maps: usize = classes.iter().map(|classes| classes / 4 + 1).sum();
+        let [zones, services, sources, destinations] = self.rows.each_ref();
+        let mut fill = Fill::default();
+        let (mut outer, mut inner) = (Bits::new(), Bits::new());
+        for zone in zones {
+            for service in services {
+                outer.clear();
+                outer.extend(zone.iter().zip(service).map(|(a, b)| a & b));
+                for source in sources {
+                    inner.clear();
+                    inner.extend(outer.iter().zip(source).map(|(a, b)| a & b));
+                    for destination in destinations {
+                        let rows: u32 =
+                            inner.iter().zip(destination).map(|(a, b)| (a & b).count_ones()).sum();
+                        let rows = rows as usize;
+                        let lists: usize = classes.iter().map(|classes| (2 * rows + 1).min(*classes)).sum();
+                        fill.most = fill.most.max(rows);
+                        fill.squares += (rows * rows) as u64;
+                        fill.words += rows.div_ceil(64) * lists + maps + rows / 2 + Cell::WORDS as usize;
+                    }
                 }
             }
-            let Some((_, place, most, (cuts, rows))) = best else { break };
-            all_cuts[place] = cuts;
-            all_rows[place] = rows;
-            fullest = most;
-            cells *= 2;
         }
-        Self { cuts: all_cuts, rows: all_rows, fullest }
+        fill
     }
 
     fn cells(&self) -> usize {
@@ -190,27 +246,11 @@ fn cuts(weights: &[u64], parts: usize) -> Vec<usize> {
     cuts
 }
 
-/// The fullest cell, and the sum of the squares of all.
-fn fill([zones, services, sources, destinations]: [&[Bits]; 4]) -> (usize, u64) {
-    let (mut most, mut squares) = (0, 0);
-    let mut outer = Bits::new();
-    let mut inner = Bits::new();
-    for zone in zones {
-        for service in services {
-            outer.clear();
-            outer.extend(zone.iter().zip(service).map(|(a, b)| a & b));
-            for source in sources {
-                inner.clear();
-                inner.extend(outer.iter().zip(source).map(|(a, b)| a & b));
-                for destination in destinations {
-                    let rows: u32 = inner.iter().zip(destination).map(|(a, b)| (a & b).count_ones()).sum();
-                    most = most.max(rows as usize);
-                    squares += u64::from(rows) * u64::from(rows);
-                }
-            }
-        }
+impl Fill {
+    /// Less is better: short lists, and few of them.
+    fn score(&self) -> f64 {
+        (self.squares as f64 / 2.0 + (self.most as f64).powi(2)) * (self.words as f64).sqrt()
     }
-    (most, squares)
 }
 
 /// The words of the classifier, were they placed at block `first`; or how many words there were when the room ran out.
@@ -218,15 +258,14 @@ fn write(
     plan: &Plan,
     dimensions: &[Dimension; 5],
     services: &Services,
-    pair_table: &[u16],
-    zone_bits: usize,
+    zones: &ZonePairs,
     grid: &Grid,
     first: usize,
 ) -> Result<(Classifier, Vec<u64>), usize> {
     let base = first * WORDS;
     let mut words = Words { words: Vec::new(), base };
     let pairs = grid.coordinates(0);
-    let pair_halves: Vec<u32> = pair_table.iter().map(|class| pairs[usize::from(*class)].half()).collect();
+    let pair_halves: Vec<u32> = zones.table.iter().map(|class| pairs[usize::from(*class)].half()).collect();
     let zone_pairs = words.extend(halves(&pair_halves)) * 2;
     let cells = words.align(Cell::WORDS as usize);
     let cell_count = grid.cells();
@@ -235,9 +274,9 @@ fn write(
     let port_halves: Vec<u32> = services.runs.iter().map(|class| ports[usize::from(*class)].half()).collect();
     let runs = words.extend(halves(&port_halves)) * 2;
 
-    let mut cell = CellWriter::new(plan.rows.len());
+    let mut cell = CellWriter::default();
     let strides = grid.strides();
-    let rules: Vec<u64> = plan.rows.iter().map(|row| rule(row).word()).collect();
+    let rules: Vec<u32> = plan.rows.iter().map(|row| rule(row).half()).collect();
     for (a, zones) in grid.rows[0].iter().enumerate() {
         for (b, service) in grid.rows[1].iter().enumerate() {
             for (c, source) in grid.rows[2].iter().enumerate() {
@@ -249,7 +288,9 @@ fn write(
                         |place: usize| grid.cuts[place][parts[place]]..grid.cuts[place][parts[place] + 1];
                     let ranges = [range(0), 0..dimensions[1].count, range(1), range(2), range(3)];
                     let number: usize = parts.iter().zip(strides).map(|(part, stride)| part * stride).sum();
-                    let written = cell.write(plan, dimensions, &ranges, &rules, &mut words);
+                    let Some(written) = cell.write(plan, dimensions, &ranges, &rules, &mut words) else {
+                        return Err(usize::MAX);
+                    };
                     let at = cells - base + number * Cell::WORDS as usize;
                     for (word, value) in words.words[at..].iter_mut().zip(halves(&written)) {
                         *word = value;
@@ -267,7 +308,7 @@ fn write(
     }
     let classifier = Classifier {
         zone_pairs,
-        zone_bits,
+        zone_bits: zones.bits,
         pages,
         runs,
         cells,
@@ -275,7 +316,7 @@ fn write(
         protocols: services.protocols,
         sources: grid.coordinates(2),
         destinations: grid.coordinates(3),
-        rows_in_a_cell: grid.fullest,
+        rows_in_a_cell: grid.fill.most,
         classes: dimensions.each_ref().map(|dimension| dimension.count),
     };
     Ok((classifier, words.words))
@@ -314,21 +355,23 @@ impl Words {
 }
 
 /// Writes one cell after the other.
+#[derive(Default)]
 struct CellWriter {
     /// The rows of the cell at hand, by their number in it.
     rows: Vec<u16>,
-    /// Different lists of the dimension at hand.
+    /// Numbers of its different lists, where list 0 lies, and the next number.
     lists: HashMap<Vec<u64>, u16, FixedState>,
-    /// Where rows come and go: class << 16 | number in the cell.
+    first: usize,
+    next: usize,
+    /// Maps from classes to lists, one dimension after the other, and where each is.
+    maps: Vec<u16>,
+    ends: [Range<usize>; 5],
+    /// Where rows of the dimension at hand come and go: class << 16 | number in the cell.
     turns: Vec<u32>,
-    map: Vec<u16>,
+    halves: Vec<u32>,
 }
 
 impl CellWriter {
-    fn new(rows: usize) -> Self {
-        Self { rows: Vec::with_capacity(rows), lists: HashMap::default(), turns: Vec::new(), map: Vec::new() }
-    }
-
     /// Takes the rows of the next cell.
     fn take(&mut self, rows: impl Iterator<Item = u64>) {
         self.rows.clear();
@@ -341,26 +384,33 @@ impl CellWriter {
         }
     }
 
-    /// Writes its lists; its halves.
+    /// Writes its lists; its halves. None where its lists are too many to be numbered.
     fn write(
         &mut self,
         plan: &Plan,
         dimensions: &[Dimension; 5],
-        ranges: &[std::ops::Range<usize>; 5],
-        rules: &[u64],
+        ranges: &[Range<usize>; 5],
+        rules: &[u32],
         words: &mut Words,
-    ) -> [u32; 16] {
+    ) -> Option<[u32; 16]> {
         let mut cell = [0; 16];
         let size = self.rows.len().div_ceil(64).max(1);
-        let distance = size.next_power_of_two();
-        cell[Cell::SIZE as usize] = size as u32 | distance.trailing_zeros() << 16;
+        // So that the first list lies in one block.
+        if words.words.len() % WORDS + size > WORDS {
+            words.align(WORDS);
+        }
+        self.lists.clear();
+        self.first = words.words.len();
+        self.next = 0;
+        let every: Vec<u64> = (0..size).map(|word| ones(self.rows.len().saturating_sub(word * 64))).collect();
+        self.list(&every, words)?;
+        cell[Cell::SIZE as usize] = size as u32;
+        cell[Cell::LISTS as usize] = (words.base + self.first) as u32;
+        self.maps.clear();
         for (place, (dimension, range)) in dimensions.iter().zip(ranges).enumerate() {
-            words.align(distance);
-            let lists = words.base + words.words.len();
-            cell[Cell::LISTS as usize + place] = lists as u32;
-            if let Some(map) = self.dimension(dimension, range.clone(), size, distance, words) {
-                cell[Cell::MAPS as usize + place] = map;
-            }
+            let start = self.maps.len();
+            self.dimension(dimension, range.clone(), &every, words)?;
+            self.ends[place] = start..self.maps.len();
         }
         let logs =
             self.rows.iter().map(|row| plan.rows[usize::from(*row)].value.flags & POLICY_CONTINUE != 0);
@@ -369,32 +419,39 @@ impl CellWriter {
             bits[number / 64] |= 1 << (number % 64);
         }
         if bits.iter().any(|word| *word != 0) {
-            words.align(distance);
-            cell[Cell::LOGS as usize] = words.extend(bits.iter().copied()) as u32;
+            let number = self.list(&bits, words)?;
+            cell[Cell::LOGS as usize] = (words.base + self.first + usize::from(number) * size) as u32;
         }
-        let rows = self.rows.iter().map(|row| rules[usize::from(*row)]);
-        cell[Cell::ROWS as usize] = words.extend(rows) as u32;
-        cell
+        // The lists end before the last number's place does; nothing else may begin there.
+        for (place, range) in ranges.iter().enumerate() {
+            let map = &self.maps[self.ends[place].clone()];
+            if map.iter().any(|list| *list != 0) {
+                let at = words.extend(quarters(map)) * 4;
+                // Read modulo 2^32, as it is written.
+                cell[Cell::MAPS as usize + place] = (at as u32).wrapping_sub(range.start as u32);
+            }
+        }
+        self.halves.clear();
+        self.halves.extend(self.rows.iter().map(|row| rules[usize::from(*row)]));
+        cell[Cell::ROWS as usize] = (words.extend(halves(&self.halves)) * 2) as u32;
+        Some(cell)
     }
 
-    /// Writes the lists of a dimension, and the map to them unless there is only one; its place less the first class.
+    /// Writes the lists of a dimension, and adds the map from its classes to them.
     fn dimension(
         &mut self,
         dimension: &Dimension,
-        range: std::ops::Range<usize>,
-        size: usize,
-        distance: usize,
+        range: Range<usize>,
+        every: &[u64],
         words: &mut Words,
-    ) -> Option<u32> {
-        let mut bits = vec![0u64; size];
+    ) -> Option<()> {
+        let mut bits = vec![0u64; every.len()];
         self.turns.clear();
-        self.lists.clear();
-        self.map.clear();
         for (number, row) in self.rows.iter().enumerate() {
             let (word, bit) = (number / 64, 1 << (number % 64));
-            for &(start, end) in dimension.spans(*row) {
+            for &(first, last) in dimension.spans(*row) {
                 let (start, end) =
-                    (usize::from(start).max(range.start), (usize::from(end) + 1).min(range.end));
+                    (usize::from(first).max(range.start), (usize::from(last) + 1).min(range.end));
                 if start >= end {
                     continue;
                 }
@@ -409,35 +466,44 @@ impl CellWriter {
             }
         }
         self.turns.sort_unstable();
-        let mut turns = self.turns.iter().peekable();
+        let turns = std::mem::take(&mut self.turns);
+        let mut rest = turns.iter().peekable();
         let mut list = 0;
         for class in range.clone() {
             let mut turned = class == range.start;
-            while let Some(turn) = turns.next_if(|turn| (**turn >> 16) as usize == class) {
+            while let Some(turn) = rest.next_if(|turn| (**turn >> 16) as usize == class) {
                 let number = (turn & 0xffff) as usize;
                 bits[number / 64] ^= 1 << (number % 64);
                 turned = true;
             }
             if turned {
-                list = match self.lists.get(&bits) {
-                    Some(&list) => list,
-                    None => {
-                        // No more lists than classes.
-                        let list = self.lists.len() as u16;
-                        words.align(distance);
-                        words.extend(bits.iter().copied());
-                        self.lists.insert(bits.clone(), list);
-                        list
-                    }
-                };
+                list = self.list(&bits, words)?;
             }
-            self.map.push(list);
+            self.maps.push(list);
         }
-        if self.lists.len() == 1 {
-            return None;
-        }
-        let at = words.extend(quarters(&self.map)) * 4;
-        // Read modulo 2^32, as it was written.
-        Some((at as u32).wrapping_sub(range.start as u32))
+        self.turns = turns;
+        Some(())
     }
+
+    /// The number of a list; none where the numbers are used up.
+    fn list(&mut self, bits: &[u64], words: &mut Words) -> Option<u16> {
+        if let Some(&list) = self.lists.get(bits) {
+            return Some(list);
+        }
+        let size = bits.len();
+        while (words.base + self.first + self.next * size) % WORDS + size > WORDS {
+            self.next += 1;
+        }
+        let list = u16::try_from(self.next).ok()?;
+        self.next += 1;
+        words.words.resize(self.first + usize::from(list) * size, 0);
+        words.words.extend_from_slice(bits);
+        self.lists.insert(bits.to_vec(), list);
+        Some(list)
+    }
+}
+
+/// A word with the lowest `count` bits set, all of them if there are so many.
+fn ones(count: usize) -> u64 {
+    if count >= 64 { u64::MAX } else { (1 << count) - 1 }
 }

@@ -209,12 +209,12 @@ pub(super) fn services(rows: &[Row]) -> Result<Services, ImageError> {
     let mut runs = Runs::default();
     let mut pages = runs.page(std::iter::repeat_n(0, RUN * 1024));
     // Where every protocol is named there is none for page 0, and numbers up to 255 are enough.
-    let first_page = if named.len() == 256 { 0 } else { 1 };
+    let first_page = if named.len() == 256 { 0u16 } else { 1 };
     if first_page == 0 {
         pages.clear();
     }
     for (page, (protocol, mut stretches)) in (first_page..).zip(named) {
-        protocols[usize::from(protocol)] = page;
+        protocols[usize::from(protocol)] = page as u8;
         stretches.starts.push(0);
         stretches.starts.sort_unstable();
         stretches.starts.dedup();
