@@ -45,3 +45,12 @@ pub fn stay_on_this_cpu() -> usize {
         cpu
     }
 }
+
+/// Ticks of the flow table's clock.
+#[must_use]
+pub fn ticks_now() -> u32 {
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: the kernel fills the struct that is handed in.
+    unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &raw mut time) };
+    abi::ticks(time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64)
+}

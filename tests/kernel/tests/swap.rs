@@ -288,7 +288,7 @@ fn a_trial_is_confirmed_or_taken_back_and_refuses_others_meanwhile() {
     wires.install(&mut dataplane, &router(80));
     let memory = dataplane.memory().unwrap();
     let opens = |port: u16| wires.datagram(wan, lan, &format!("10.1.0.2:{port}"));
-    let mut try_out = |dataplane: &mut Dataplane, port| {
+    let try_out = |dataplane: &mut Dataplane, port| {
         inside.inside(|| Ok(dataplane.install_until(&router(port), boot_now() + LATER)?)).unwrap();
         end_grace(dataplane);
     };

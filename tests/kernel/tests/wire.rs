@@ -1,9 +1,8 @@
 //! The programs on real (virtual) wires: a router between two networks, and what a restart leaves standing.
 #![allow(clippy::unwrap_used, reason = "helpers of tests")]
 
-use abi::{Action, BanValue, DIRECTION_IN, Reason, ZoneFlags};
-use anyhow::Result;
-use enforce::xdp::{Attached, Dataplane, boot_now, detach_all};
+use abi::{Action, BanValue, DIRECTION_IN, Reason};
+use enforce::xdp::{Attached, Dataplane, detach_all};
 use ipnet::IpNet;
 use kernel_tests::{
     Folder, can_run,

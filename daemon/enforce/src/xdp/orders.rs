@@ -4,7 +4,8 @@
 //! not looked at: bits in the active word say so, set before the first entry and cleared after the last.
 
 use abi::{
-    ACTIVE_ALLOWS, ACTIVE_BANS, ACTIVE_RANGES, Address, AllowValue, BanKey, BanValue, MAX_BANS, MAX_PROTECTED,
+    ACTIVE_ALLOWS, ACTIVE_BANS, ACTIVE_RANGES, Address, AllowValue, BanKey, BanValue, MAX_BANNED_RANGES,
+    MAX_BANS, MAX_PROTECTED,
 };
 use aya::{
     Pod,
@@ -54,7 +55,9 @@ impl Orders {
             Place::Range => {
                 active.set_flag(ACTIVE_RANGES, true);
                 let key = address_key(net);
-                self.ranges.insert(&key, with_bits(net, ban), 0).map_err(insertion("banned ranges", MAX_BANS))
+                self.ranges
+                    .insert(&key, with_bits(net, ban), 0)
+                    .map_err(insertion("banned ranges", MAX_BANNED_RANGES))
             }
         }
     }
