@@ -482,17 +482,20 @@ impl Cell {
     pub const WORDS: u32 = 8;
     /// Dimensions: zones, device, service, source, destination.
     pub const DIMENSIONS: u32 = 5;
-    /// Position in quarters of the map of each dimension, less the first class in it; 0 = list 0 for every class.
+    /// Position in quarters of the map of each dimension, less the first class in it. Where all classes have list 0, the
+    /// distance is 0 and the map is whatever lies at the start of the image.
     pub const MAPS: u32 = 0;
     /// Position in words of list 0, which holds every row. List `n` is `n` times the size of a list behind it; numbers
     /// whose list would cross a block are left out.
     pub const LISTS: u32 = 5;
     /// Position in halves of the [`RuleRow`]s.
     pub const ROWS: u32 = 6;
-    /// Position in words of the list of the rows that only log; 0 = there are none.
+    /// Position in words of the list of the rows that only log.
     pub const LOGS: u32 = 7;
     /// Words of a list.
     pub const SIZE: u32 = 8;
+    /// For each dimension: words from one list to the next; 0 = there is one only.
+    pub const DISTANCES: u32 = 9;
     /// Words of a list of bits at most: 4,096 rows in one cell.
     pub const MAX_WORDS: u32 = 64;
     /// Cells at most.

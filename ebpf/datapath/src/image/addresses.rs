@@ -85,6 +85,8 @@ pub fn class_of<I: Image + ?Sized>(image: &I, high: u64, low: u64) -> u32 {
 }
 
 /// Of the starts 0 to `last` at word `at`, the last that is not above `key`.
+///
+/// Without a branch on what is read: the verifier would walk every one of the ways through.
 #[inline(always)]
 fn last_start(block: &Block, at: u32, last: u32, key: u32) -> u32 {
     let first = at * 4;
@@ -92,9 +94,10 @@ fn last_start(block: &Block, at: u32, last: u32, key: u32) -> u32 {
     let mut step = if last < 16 { 8 } else { 64 };
     while step > 0 {
         let next = found + step;
-        if next <= last && block.quarter(first + next) as u32 <= key {
-            found = next;
-        }
+        let start = block.quarter(first + next) as i64;
+        // Both negative: there is such a start, and it is not above the key.
+        let both = (start - key as i64 - 1) & (next as i64 - last as i64 - 1);
+        found += (both as u64 >> 63) as u32 * step;
         step >>= 1;
     }
     found

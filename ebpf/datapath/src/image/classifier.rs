@@ -6,12 +6,12 @@
 use abi::{
     ZoneId,
     image::{
-        BLOCK_WORDS, Block, Cell, Coordinate, HEADER_CELLS, HEADER_PROTOCOLS, HEADER_SERVICES,
+        BLOCK_WORDS, Block, Cell, Coordinate, HEADER_BLOCK, HEADER_CELLS, HEADER_PROTOCOLS, HEADER_SERVICES,
         HEADER_ZONE_PAIRS, RuleRow,
     },
 };
 
-use super::{Image, Reader};
+use super::Image;
 
 /// What the policy is asked about a new flow.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -51,10 +51,9 @@ fn find<I: Image + ?Sized>(image: &I, question: &Question) -> u64 {
 
 #[inline(always)]
 fn search<I: Image + ?Sized>(image: &I, question: &Question) -> Option<u64> {
-    let mut reader = Reader::new(image)?;
-    let header = reader.block;
-    let zones = zone_pair(&mut reader, header.word(HEADER_ZONE_PAIRS), question)?;
-    let service = service(&mut reader, header, question)?;
+    let header = image.block(HEADER_BLOCK)?;
+    let zones = zone_pair(image, header.word(HEADER_ZONE_PAIRS), question)?;
+    let service = service(image, header, question)?;
     let (source, destination) = (question.source, question.destination);
     let number = zones.cell as u32 + service.cell as u32 + source.cell as u32 + destination.cell as u32;
     let cells = header.word(HEADER_CELLS);
@@ -62,86 +61,98 @@ fn search<I: Image + ?Sized>(image: &I, question: &Question) -> Option<u64> {
         return None;
     }
     let at = (cells as u32).wrapping_add(number * Cell::WORDS);
-    let cell = reader.block_of(at)?;
+    let cell = block_of(image, at)?;
     let at = (at & (BLOCK_WORDS - 1)) * 2;
-    let words = cell.half(at + Cell::SIZE);
     let lists = cell.half(at + Cell::LISTS);
-    let mut list = |dimension: u32, class: u16| {
+    // The place of a class's list. A dimension with one list only has a distance of 0, and its map may be anything.
+    let list = |dimension: u32, class: u16| {
         let map = cell.half(at + Cell::MAPS + dimension);
-        if map == 0 {
-            return Some(lists);
-        }
-        let number = reader.quarter(map.wrapping_add(class as u32))? as u32;
-        Some(lists.wrapping_add(number.wrapping_mul(words)))
+        let distance = cell.half(at + Cell::DISTANCES + dimension);
+        let number = quarter(image, map.wrapping_add(class as u32))? as u32;
+        Some(lists.wrapping_add(number.wrapping_mul(distance)))
     };
     let zones = list(0, zones.class)?;
     let device = list(1, question.device)?;
     let service = list(2, service.class)?;
     let source = list(3, source.class)?;
     let destination = list(4, destination.class)?;
-    let (zone_bits, device_bits) = (reader.block_of(zones)?, reader.block_of(device)?);
-    let (service_bits, source_bits) = (reader.block_of(service)?, reader.block_of(source)?);
-    let destination_bits = reader.block_of(destination)?;
-    let (rows, logs) = (cell.half(at + Cell::ROWS), cell.half(at + Cell::LOGS));
-    let log_bits = if logs == 0 { header } else { reader.block_of(logs)? };
+    let logs = cell.half(at + Cell::LOGS);
+    let (zone_bits, device_bits) = (block_of(image, zones)?, block_of(image, device)?);
+    let (service_bits, source_bits) = (block_of(image, service)?, block_of(image, source)?);
+    let (destination_bits, log_bits) = (block_of(image, destination)?, block_of(image, logs)?);
+    let words = cell.half(at + Cell::SIZE);
     let mut logged = u32::MAX;
     let mut word = 0;
     while word < Cell::MAX_WORDS {
         if word >= words {
             return None;
         }
-        let mut matching = zone_bits.word(zones.wrapping_add(word))
+        let matching = zone_bits.word(zones.wrapping_add(word))
             & device_bits.word(device.wrapping_add(word))
             & service_bits.word(service.wrapping_add(word))
             & source_bits.word(source.wrapping_add(word))
             & destination_bits.word(destination.wrapping_add(word));
-        if matching != 0 && logs != 0 {
+        if matching != 0 {
             let logging = matching & log_bits.word(logs.wrapping_add(word));
-            matching ^= logging;
             if logging != 0 && logged == u32::MAX {
                 logged = word << 6 | logging.trailing_zeros();
             }
-        }
-        if matching != 0 {
-            let row = word << 6 | matching.trailing_zeros();
-            let found = RuleRow::from_half(reader.half(rows.wrapping_add(row))?);
-            if logged > row {
-                return Some(found.word());
+            let deciding = matching ^ logging;
+            if deciding != 0 {
+                let row = word << 6 | deciding.trailing_zeros();
+                return answer(image, cell.half(at + Cell::ROWS), row, logged);
             }
-            let logged = RuleRow::from_half(reader.half(rows.wrapping_add(logged))?).rule;
-            return Some(RuleRow { logged, ..found }.word());
         }
         word += 1;
     }
     None
 }
 
+/// The row that decides, with the row that only logs if that comes before.
+#[inline(always)]
+fn answer<I: Image + ?Sized>(image: &I, rows: u32, row: u32, logged: u32) -> Option<u64> {
+    let found = RuleRow::from_half(half(image, rows.wrapping_add(row))?);
+    if logged > row {
+        return Some(found.word());
+    }
+    let logged = RuleRow::from_half(half(image, rows.wrapping_add(logged))?).rule;
+    Some(RuleRow { logged, ..found }.word())
+}
+
 /// The place of the pair of zones.
 #[inline(always)]
-fn zone_pair<I: Image + ?Sized>(
-    reader: &mut Reader<'_, I>,
-    header: u64,
-    question: &Question,
-) -> Option<Coordinate> {
+fn zone_pair<I: Image + ?Sized>(image: &I, header: u64, question: &Question) -> Option<Coordinate> {
     let (start, bits) = (header as u32, (header >> 32) as u32 & 7);
     let (from, to) = (question.from as u32, question.to as u32);
     if (from | to) >> bits != 0 {
         return None;
     }
-    Some(Coordinate::from_half(reader.half(start.wrapping_add(from << bits | to))?))
+    Some(Coordinate::from_half(half(image, start.wrapping_add(from << bits | to))?))
 }
 
 /// The place of the protocol and port: a page for each protocol that rules name has the numbers of runs of 64 ports.
 #[inline(always)]
-fn service<I: Image + ?Sized>(
-    reader: &mut Reader<'_, I>,
-    header: &Block,
-    question: &Question,
-) -> Option<Coordinate> {
+fn service<I: Image + ?Sized>(image: &I, header: &Block, question: &Question) -> Option<Coordinate> {
     let services = header.word(HEADER_SERVICES);
     let page = header.byte(HEADER_PROTOCOLS * 8 + question.protocol as u32) as u32;
     let port = question.port as u32;
-    let run = reader.quarter((services as u32).wrapping_add(page << 10 | port >> 6))? as u32;
+    let run = quarter(image, (services as u32).wrapping_add(page << 10 | port >> 6))? as u32;
     let place = ((services >> 32) as u32).wrapping_add(run << 6 | port & 63);
-    Some(Coordinate::from_half(reader.half(place)?))
+    Some(Coordinate::from_half(half(image, place)?))
+}
+
+/// The block that holds this word of the image.
+#[inline(always)]
+fn block_of<I: Image + ?Sized>(image: &I, word: u32) -> Option<&Block> {
+    image.block(word / BLOCK_WORDS)
+}
+
+#[inline(always)]
+fn half<I: Image + ?Sized>(image: &I, at: u32) -> Option<u32> {
+    Some(block_of(image, at >> 1)?.half(at))
+}
+
+#[inline(always)]
+fn quarter<I: Image + ?Sized>(image: &I, at: u32) -> Option<u16> {
+    Some(block_of(image, at >> 2)?.quarter(at))
 }

@@ -11,7 +11,7 @@ mod ports;
 
 use abi::{
     MAX_RATES, ZoneId,
-    image::{BLOCK_WORDS, Block, HEADER_BLOCK, HEADER_ZONES, RATES_BLOCK, RateRow, ZoneRow},
+    image::{Block, HEADER_BLOCK, HEADER_ZONES, RATES_BLOCK, RateRow, ZoneRow},
 };
 
 pub use addresses::{address, address_class, class_of, words};
@@ -58,40 +58,4 @@ pub fn rate<I: Image + ?Sized>(image: &I, number: u16) -> RateRow {
     };
     let at = number as u32 * 2;
     RateRow { interval: block.word(at), burst: block.word(at + 1) as u32 }
-}
-
-/// Reads words all over the image, and looks a block up again only when it is another one than before.
-struct Reader<'a, I: ?Sized> {
-    image: &'a I,
-    index: u32,
-    block: &'a Block,
-}
-
-impl<'a, I: Image + ?Sized> Reader<'a, I> {
-    /// A reader that stands at the header.
-    #[inline(always)]
-    fn new(image: &'a I) -> Option<Self> {
-        image.block(HEADER_BLOCK).map(|block| Self { image, index: HEADER_BLOCK, block })
-    }
-
-    /// The block that holds this word of the image.
-    #[inline(always)]
-    fn block_of(&mut self, word: u32) -> Option<&'a Block> {
-        let index = word / BLOCK_WORDS;
-        if index != self.index {
-            self.block = self.image.block(index)?;
-            self.index = index;
-        }
-        Some(self.block)
-    }
-
-    #[inline(always)]
-    fn half(&mut self, at: u32) -> Option<u32> {
-        Some(self.block_of(at >> 1)?.half(at))
-    }
-
-    #[inline(always)]
-    fn quarter(&mut self, at: u32) -> Option<u16> {
-        Some(self.block_of(at >> 2)?.quarter(at))
-    }
 }

@@ -418,18 +418,16 @@ impl CellWriter {
         for (number, _) in logs.enumerate().filter(|(_, is_log)| *is_log) {
             bits[number / 64] |= 1 << (number % 64);
         }
-        if bits.iter().any(|word| *word != 0) {
-            let number = self.list(&bits, words)?;
-            cell[Cell::LOGS as usize] = (words.base + self.first + usize::from(number) * size) as u32;
-        }
-        // The lists end before the last number's place does; nothing else may begin there.
+        let number = self.list(&bits, words)?;
+        cell[Cell::LOGS as usize] = (words.base + self.first + usize::from(number) * size) as u32;
         for (place, range) in ranges.iter().enumerate() {
             let map = &self.maps[self.ends[place].clone()];
-            if map.iter().any(|list| *list != 0) {
-                let at = words.extend(quarters(map)) * 4;
-                // Read modulo 2^32, as it is written.
-                cell[Cell::MAPS as usize + place] = (at as u32).wrapping_sub(range.start as u32);
-            }
+            let has_map = map.iter().any(|list| *list != 0);
+            // Without one the start of the image is read, which is longer than any map (see `compile`).
+            let at = if has_map { words.extend(quarters(map)) * 4 } else { 0 };
+            // Read modulo 2^32, as it is written.
+            cell[Cell::MAPS as usize + place] = (at as u32).wrapping_sub(range.start as u32);
+            cell[Cell::DISTANCES as usize + place] = if has_map { size as u32 } else { 0 };
         }
         self.halves.clear();
         self.halves.extend(self.rows.iter().map(|row| rules[usize::from(*row)]));

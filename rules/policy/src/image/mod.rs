@@ -19,7 +19,12 @@ use abi::image::{
 };
 use abi::{MAX_DEVICE_GROUPS, MAX_DEVICES, MAX_RATES, MAX_RULES, MAX_SETS, MAX_ZONES, ZoneId};
 
-use self::{addresses::Known, builder::Writer, classifier::Classifier, devices::Devices};
+use self::{
+    addresses::Known,
+    builder::{WORDS, Writer},
+    classifier::Classifier,
+    devices::Devices,
+};
 use crate::{Plan, Selector};
 
 /// A plan as the kernel holds it.
@@ -132,6 +137,9 @@ pub fn compile(plan: &Plan, ports: &[PortRow]) -> Result<Image, ImageError> {
     let trie_start = writer.len();
     let trie = known.write_trie(&mut writer)?;
 
+    // Where a cell needs no map, the start of the image is read in its place.
+    let longest_map = classifier.classes.iter().max().map_or(0, |classes| classes.div_ceil(WORDS * 4));
+    writer.reserve_blocks(longest_map.saturating_sub(writer.len()));
     ports::write(&mut writer, ports)?;
     for (place, rate) in plan.rates.iter().enumerate() {
         let at = (RATES_BLOCK as usize, place * 2);
