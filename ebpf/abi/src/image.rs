@@ -424,8 +424,8 @@ impl Node {
     pub const WIDE_WORDS: u32 = 128;
     /// Positions there are.
     pub const POSITIONS: u32 = 1 << 23;
-    /// Steps from a root to a class at most: two for each of eight times 16 bits.
-    pub const MAX_STEPS: u32 = 16;
+    /// How often 16 bits are taken at most.
+    pub const MAX_STRIDES: u32 = 8;
     /// Kind: nothing follows, the low 16 bits are the class.
     pub const CLASS: u32 = 0;
     /// Kind: runs of nodes.

@@ -35,8 +35,8 @@ pub fn address_class<I: Image + ?Sized>(image: &I, class: u32) -> AddressClass {
     AddressClass::from_words([block.word(at), block.word(at.wrapping_add(1))])
 }
 
-/// The number of the class of an address given as two words; 0 where no prefix holds it. At most
-/// [`Node::MAX_STEPS`] block lookups beside the header's.
+/// The number of the class of an address given as two words; 0 where no prefix holds it. At most two
+/// block lookups for each of [`Node::MAX_STRIDES`], beside the header's.
 ///
 /// An address in v4-mapped form is an IPv4 address: prefixes of IPv6 do not hold it.
 #[inline(never)]
@@ -51,27 +51,31 @@ pub fn class_of<I: Image + ?Sized>(image: &I, high: u64, low: u64) -> u32 {
         if is_v4 { (Node(roots as u32), low << 32, 0) } else { (Node((roots >> 32) as u32), high, low) };
     // What is left of the 16 bits at hand.
     let mut key = (high >> 48) as u32;
-    let mut step = 0;
-    while step < Node::MAX_STEPS {
-        let kind = node.kind();
-        if kind == Node::CLASS {
+    let mut stride = 0;
+    while stride < Node::MAX_STRIDES {
+        if node.kind() == Node::CLASS {
             return node.0 & 0xffff;
         }
-        let at = node.position();
-        let Some(block) = image.block(start.wrapping_add(at / BLOCK_WORDS)) else { return 0 };
-        if kind == Node::WIDE {
-            if node.number() == 0 {
-                node = Node(block.half(at * 2 + (key >> 8 & 255)));
-                key &= 255;
-                step += 1;
-                continue;
+        let Some(mut block) = image.block(start.wrapping_add(node.position() / BLOCK_WORDS)) else { return 0 };
+        if node.kind() == Node::WIDE && node.number() == 0 {
+            node = Node(block.half(node.position() * 2 + (key >> 8)));
+            key &= 255;
+            if node.kind() == Node::CLASS {
+                return node.0 & 0xffff;
             }
+            match image.block(start.wrapping_add(node.position() / BLOCK_WORDS)) {
+                Some(next) => block = next,
+                None => return 0,
+            }
+        }
+        let at = node.position();
+        if node.kind() == Node::WIDE {
             node = Node(block.half(at * 2 + (key & 255)));
         } else {
             let last = node.number();
             let found = last_start(block, at, last, key);
             let values = at + last / 4 + 1;
-            if kind == Node::CLASSES {
+            if node.kind() == Node::CLASSES {
                 return block.quarter(values * 4 + found) as u32;
             }
             node = Node(block.half(values * 2 + found));
@@ -79,7 +83,7 @@ pub fn class_of<I: Image + ?Sized>(image: &I, high: u64, low: u64) -> u32 {
         high = high << 16 | low >> 48;
         low <<= 16;
         key = (high >> 48) as u32;
-        step += 1;
+        stride += 1;
     }
     0
 }

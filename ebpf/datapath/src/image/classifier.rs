@@ -81,7 +81,10 @@ fn search<I: Image + ?Sized>(image: &I, question: &Question) -> Option<u64> {
     let (service_bits, source_bits) = (block_of(image, service)?, block_of(image, source)?);
     let (destination_bits, log_bits) = (block_of(image, destination)?, block_of(image, logs)?);
     let words = cell.half(at + Cell::SIZE);
-    let mut logged = u32::MAX;
+    // Rows are told by their places in the image: numbers that the verifier does not know, so that it follows what
+    // comes after the loop once and not once for each way out of it.
+    let mut rows = cell.half(at + Cell::ROWS);
+    let mut logged = 0;
     let mut word = 0;
     while word < Cell::MAX_WORDS {
         if word >= words {
@@ -94,28 +97,30 @@ fn search<I: Image + ?Sized>(image: &I, question: &Question) -> Option<u64> {
             & destination_bits.word(destination.wrapping_add(word));
         if matching != 0 {
             let logging = matching & log_bits.word(logs.wrapping_add(word));
-            if logging != 0 && logged == u32::MAX {
-                logged = word << 6 | logging.trailing_zeros();
-            }
             let deciding = matching ^ logging;
+            let first = deciding & deciding.wrapping_neg();
+            let before = logging & first.wrapping_sub(1);
+            if before != 0 && logged == 0 {
+                logged = rows.wrapping_add(before.trailing_zeros());
+            }
             if deciding != 0 {
-                let row = word << 6 | deciding.trailing_zeros();
-                return answer(image, cell.half(at + Cell::ROWS), row, logged);
+                return answer(image, rows.wrapping_add(deciding.trailing_zeros()), logged);
             }
         }
+        rows = rows.wrapping_add(64);
         word += 1;
     }
     None
 }
 
-/// The row that decides, with the row that only logs if that comes before.
+/// The row that decides, and of the row that only logs (0 = there is none) the rule.
 #[inline(always)]
-fn answer<I: Image + ?Sized>(image: &I, rows: u32, row: u32, logged: u32) -> Option<u64> {
-    let found = RuleRow::from_half(half(image, rows.wrapping_add(row))?);
-    if logged > row {
+fn answer<I: Image + ?Sized>(image: &I, row: u32, logged: u32) -> Option<u64> {
+    let found = RuleRow::from_half(half(image, row)?);
+    if logged == 0 {
         return Some(found.word());
     }
-    let logged = RuleRow::from_half(half(image, rows.wrapping_add(logged))?).rule;
+    let logged = RuleRow::from_half(half(image, logged)?).rule;
     Some(RuleRow { logged, ..found }.word())
 }
 
