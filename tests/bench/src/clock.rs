@@ -13,15 +13,25 @@ pub(crate) fn thread_time() -> u64 {
     time.tv_sec.unsigned_abs() * 1_000_000_000 + time.tv_nsec.unsigned_abs()
 }
 
-/// Keeps this thread on a processor.
+/// Keeps this thread on one processor.
 pub(crate) fn stay_on(cpu: usize) -> Result<()> {
-    // SAFETY: all zeros is a valid, empty set; the kernel reads as many bytes as are said.
+    stay_among(cpu..cpu + 1)
+}
+
+/// Lets this thread run on every processor again.
+pub(crate) fn roam() -> Result<()> {
+    stay_among(0..libc::CPU_SETSIZE as usize)
+}
+
+fn stay_among(cpus: std::ops::Range<usize>) -> Result<()> {
+    // SAFETY: all zeros is a valid, empty set, and each number is one it has room for; the kernel reads as many bytes
+    // as are said, and leaves processors out that are not there.
     let failed = unsafe {
         let mut set: libc::cpu_set_t = std::mem::zeroed();
-        libc::CPU_SET(cpu, &mut set);
+        cpus.clone().for_each(|cpu| libc::CPU_SET(cpu, &mut set));
         libc::sched_setaffinity(0, size_of::<libc::cpu_set_t>(), &raw const set)
     };
-    ensure!(failed == 0, "cannot stay on processor {cpu}: {}", std::io::Error::last_os_error());
+    ensure!(failed == 0, "cannot stay on processors {cpus:?}: {}", std::io::Error::last_os_error());
     Ok(())
 }
 

@@ -11,15 +11,15 @@ use aya::{
     },
     programs::{SchedClassifier, TestRun as _, Xdp},
 };
-use bench_programs::{Control, KEYS, Key4, Key6, slot};
-use enforce::xdp::{Counters, Dataplane, Orders};
+use bench_programs::{Asked, Control, KEYS, Key4, Key6, slot};
+use enforce::xdp::{Counters, Dataplane, Options, Orders};
 use ipnet::Ipv4Net;
 use kernel_tests::Folder;
 use std::{
     collections::BTreeMap,
     marker::PhantomData,
     os::fd::{AsFd as _, AsRawFd as _},
-    path::Path,
+    path::{Path, PathBuf},
 };
 
 use crate::{
@@ -27,8 +27,11 @@ use crate::{
     frame::{Family, Frame},
 };
 
+/// Entries of secd's flow table, two a flow: half of them are taken by the half million flows that are measured.
+const FLOW_ENTRIES: u32 = 1 << 21;
 /// Programs of the bench that run on arrival.
-const ARRIVING: [&str; 11] = [
+const ARRIVING: [&str; 13] = [
+    "ask", "ask_nothing",
     "bare",
     "bare_counted",
     "lpm_small",
@@ -57,6 +60,10 @@ pub(crate) enum Side {
     Small,
     /// The same, large.
     Large,
+    /// The classifier alone.
+    Ask,
+    /// What reads the questions: what is subtracted there.
+    AskNothing,
 }
 
 impl Side {
@@ -69,6 +76,8 @@ impl Side {
             (Self::Secd, Family::V6) => "feed6_secd",
             (Self::Small, _) => "feed4_small",
             (Self::Large, _) => "feed4_large",
+            (Self::Ask, _) => "ask",
+            (Self::AskNothing, _) => "ask_nothing",
         }
     }
 }
@@ -86,8 +95,8 @@ impl Harness {
     /// Loads secd's programs and the bench's own.
     pub(crate) fn open(object: &Path) -> Result<Self> {
         let folder = Folder::new("bench");
-        let (mut dataplane, _) = Dataplane::open(folder.path()).context("load secd's programs")?;
-        let mut programs = Programs::open(object)?;
+        let (mut dataplane, _) = Dataplane::open_with(folder.path(), &Options { flows: FLOW_ENTRIES }).context("load secd's programs")?;
+        let mut programs = Programs::open(object, Some(&images_of(folder.path())?))?;
         let ingress = dataplane.ingress_program()?.fd()?.try_clone()?;
         programs
             .jump_table("ARRIVING")?
@@ -134,6 +143,11 @@ impl Counted {
         self.0.iter().filter(|(key, _)| wanted(key)).map(|(_, count)| count).sum()
     }
 
+    /// Those with one action.
+    pub(crate) fn with(&self, action: Action) -> u64 {
+        self.0.iter().filter(|(key, _)| key.1 == action).map(|(_, count)| count).sum()
+    }
+
     /// For people.
     pub(crate) fn words(&self) -> String {
         let words: Vec<String> = self
@@ -150,13 +164,18 @@ pub(crate) struct Programs {
     bpf: Ebpf,
     pub(crate) keys4: Mapped<Key4>,
     pub(crate) keys6: Mapped<Key6>,
+    pub(crate) questions: Mapped<Asked>,
 }
 
 impl Programs {
-    /// Loads them.
-    pub(crate) fn open(object: &Path) -> Result<Self> {
+    /// Loads them; `images` is where secd's own images are pinned.
+    pub(crate) fn open(object: &Path, images: Option<&Path>) -> Result<Self> {
         let bytes = std::fs::read(object).with_context(|| format!("read {}", object.display()))?;
-        let mut bpf = EbpfLoader::new().load(&bytes).context("load the bench's BPF object")?;
+        let mut loader = EbpfLoader::new();
+        if let Some(images) = images {
+            loader.map_pin_path("IMAGES", images);
+        }
+        let mut bpf = loader.load(&bytes).context("load the bench's BPF object")?;
         for name in ARRIVING {
             xdp(&mut bpf, name)?.load().with_context(|| format!("load {name}"))?;
         }
@@ -166,7 +185,8 @@ impl Programs {
         }
         let keys4 = Mapped::open(&bpf, "KEYS4")?;
         let keys6 = Mapped::open(&bpf, "KEYS6")?;
-        let mut programs = Self { bpf, keys4, keys6 };
+        let questions = Mapped::open(&bpf, "QUESTIONS")?;
+        let mut programs = Self { bpf, keys4, keys6, questions };
         for (slot, name) in
             [(slot::BARE, "bare"), (slot::LPM_SMALL, "lpm_small"), (slot::LPM_LARGE, "lpm_large")]
         {
@@ -194,18 +214,18 @@ impl Programs {
         map.set(0, bytes, 0).context("write CONTROL")
     }
 
-    /// How the feeding programs stand.
-    pub(crate) fn cursor(&self) -> Result<u32> {
-        let map: Array<&MapData, [u32; size_of::<Control>() / 4]> =
-            Array::try_from(self.bpf.map("CONTROL").context("no CONTROL")?)?;
-        Ok(map.get(&0, 0)?[0])
-    }
 
     /// Packets that the peers dropped so far.
     pub(crate) fn dropped(&self) -> Result<u64> {
         let map: PerCpuArray<&MapData, u64> =
             PerCpuArray::try_from(self.bpf.map("DROPPED").context("no DROPPED")?)?;
         Ok(map.get(&0, 0)?.iter().sum())
+    }
+
+    /// Sum of what the classifier answered so far.
+    pub(crate) fn answers(&self) -> Result<u64> {
+        let map: Array<&MapData, u64> = Array::try_from(self.bpf.map("ANSWERS").context("no ANSWERS")?)?;
+        Ok(map.get(&0, 0)?)
     }
 
     /// Fills a longest-prefix table.
@@ -253,11 +273,21 @@ fn xdp<'a>(bpf: &'a mut Ebpf, name: &str) -> Result<&'a mut Xdp> {
     Ok(bpf.program_mut(name).with_context(|| format!("no program {name}"))?.try_into()?)
 }
 
+/// Where a dataplane has pinned its images.
+fn images_of(pins: &Path) -> Result<PathBuf> {
+    let folders = std::fs::read_dir(pins).with_context(|| format!("read {}", pins.display()))?;
+    let mut found = folders.flatten().map(|entry| entry.path().join("IMAGES")).filter(|path| path.exists());
+    found.next().context("secd has pinned no images")
+}
+
 /// An array of the kernel in this process's memory.
 pub(crate) struct Mapped<T> {
     at: *mut T,
     _of: PhantomData<T>,
 }
+
+// SAFETY: the memory is the process's, and the one value that has it gives it out by exclusive reference only.
+unsafe impl<T: Send> Send for Mapped<T> {}
 
 impl<T: Copy> Mapped<T> {
     fn open(bpf: &Ebpf, name: &str) -> Result<Self> {

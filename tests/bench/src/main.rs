@@ -3,13 +3,18 @@
 //! A case whose sides did not do the same work is failed, not reported.
 
 mod chance;
+mod classifier;
 mod clock;
 mod frame;
 mod harness;
 mod micro;
+mod peers;
+mod picture;
 mod progress;
 mod report;
 mod rules;
+mod swap;
+mod wire;
 mod world;
 
 use anyhow::{Context as _, Result};
@@ -39,6 +44,9 @@ struct Packets {
     /// Write the results as JSON
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
+    /// Draw the pictures into this folder
+    #[arg(long, value_name = "FOLDER")]
+    pictures: Option<PathBuf>,
     /// Fewer sizes and rounds
     #[arg(long)]
     quick: bool,
@@ -69,7 +77,12 @@ fn run(options: &Packets) -> Result<()> {
     } else {
         Effort { rounds: 15, repeat: 200_000, quick: false }
     };
-    let cases = micro::run(&options.programs, &listed, effort, &options.only, &progress)?;
+    let mut cases = micro::run(&options.programs, &listed, effort, &options.only, &progress)?;
+    let floods = wire::Effort { rounds: effort.rounds.min(9), frames: if options.quick { 1 << 16 } else { 1 << 18 } };
+    cases.extend(wire::run(&options.programs, &listed, floods, &options.only, cpu, &progress)?);
+    clock::roam()?;
+    let swaps = if options.quick { 10 } else { 50 };
+    cases.extend(swap::run(&options.programs, &listed, swaps, &options.only, &progress)?);
     let took = progress.end();
     println!("{}\nprocessor {cpu}", machine.words());
     println!("{}", report::table(&cases));
@@ -78,6 +91,12 @@ fn run(options: &Packets) -> Result<()> {
         let json = report::to_json("packets", &machine, &cases);
         std::fs::write(path, serde_json::to_vec_pretty(&json)?)
             .with_context(|| format!("write {}", path.display()))?;
+    }
+    if let Some(folder) = &options.pictures {
+        for picture in picture::of(&cases) {
+            let path = folder.join(picture.file);
+            std::fs::write(&path, picture.to_svg()).with_context(|| format!("write {}", path.display()))?;
+        }
     }
     Ok(())
 }

@@ -3,7 +3,7 @@
 //! Figures are net: what secd takes beyond `XDP_DROP` behind the same feeding program. Every packet of a run differs
 //! from the one before.
 
-use abi::{Action, BanValue, DIRECTION_IN, Reason};
+use abi::{Action, BanValue, DIRECTION_IN, FlowKey, Reason, STATE_ASSURED, ZoneId};
 use anyhow::{Context as _, Result, ensure};
 use bench_programs::{Control, KEYS, Key4, Key6};
 use ipnet::IpNet;
@@ -12,27 +12,30 @@ use std::{net::IpAddr, path::Path};
 
 use crate::{
     chance::Chance,
+    classifier,
     frame::{ACK, Family, Frame, SYN, Segment, frame},
     harness::{Counted, Harness, Side},
     progress::Progress,
     report::{Case, Goal, Series},
     rules::{self, Opening, SERVERS_PORT},
-    world::{self, LAN_VLAN, Listed, Size},
+    world::{self, LAN, LAN_VLAN, Listed, Size, WAN},
 };
 
 /// Sequence numbers of the connections that are made.
-const CLIENT: u32 = 0x1000;
-const SERVER: u32 = 0x7000_0000;
+pub(crate) const CLIENT: u32 = 0x1000;
+pub(crate) const SERVER: u32 = 0x7000_0000;
 /// Flags of a segment with data.
-const PUSH: u8 = 8;
+pub(crate) const PUSH: u8 = 8;
 /// New flows that are held against the reference.
-const JUDGED: u32 = 16_384;
+pub(crate) const JUDGED: u32 = 16_384;
 /// Bans in force where a banned source is measured.
 const BANS: usize = 100_000;
 /// Largest numbers of everything.
 pub(crate) const LIST: usize = 1_000_000;
 pub(crate) const RULES: usize = 10_000;
 const FLOWS: usize = 512 * 1024;
+/// Connections that are made step by step together.
+const AT_ONCE: usize = 1024;
 /// Flows of the inside, whose frames are tagged.
 const INSIDERS: usize = 1024;
 
@@ -73,7 +76,7 @@ struct Bench<'a> {
 
 /// Which side of the router a flow starts at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Start {
+pub(crate) enum Start {
     Outside,
     Inside,
 }
@@ -92,7 +95,7 @@ impl Bench<'_> {
     }
 
     fn wants_any(&self, family: Family) -> bool {
-        let kinds = ["verdict/established", "verdict/first", "drop/listed", "drop/banned"];
+        let kinds = ["verdict/established", "verdict/first", "classifier", "drop/listed", "drop/banned"];
         self.only.is_empty()
             || kinds.iter().any(|kind| kind.contains(self.only) || self.only.contains(kind))
             || self.only.contains(family.name())
@@ -107,6 +110,12 @@ impl Bench<'_> {
         let mut chance = Chance::new(0x666c_6f77);
         let outside = connect(&mut harness, self.listed, family, Start::Outside, FLOWS, &mut chance)?;
         let inside = connect(&mut harness, self.listed, family, Start::Inside, INSIDERS, &mut chance)?;
+        let name = format!("flows/remembered/512k-of-1M-places/{}", family.name());
+        if self.wants(&name) {
+            let percent: Series = [outside.share * 100.0].into_iter().collect();
+            self.cases.push(Case::new(name, "%", &percent));
+        }
+        let (outside, inside) = (outside.flows, inside.flows);
         self.established(&mut harness, family, LIST, RULES, &outside)?;
         self.tagged(&mut harness, family, &inside)?;
         self.first_packets(&mut harness, family, LIST, RULES, &plan)?;
@@ -125,7 +134,21 @@ impl Bench<'_> {
                 self.listed_sources(&mut harness, family, list)?;
             }
         }
+        self.flatness(family);
         Ok(())
+    }
+
+    /// How many times its cost at ten rules the classifier takes at ten thousand.
+    fn flatness(&mut self, family: Family) {
+        let of = |rules: usize| {
+            let name = format!("classifier/{}-rules/{}", short(rules), family.name());
+            self.cases.iter().find(|case| case.name == name && case.failed.is_none()).map(|case| case.ours)
+        };
+        if let (Some(few), Some(many)) = (of(10), of(RULES)) {
+            let times: Series = [many / few].into_iter().collect();
+            let name = format!("classifier/10k-over-10-rules/{}", family.name());
+            self.cases.push(Case::new(name, "×", &times).goal(Goal::AtMost(4.0)));
+        }
     }
 
     fn apply(&self, harness: &mut Harness, list: usize, rules: usize) -> Result<Plan> {
@@ -213,12 +236,26 @@ impl Bench<'_> {
     ) -> Result<()> {
         let size = format!("{}-list/{}-rules/{}", short(list), short(rules), family.name());
         let name = format!("verdict/first-packet/{size}");
-        if !self.wants(&name) {
+        let alone = format!("classifier/{}-rules/{}", short(rules), family.name());
+        let wants_alone = list == LIST && self.wants(&alone);
+        if !self.wants(&name) && !wants_alone {
             return Ok(());
         }
         let mut chance = Chance::new(0x6669_7273);
-        let flows: Vec<Flow> =
-            (0..KEYS).map(|_| Flow::of(&rules::opening(plan, family, self.listed, &mut chance))).collect();
+        let openings: Vec<Opening> =
+            (0..KEYS).map(|_| rules::opening(plan, family, self.listed, &mut chance)).collect();
+        if wants_alone {
+            self.progress.at(&alone);
+            let case = match classifier::alone(harness, plan, &openings, self.effort)? {
+                Ok(net) => Case::new(&alone, "ns", &net),
+                Err(why) => Case::failed(&alone, why),
+            };
+            self.cases.push(if rules == RULES { case.goal(Goal::AtMost(300.0)) } else { case });
+        }
+        if !self.wants(&name) {
+            return Ok(());
+        }
+        let flows: Vec<Flow> = openings.iter().map(Flow::of).collect();
         write(harness, family, flows.iter().copied());
         let packet = frame(family, &[], Segment::Tcp(SYN, CLIENT, 0));
         if let Err(why) = judged_as_the_reference(harness, plan, family, &packet, &flows)? {
@@ -378,7 +415,7 @@ impl Bench<'_> {
 
 /// A tuple, as it arrives.
 #[derive(Clone, Copy, Debug)]
-struct Flow {
+pub(crate) struct Flow {
     source: IpAddr,
     destination: IpAddr,
     ports: [u16; 2],
@@ -388,6 +425,13 @@ impl Flow {
     const fn of(opening: &Opening) -> Self {
         let Opening { source, destination, source_port, port } = *opening;
         Self { source, destination, ports: [source_port, port] }
+    }
+
+    /// Its key in the flow table.
+    fn key(&self, zone: ZoneId) -> FlowKey {
+        let [source_port, destination_port] = self.ports.map(u16::to_be_bytes);
+        let (source, destination) = (classifier::mapped(self.source), classifier::mapped(self.destination));
+        FlowKey { source, destination, source_port, destination_port, protocol: 6, zone, reserved: [0; 2] }
     }
 }
 
@@ -400,55 +444,75 @@ fn server(family: Family, chance: &mut Chance) -> IpAddr {
     }
 }
 
-/// Makes connections through the programs themselves: opened, answered, acknowledged.
-fn connect(
+/// Makes connections through the programs themselves (opened, answered, acknowledged), and gives those that the flow
+/// table holds: where four places of a set are taken, a fifth flow is left to nftables. More are made than asked for.
+pub(crate) fn connect(
     harness: &mut Harness,
     listed: &Listed,
     family: Family,
     start: Start,
     count: usize,
     chance: &mut Chance,
-) -> Result<Vec<Flow>> {
-    let flows: Vec<Flow> = (0..count)
-        .map(|_| {
-            let unlisted: IpAddr = match family {
-                Family::V4 => listed.unlisted4(chance).into(),
-                Family::V6 => listed.unlisted6(chance).into(),
-            };
-            let (source, destination) = match (start, family) {
-                (Start::Outside, _) => (unlisted, server(family, chance)),
-                (Start::Inside, Family::V4) => {
-                    ([10, 1, 1 + chance.below(200) as u8, chance.below(256) as u8].into(), unlisted)
-                }
-                (Start::Inside, Family::V6) => (
-                    [0x2a10, 1, chance.below(4) as u16, 0, 0, 0, 1, chance.below(65_536) as u16].into(),
-                    unlisted,
-                ),
-            };
-            Flow { source, destination, ports: [1024 + chance.below(60_000) as u16, SERVERS_PORT] }
-        })
-        .collect();
-    let tags = match start {
-        Start::Outside => &[][..],
-        Start::Inside => &[LAN_VLAN],
+) -> Result<Connected> {
+    let made = count + count / 16;
+    let flows: Vec<Flow> = (0..made).map(|_| a_flow(listed, family, start, chance)).collect();
+    let (tags, zone) = match start {
+        Start::Outside => (&[][..], WAN),
+        Start::Inside => (&[LAN_VLAN][..], LAN),
     };
     write(harness, family, flows.iter().copied());
-    let repeat = u32::try_from(count)?;
     let opening = frame(family, tags, Segment::Tcp(SYN, CLIENT, 0));
     let answer = frame(family, tags, Segment::Tcp(SYN | ACK, SERVER, CLIENT + 1));
     let third = frame(family, tags, Segment::Tcp(ACK, CLIENT + 1, SERVER + 1));
-    let control = Control { at: opening.at, ..Control::default() };
-    harness.programs.control(control)?;
-    harness.programs.run(Side::Secd, family, &opening, repeat)?;
-    harness.programs.control(control)?;
-    harness.programs.answer(family, &answer, repeat)?;
-    harness.programs.control(control)?;
-    harness.programs.run(Side::Secd, family, &third, repeat)?;
-    Ok(flows)
+    for first in (0..made).step_by(AT_ONCE) {
+        let repeat = u32::try_from(AT_ONCE.min(made - first))?;
+        let control = Control { cursor: u32::try_from(first)?, at: opening.at, ..Control::default() };
+        harness.programs.control(control)?;
+        harness.programs.run(Side::Secd, family, &opening, repeat)?;
+        harness.programs.control(control)?;
+        harness.programs.answer(family, &answer, repeat)?;
+        harness.programs.control(control)?;
+        harness.programs.run(Side::Secd, family, &third, repeat)?;
+    }
+    let table = harness.dataplane.flows()?;
+    let mut known = Vec::with_capacity(made);
+    for flow in flows {
+        if table.get(&flow.key(zone))?.is_some_and(|value| value.state == STATE_ASSURED) {
+            known.push(flow);
+        }
+    }
+    let share = known.len() as f64 / made as f64;
+    ensure!(known.len() >= count, "of {made} connections the flow table holds {}", known.len());
+    Ok(Connected { flows: known, share })
+}
+
+/// Connections that the flow table holds.
+pub(crate) struct Connected {
+    pub(crate) flows: Vec<Flow>,
+    /// Of all that were made.
+    pub(crate) share: f64,
+}
+
+fn a_flow(listed: &Listed, family: Family, start: Start, chance: &mut Chance) -> Flow {
+    let unlisted: IpAddr = match family {
+        Family::V4 => listed.unlisted4(chance).into(),
+        Family::V6 => listed.unlisted6(chance).into(),
+    };
+    let (source, destination) = match (start, family) {
+        (Start::Outside, _) => (unlisted, server(family, chance)),
+        (Start::Inside, Family::V4) => {
+            ([10, 1, 1 + chance.below(200) as u8, chance.below(256) as u8].into(), unlisted)
+        }
+        (Start::Inside, Family::V6) => {
+            let host = [0x2a10, 1, chance.below(4) as u16, 0, 0, 0, 1, chance.below(65_536) as u16];
+            (host.into(), unlisted)
+        }
+    };
+    Flow { source, destination, ports: [1024 + chance.below(60_000) as u16, SERVERS_PORT] }
 }
 
 /// Feeds packets of the first `count` flows, in no order, each as often.
-fn feed(harness: &mut Harness, family: Family, flows: &[Flow], count: usize) -> Result<()> {
+pub(crate) fn feed(harness: &mut Harness, family: Family, flows: &[Flow], count: usize) -> Result<()> {
     ensure!(flows.len() >= count && KEYS as usize % count == 0, "{count} flows do not fill the keys");
     let mut order: Vec<u32> = (0..KEYS).map(|place| place % count as u32).collect();
     Chance::new(count as u64).shuffle(&mut order);

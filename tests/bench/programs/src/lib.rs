@@ -47,6 +47,28 @@ pub struct Key6 {
     pub reserved: u32,
 }
 
+/// What the classifier alone is asked.
+#[repr(C, align(8))]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Asked {
+    /// Zone the flow starts in.
+    pub from: u8,
+    /// Zone it goes to.
+    pub to: u8,
+    /// IP protocol.
+    pub protocol: u8,
+    /// Zero.
+    pub reserved: u8,
+    /// Class of the device.
+    pub device: u16,
+    /// Destination port.
+    pub port: u16,
+    /// Coordinate of the source, as half a word.
+    pub source: u32,
+    /// Coordinate of the destination, as half a word.
+    pub destination: u32,
+}
+
 /// How the feeding programs go on. Value of `CONTROL`.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -62,6 +84,6 @@ pub struct Control {
     pub ifindex: u32,
     /// Sum of the IPv4 header without source address and checksum (RFC 1071), for the generator.
     pub sum: u32,
-    /// Zero.
-    pub reserved: u32,
+    /// Slot of the image that the classifier is asked about.
+    pub slot: u32,
 }

@@ -1,13 +1,16 @@
 //! The feeding programs, the peers and the generator.
 
+use abi::image::{Block, Coordinate, RuleRow};
 use aya_ebpf::{
-    bindings::{BPF_F_MMAPABLE, TC_ACT_SHOT, xdp_action},
+    bindings::{BPF_F_INNER_MAP, BPF_F_MMAPABLE, TC_ACT_SHOT, xdp_action},
+    btf_maps,
     helpers::bpf_redirect,
-    macros::{classifier, map, xdp},
+    macros::{btf_map, classifier, map, xdp},
     maps::{Array, LpmTrie, PerCpuArray, ProgramArray, lpm_trie::Key},
     programs::{TcContext, XdpContext},
 };
-use bench_programs::{Control, KEYS, Key4, Key6, LPM_LARGE, LPM_SMALL, slot};
+use datapath::image::{Image, Question, classify};
+use bench_programs::{Asked, Control, KEYS, Key4, Key6, LPM_LARGE, LPM_SMALL, slot};
 
 #[unsafe(link_section = "license")]
 #[unsafe(no_mangle)]
@@ -17,6 +20,15 @@ static LICENSE: [u8; 13] = *b"Dual MIT/GPL\0";
 static KEYS4: Array<Key4> = Array::with_max_entries(KEYS, BPF_F_MMAPABLE);
 #[map]
 static KEYS6: Array<Key6> = Array::with_max_entries(KEYS, BPF_F_MMAPABLE);
+#[map]
+static QUESTIONS: Array<Asked> = Array::with_max_entries(KEYS, BPF_F_MMAPABLE);
+/// Sum over all answers of the classifier.
+#[map]
+static ANSWERS: Array<u64> = Array::with_max_entries(1, 0);
+/// secd's own images.
+#[btf_map]
+static IMAGES: btf_maps::ArrayOfMaps<btf_maps::Array<Block, 1, INNER>, 2> = btf_maps::ArrayOfMaps::new();
+const INNER: usize = (BPF_F_MMAPABLE | BPF_F_INNER_MAP) as usize;
 #[map]
 static CONTROL: Array<Control> = Array::with_max_entries(1, 0);
 #[map]
@@ -209,6 +221,80 @@ fn count_drop() {
     if let Some(count) = DROPPED.get_ptr_mut(0) {
         // SAFETY: this CPU's own counter.
         unsafe { *count += 1 };
+    }
+}
+
+/// The image of a slot.
+struct Generation(u32);
+
+impl Image for Generation {
+    #[inline(always)]
+    fn block(&self, index: u32) -> Option<&Block> {
+        IMAGES.get_value(self.0, &index)
+    }
+}
+
+/// The next question, and the slot of the image that is asked.
+#[inline(always)]
+fn question() -> Option<(Question, u32)> {
+    let (number, control) = next()?;
+    let asked = QUESTIONS.get_ptr(number & (KEYS - 1))?;
+    // SAFETY: a checked map value.
+    let asked = unsafe { asked.read_volatile() };
+    let question = Question {
+        from: asked.from,
+        to: asked.to,
+        device: asked.device,
+        protocol: asked.protocol,
+        port: asked.port,
+        source: Coordinate::from_half(asked.source),
+        destination: Coordinate::from_half(asked.destination),
+    };
+    Some((question, control.slot & 1))
+}
+
+#[inline(always)]
+fn answer(word: u64) -> u32 {
+    if let Some(sum) = ANSWERS.get_ptr_mut(0) {
+        // SAFETY: a checked map value; runs are made one at a time.
+        unsafe { *sum = (*sum).wrapping_add(word) };
+    }
+    xdp_action::XDP_DROP
+}
+
+/// Asks the classifier, without a packet.
+#[xdp(frags)]
+fn ask(_context: XdpContext) -> u32 {
+    let Some((question, slot)) = question() else { return xdp_action::XDP_ABORTED };
+    answer(bench_classify(slot, &question))
+}
+
+/// The same without asking: what is subtracted.
+#[xdp(frags)]
+fn ask_nothing(_context: XdpContext) -> u32 {
+    let Some((question, slot)) = question() else { return xdp_action::XDP_ABORTED };
+    answer(bench_pass_by(slot, &question))
+}
+
+// Calls of functions with external linkage on both sides, as secd's own program makes one.
+
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn bench_classify(slot: u32, question: *const Question) -> u64 {
+    // SAFETY: the verifier makes sure that it is a question or null.
+    match unsafe { question.as_ref() } {
+        Some(question) => classify(&Generation(slot), question).word(),
+        None => RuleRow::NONE.word(),
+    }
+}
+
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn bench_pass_by(slot: u32, question: *const Question) -> u64 {
+    // SAFETY: as above.
+    match unsafe { question.as_ref() } {
+        Some(question) => u64::from(slot) + u64::from(question.port),
+        None => 0,
     }
 }
 
