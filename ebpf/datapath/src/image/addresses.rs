@@ -56,7 +56,9 @@ pub fn class_of<I: Image + ?Sized>(image: &I, high: u64, low: u64) -> u32 {
         if node.kind() == Node::CLASS {
             return node.0 & 0xffff;
         }
-        let Some(mut block) = image.block(start.wrapping_add(node.position() / BLOCK_WORDS)) else { return 0 };
+        let Some(mut block) = image.block(start.wrapping_add(node.position() / BLOCK_WORDS)) else {
+            return 0;
+        };
         if node.kind() == Node::WIDE && node.number() == 0 {
             node = Node(block.half(node.position() * 2 + (key >> 8)));
             key &= 255;
@@ -85,7 +87,7 @@ pub fn class_of<I: Image + ?Sized>(image: &I, high: u64, low: u64) -> u32 {
         key = (high >> 48) as u32;
         stride += 1;
     }
-    0
+    if node.kind() == Node::CLASS { node.0 & 0xffff } else { 0 }
 }
 
 /// Of the starts 0 to `last` at word `at`, the last that is not above `key`.
