@@ -171,10 +171,10 @@ fn net(kind: Kind, chance: &mut Chance) -> IpNet {
     };
     let bits = 0x0a00_0000 | (chance.below(8) << 16 | chance.below(4) << 8 | chance.below(256)) as u32;
     if chance.percent(65) {
-        IpNet::V4(Ipv4Net::new(bits.into(), length).unwrap().trunc())
+        IpNet::V4(Ipv4Net::new(bits.into(), length).unwrap_or_default().trunc())
     } else {
         let bits = 0xfd00_1234_u128 << 96 | u128::from(bits) << 64 | u128::from(chance.below(4));
-        IpNet::V6(Ipv6Net::new(bits.into(), if length == 32 { 128 } else { 64 + length }).unwrap().trunc())
+        IpNet::V6(Ipv6Net::new(bits.into(), if length == 32 { 128 } else { 64 + length }).unwrap_or_default().trunc())
     }
 }
 

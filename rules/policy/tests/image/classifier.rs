@@ -1,10 +1,8 @@
 //! What the classifier finds, against a plain reading of the rows.
 
-mod image_common;
-
+use crate::common::{Chance, KINDS, Kind, Packet, packet, plan, reference};
 use abi::{PolicyValue, image::RuleRow};
 use datapath::image::{Question, address, classify, device};
-use image_common::{Chance, KINDS, Kind, Packet, packet, plan, reference};
 use policy::{
     Mac, Plan, Row, Selector, ServiceMatch,
     image::{Image, compile},
