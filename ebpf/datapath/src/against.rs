@@ -35,7 +35,7 @@ impl Side {
 }
 
 /// Looks up what is known of both addresses.
-#[inline(never)]
+#[inline(always)]
 pub(crate) fn look_up<T: Tables>(tables: &T, verdict: &mut Verdict) {
     let slot = verdict.work.setting.slot;
     let mut side = 0;
@@ -53,7 +53,7 @@ pub(crate) fn look_up<T: Tables>(tables: &T, verdict: &mut Verdict) {
 }
 
 /// A ban or list is against the address in this direction, and it is not protected. `true` if that ends the matter.
-#[inline(never)]
+#[inline(always)]
 pub(crate) fn unwanted<T: Tables>(tables: &T, verdict: &mut Verdict, side: Side, direction: u8) -> bool {
     debug_assert!(direction == DIRECTION_IN || direction == DIRECTION_OUT);
     let starts = direction == DIRECTION_IN;

@@ -121,7 +121,7 @@ fn answers<T: Tables>(tables: &T, packet: &Packet, zone: u32, input: &Input, egr
         egress.value.copied_reply = value.copied_reply.wrapping_add(input.length);
     }
     outgoing(&mut egress.value, egress.flow.protocol, packet, zone);
-    if flow::differs(&value, &egress.value) {
+    if entry.differs(&egress.value) {
         egress.value.last_seen = input.ticks;
         entry.change(&egress.value);
     } else if value.last_seen != input.ticks {

@@ -98,7 +98,7 @@ pub fn fast<F: Frame, T: Tables>(frame: &F, input: &Input, tables: &T) -> Option
 fn link<F: Frame>(frame: &F, input: &Input) -> Option<(u16, bool, usize)> {
     let mut vlan = input.vlan & 0x0fff;
     if input.layer3 {
-        let version = frame.view::<1>(0)?.byte(0) >> 4;
+        let version = frame.view::<20>(0)?.byte(0) >> 4;
         return if version == 6 || version == 4 { Some((vlan, version == 6, 0)) } else { None };
     }
     let mut ethertype = frame.view::<14>(0)?.two(12);

@@ -1,45 +1,55 @@
 //! The verdict about a frame that comes in.
 
 use abi::{
-    Action, DIRECTION_IN, DIRECTION_OUT, FLOW_REPLY, FLOW_TAUGHT, FORGOTTEN_NS, FlowKey, RULE_NONE, Reason,
-    ZONE_LOOSE, ZONE_NONE, ZONE_OBSERVE, ZONE_STRICT,
+    Action, FLOW_REPLY, FLOW_TAUGHT, FORGOTTEN_NS, FlowKey, RULE_NONE, Reason,
+    ZONE_FIRST, ZONE_LOOSE, ZONE_NONE, ZONE_OBSERVE, ZONE_SCAN, ZONE_STRICT,
 };
 
 use crate::{
-    Frame, Input, Tables, Verdict,
-    against::{Side, look_up, unwanted},
-    flow::{self, Watch, incoming, is_closed, is_inspected},
-    opening::{loosen, open, rejudged, reverse},
+    Frame, Input, Step, Tables, Verdict,
+    flow::{self, Found, Places, Watch, incoming, is_closed, is_inspected},
+    opening::{rejudged, reverse},
     parse::{self, ACK, Ethertype, Kind, SYN, TCP, UDP},
     source::{Essential, essential, is_bogon, is_spoofed},
-    verdict::{Quoted, Setting},
+    verdict::Quoted,
 };
 
 /// Judges a frame. `verdict` is overwritten; it is an argument because the kernel's stack is too small for it, and
 /// holds what the steps hand on to each other, so that the verifier does not carry it through every path.
 #[inline(always)]
 pub fn decide<T: Tables>(frame: &impl Frame, input: &Input, tables: &T, verdict: &mut Verdict) {
+    if prepare(frame, input, tables, verdict) {
+        tables.step(Step::Judge, verdict);
+    }
+}
+
+/// Reads the frame. `true`: there is a packet to judge.
+#[inline(never)]
+fn prepare<T: Tables>(frame: &impl Frame, input: &Input, tables: &T, verdict: &mut Verdict) -> bool {
     *verdict = Verdict::EMPTY;
     let active = tables.active();
     if active.generation == 0 {
-        return;
+        return false;
     }
     let (slot, epoch) = active.standing(input.now);
-    verdict.work.setting = Setting {
-        now: input.now,
-        ticks: input.ticks,
-        epoch,
-        length: input.length,
-        slot,
-        active: active.flags,
-        zone: tables.zone(slot, ZONE_NONE).flags & ZONE_OBSERVE,
-        rate: abi::image::NOTHING,
-    };
+    let zone = tables.zone(slot, ZONE_NONE).flags & ZONE_OBSERVE;
+    let setting = &mut verdict.work.setting;
+    setting.now = input.now;
+    setting.ticks = input.ticks;
+    setting.epoch = epoch;
+    setting.length = input.length;
+    setting.slot = slot;
+    setting.active = active.flags;
+    setting.zone = zone;
     match enter(frame, input, tables, verdict) {
-        Entered::Packet => judge(tables, verdict),
-        Entered::Passed(reason) => verdict.pass(reason, RULE_NONE),
+        Entered::Packet => true,
+        Entered::Passed(reason) => {
+            verdict.pass(reason, RULE_NONE);
+            false
+        }
         Entered::Refused(reason) => {
             verdict.deny(Action::Drop, reason, RULE_NONE);
+            false
         }
     }
 }
@@ -111,19 +121,24 @@ fn quoted(frame: &impl Frame, verdict: &mut Verdict) -> Quoted {
         Kind::Following => matches!(verdict.reverse.protocol, TCP | UDP) || parse::is_echo(&packet),
         Kind::Error | Kind::Fragment | Kind::Portless => false,
     };
-    if carries_tuple { Quoted::Tuple } else { Quoted::Unreadable }
+    if !carries_tuple {
+        return Quoted::Unreadable;
+    }
+    let left = verdict.reverse;
+    reverse(&left, verdict.zone_from, &mut verdict.reverse);
+    Quoted::Tuple
 }
 
 /// Judges a packet whose headers are read.
-#[inline(never)]
-fn judge<T: Tables>(tables: &T, verdict: &mut Verdict) {
+#[inline(always)]
+pub(crate) fn judge<T: Tables>(tables: &T, verdict: &mut Verdict) {
     let packet = verdict.work.packet;
     let carries_tuple = match packet.kind {
         Kind::Opening => true,
         Kind::Following => verdict.flow.protocol == parse::TCP || parse::is_echo(&packet),
         Kind::Error | Kind::Fragment | Kind::Portless => false,
     };
-    if carries_tuple && known(tables, verdict) {
+    if carries_tuple && is_known(tables, verdict) {
         return;
     }
     match essential(verdict) {
@@ -135,7 +150,7 @@ fn judge<T: Tables>(tables: &T, verdict: &mut Verdict) {
         }
         Essential::No => {}
     }
-    look_up(tables, verdict);
+    tables.step(Step::LookUp, verdict);
     if is_spoofed(tables, verdict) && verdict.deny(Action::Drop, Reason::Spoofed, RULE_NONE) {
         return;
     }
@@ -148,13 +163,29 @@ fn judge<T: Tables>(tables: &T, verdict: &mut Verdict) {
         Kind::Error => return error(tables, verdict),
         Kind::Opening | Kind::Following | Kind::Portless => {}
     }
-    if unwanted(tables, verdict, Side::Source, DIRECTION_IN)
-        || unwanted(tables, verdict, Side::Destination, DIRECTION_OUT)
+    if tables.step(Step::SourceStarts, verdict)
+        || tables.step(Step::DestinationIsTarget, verdict)
     {
         return;
     }
     match packet.kind {
-        Kind::Opening => open(tables, verdict),
+        Kind::Opening => {
+            // A zone that looks for scans slows their sources down; then policy, then rates.
+            let is_scanned = verdict.work.setting.zone & ZONE_SCAN != 0;
+            if (is_scanned && tables.step(Step::Held, verdict))
+                || tables.step(Step::Open, verdict)
+                || tables.step(Step::Metered, verdict)
+            {
+                if !tables.step(Step::Forgotten, verdict) && is_scanned {
+                    tables.step(Step::Scanned, verdict);
+                }
+                return;
+            }
+            tables.step(Step::EnterPacket, verdict);
+            if verdict.zone_to >= ZONE_FIRST {
+                tables.step(Step::EnterAnswer, verdict);
+            }
+        }
         Kind::Portless => verdict.pass(Reason::Portless, RULE_NONE),
         Kind::Following | Kind::Fragment | Kind::Error => follow(tables, verdict),
     }
@@ -167,7 +198,7 @@ fn follow<T: Tables>(tables: &T, verdict: &mut Verdict) {
     let tcp_flags = verdict.work.packet.tcp_flags;
     let is_tcp = verdict.flow.protocol == TCP;
     if is_tcp && zone & ZONE_LOOSE != 0 {
-        loosen(tables, verdict);
+        tables.step(Step::Loosen, verdict);
         return verdict.pass(Reason::HalfSeen, RULE_NONE);
     }
     // What was there before the attach is not known yet.
@@ -183,37 +214,65 @@ fn follow<T: Tables>(tables: &T, verdict: &mut Verdict) {
 }
 
 /// An ICMP error: what holds for the flow that it is about holds for it.
-#[inline(never)]
+#[inline(always)]
 fn error<T: Tables>(tables: &T, verdict: &mut Verdict) {
     let refused = match verdict.work.quoted {
         Quoted::Foreign => verdict.deny(Action::Drop, Reason::Malformed, RULE_NONE),
-        Quoted::Tuple => is_about_refused(tables, verdict),
         Quoted::Unreadable => false,
+        Quoted::Tuple => {
+            // As an answer to what it is about; then back again.
+            turn(verdict);
+            let refused = tables.step(Step::About, verdict)
+                || (verdict.work.is_stale && tables.step(Step::Review, verdict));
+            turn(verdict);
+            refused
+        }
     };
+    verdict.reverse = FlowKey::default();
     if !refused {
         verdict.pass(Reason::IcmpError, RULE_NONE);
     }
 }
 
-/// The flow that an ICMP error is about is known here, and is cut or banned.
+/// Exchanges the tuple of the packet and that of the answers to what it quotes.
 #[inline(always)]
-fn is_about_refused<T: Tables>(tables: &T, verdict: &mut Verdict) -> bool {
-    let outer = verdict.flow;
-    let inner = verdict.reverse;
-    reverse(&inner, outer.zone, &mut verdict.flow);
-    let refused = if flow::find(tables, &verdict.flow, verdict.work.setting.ticks, &mut verdict.work.value)
-        .is_none()
-    {
-        false
-    } else if is_cut(verdict) {
+fn turn(verdict: &mut Verdict) {
+    let flow = verdict.flow;
+    verdict.flow = verdict.reverse;
+    verdict.reverse = flow;
+}
+
+/// Whether the flow that an ICMP error is about is cut. If it is known and judged under another epoch it is stale.
+#[inline(always)]
+pub(crate) fn about<T: Tables>(tables: &T, verdict: &mut Verdict) -> bool {
+    verdict.work.is_stale = false;
+    let ticks = verdict.work.setting.ticks;
+    if flow::find(tables, &verdict.flow, ticks, &mut verdict.work.value).is_none() {
+        return false;
+    }
+    if is_cut(verdict) {
         let rule = verdict.work.value.rule;
-        verdict.deny(Action::Drop, Reason::Signature, rule)
-    } else {
-        verdict.work.value.epoch != verdict.work.setting.epoch && review(tables, verdict)
-    };
-    verdict.flow = outer;
-    verdict.reverse = FlowKey::default();
-    refused
+        return verdict.deny(Action::Drop, Reason::Signature, rule);
+    }
+    verdict.work.is_stale = verdict.work.value.epoch != verdict.work.setting.epoch;
+    false
+}
+
+/// Looks in the flow table. `true` if the verdict stands.
+#[inline(always)]
+fn is_known<T: Tables>(tables: &T, verdict: &mut Verdict) -> bool {
+    if tables.step(Step::Known, verdict) {
+        return true;
+    }
+    if !verdict.work.is_stale {
+        return false;
+    }
+    verdict.work.is_stale = false;
+    // If it may not go on, the entry keeps its old epoch: when the ban or rule goes, the flow goes on.
+    if !tables.step(Step::Review, verdict) {
+        tables.step(Step::Renew, verdict);
+    }
+    true
 }
 
 #[inline(always)]
@@ -222,11 +281,10 @@ fn is_cut(verdict: &Verdict) -> bool {
     value.action == Action::Drop as u8 && value.reason == Reason::Signature as u8
 }
 
-/// Looks in the flow table. `true` if the verdict stands.
-#[inline(never)]
-fn known<T: Tables>(tables: &T, verdict: &mut Verdict) -> bool {
+/// Finds the entry of the tuple. `true`: that is the verdict. Else either there is none, or it is stale.
+#[inline(always)]
+pub(crate) fn known<T: Tables>(tables: &T, verdict: &mut Verdict) -> bool {
     let (ticks, length) = (verdict.work.setting.ticks, verdict.work.setting.length);
-    let protocol = verdict.flow.protocol;
     let Some(entry) = flow::find(tables, &verdict.flow, ticks, &mut verdict.work.value) else { return false };
     let is_cut = is_cut(verdict);
     if !is_cut && verdict.work.packet.kind == Kind::Opening && is_closed(&verdict.work.value) {
@@ -242,49 +300,69 @@ fn known<T: Tables>(tables: &T, verdict: &mut Verdict) -> bool {
         entry.count(&verdict.work.value, ticks, length);
         return true;
     }
-    let before = verdict.work.value;
-    if before.epoch == verdict.work.setting.epoch {
-        verdict.pass(Reason::Established, rule);
-    } else if review(tables, verdict) {
-        // The entry keeps its old epoch: when the ban or rule goes, the flow goes on.
-        return true;
-    } else {
-        // A ban or list that only observes is the rule of this verdict, not of the flow.
-        verdict.work.value.rule = if before.flags & FLOW_TAUGHT == 0 { verdict.rule } else { RULE_NONE };
-        verdict.work.value.epoch = verdict.work.setting.epoch;
-        verdict.pass(Reason::Established, verdict.rule);
+    if verdict.work.value.epoch != verdict.work.setting.epoch {
+        verdict.work.is_stale = true;
+        return false;
     }
-    let zone = verdict.work.setting.zone;
-    if is_inspected(&before, zone) {
-        verdict.inspect = true;
-        verdict.work.value.copied = before.copied.wrapping_add(length);
-    }
-    let packet = verdict.work.packet;
-    if incoming(&mut verdict.work.value, protocol, &packet, zone) == Watch::HalfSeen {
-        verdict.pass(Reason::HalfSeen, verdict.rule);
-    }
-    entry.count(&before, ticks, length);
-    if flow::differs(&before, &verdict.work.value) {
-        verdict.work.value.last_seen = ticks;
-        entry.change(&verdict.work.value);
-    }
+    verdict.pass(Reason::Established, rule);
+    goes_on(&entry, verdict);
     true
 }
 
+/// A stale entry was judged again and goes on.
+#[inline(always)]
+pub(crate) fn renew<T: Tables>(tables: &T, verdict: &mut Verdict) {
+    let (ticks, epoch) = (verdict.work.setting.ticks, verdict.work.setting.epoch);
+    let rule = verdict.rule;
+    verdict.pass(Reason::Established, rule);
+    let Some(entry) = flow::find(tables, &verdict.flow, ticks, &mut verdict.work.value) else { return };
+    // A ban or list that only observes is the rule of this verdict, not of the flow.
+    let of_flow = if verdict.work.value.flags & FLOW_TAUGHT == 0 { rule } else { RULE_NONE };
+    let value = &mut verdict.work.value;
+    value.rule = of_flow;
+    value.epoch = epoch;
+    goes_on(&entry, verdict);
+}
+
+/// A packet of a known flow that passes: what it changes of the entry, in `work.value`.
+#[inline(always)]
+fn goes_on<S: Places>(entry: &Found<S>, verdict: &mut Verdict) {
+    let (ticks, length) = (verdict.work.setting.ticks, verdict.work.setting.length);
+    let zone = verdict.work.setting.zone;
+    if is_inspected(&verdict.work.value, zone) {
+        verdict.inspect = true;
+        verdict.work.value.copied = verdict.work.value.copied.wrapping_add(length);
+    }
+    let packet = verdict.work.packet;
+    let protocol = verdict.flow.protocol;
+    if incoming(&mut verdict.work.value, protocol, &packet, zone) == Watch::HalfSeen {
+        verdict.pass(Reason::HalfSeen, verdict.rule);
+    }
+    entry.count(&verdict.work.value, ticks, length);
+    if entry.differs(&verdict.work.value) {
+        verdict.work.value.last_seen = ticks;
+        entry.change(&verdict.work.value);
+    }
+}
+
 /// Judges a known flow again, as its opening packet would be now. `true` if it may not go on.
-#[inline(never)]
-fn review<T: Tables>(tables: &T, verdict: &mut Verdict) -> bool {
-    look_up(tables, verdict);
+#[inline(always)]
+pub(crate) fn review<T: Tables>(tables: &T, verdict: &mut Verdict) -> bool {
+    tables.step(Step::LookUp, verdict);
     let flags = verdict.work.value.flags;
     if flags & FLOW_TAUGHT != 0 {
         verdict.rule = RULE_NONE;
         // We started it, or (seen in its middle) either end may have.
-        return unwanted(tables, verdict, Side::Source, DIRECTION_OUT)
-            || (flags & FLOW_REPLY == 0 && unwanted(tables, verdict, Side::Source, DIRECTION_IN));
+        return tables.step(Step::SourceIsTarget, verdict)
+            || (flags & FLOW_REPLY == 0 && tables.step(Step::SourceStarts, verdict));
     }
     let is_reply = flags & FLOW_REPLY != 0;
-    let (starter, target) = if is_reply { (Side::Destination, Side::Source) } else { (Side::Source, Side::Destination) };
-    if unwanted(tables, verdict, starter, DIRECTION_IN) || unwanted(tables, verdict, target, DIRECTION_OUT) {
+    let (starter, target) = if is_reply {
+        (Step::DestinationStarts, Step::SourceIsTarget)
+    } else {
+        (Step::SourceStarts, Step::DestinationIsTarget)
+    };
+    if tables.step(starter, verdict) || tables.step(target, verdict) {
         return true;
     }
     let is_denied = rejudged(tables, verdict, is_reply);

@@ -38,7 +38,7 @@ pub use egress::{Egress, teach};
 pub use fast::{Passed, fast};
 pub use flow::Places;
 pub use ingress::decide;
-pub use tables::Tables;
+pub use tables::{Step, Tables};
 pub use verdict::Verdict;
 
 /// Bounds-checked reads from a frame.

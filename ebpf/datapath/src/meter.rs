@@ -22,12 +22,12 @@ pub(crate) fn who(source: &Address, v6: bool) -> Address {
 ///
 /// `zone`: the rate is that zone's; [`abi::ZONE_NONE`]: a rule's.
 #[inline(always)]
-pub(crate) fn admits<T: Tables>(tables: &T, rate: RateRow, number: u16, zone: ZoneId, who: Address, now: u64) -> bool {
+pub(crate) fn admits<T: Tables>(tables: &T, rate: RateRow, number: u16, zone: ZoneId, who: &Address, now: u64) -> bool {
     let RateRow { interval, burst } = rate;
     if interval == 0 {
         return true;
     }
-    let key = RateKey { address: who, rate: number as u32 | (zone as u32) << 16 };
+    let key = RateKey { address: *who, rate: number as u32 | (zone as u32) << 16 };
     let due = tables.bucket(&key);
     let due = if due < now { now } else { due };
     let room = interval.wrapping_mul((if burst == 0 { 1 } else { burst } - 1) as u64);

@@ -1,11 +1,18 @@
 //! The seam between the decision and the memory it reads: maps in the kernel, vectors on the host.
 
 use abi::{
-    Active, Address, BanValue, Lost, RateKey, ScanState, ZoneId,
+    Active, Address, BanValue, DIRECTION_IN, DIRECTION_OUT, Lost, RateKey, ScanState, ZoneId,
     image::{AddressClass, RateRow, RuleRow, ZoneRow},
 };
 
-use crate::{flow::Places, image::Question};
+use crate::{
+    Verdict,
+    against::{self, Side},
+    flow::Places,
+    image::Question,
+    ingress,
+    opening::{self, Which},
+};
 
 /// The lookups a decision may make. `slot` selects the image.
 pub trait Tables {
@@ -47,4 +54,103 @@ pub trait Tables {
     fn note_scan(&self, source: &Address, state: &ScanState);
     /// Counts a loss.
     fn lost(&self, what: Lost);
+    /// Takes a step of a decision, and says whether that ends the matter. The kernel gives each a function of its own,
+    /// which the verifier judges once and not on every path that leads to it; everyone else just takes it.
+    #[inline(always)]
+    fn step(&self, step: Step, verdict: &mut Verdict) -> bool
+    where
+        Self: Sized,
+    {
+        step.take(self, verdict)
+    }
+}
+
+/// A step of a decision over a packet whose headers are read.
+#[repr(u32)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// All of them.
+    Judge,
+    /// Looks in the flow table.
+    Known,
+    /// Judges a known flow again.
+    Review,
+    /// Looks up what is known of both addresses.
+    LookUp,
+    /// A ban or list against what the source starts.
+    SourceStarts,
+    /// A ban or list against what is started towards the source.
+    SourceIsTarget,
+    /// A ban or list against what the destination starts.
+    DestinationStarts,
+    /// A ban or list against what is started towards the destination.
+    DestinationIsTarget,
+    /// A new flow of a source that scans.
+    Held,
+    /// A new flow: zone and policy.
+    Open,
+    /// A new flow: rates.
+    Metered,
+    /// A new flow that may not be, and may be an old one.
+    Forgotten,
+    /// A new flow that may not be, where scans are looked for.
+    Scanned,
+    /// Whether the flow that an ICMP error is about is cut.
+    About,
+    /// A known flow goes on under the epoch of now.
+    Renew,
+    /// A TCP packet without a flow, in a loose zone.
+    Loosen,
+    /// Enters the tuple of the packet into the flow table.
+    EnterPacket,
+    /// Enters the tuple of its answers.
+    EnterAnswer,
+}
+
+impl Step {
+    /// Takes it.
+    #[inline(always)]
+    pub fn take<T: Tables>(self, tables: &T, verdict: &mut Verdict) -> bool {
+        match self {
+            Self::Judge => {
+                ingress::judge(tables, verdict);
+                true
+            }
+            Self::Known => ingress::known(tables, verdict),
+            Self::Review => ingress::review(tables, verdict),
+            Self::LookUp => {
+                against::look_up(tables, verdict);
+                false
+            }
+            Self::SourceStarts => against::unwanted(tables, verdict, Side::Source, DIRECTION_IN),
+            Self::SourceIsTarget => against::unwanted(tables, verdict, Side::Source, DIRECTION_OUT),
+            Self::DestinationStarts => against::unwanted(tables, verdict, Side::Destination, DIRECTION_IN),
+            Self::DestinationIsTarget => against::unwanted(tables, verdict, Side::Destination, DIRECTION_OUT),
+            Self::Held => opening::held(tables, verdict),
+            Self::Open => opening::open(tables, verdict),
+            Self::Metered => opening::metered(tables, verdict),
+            Self::Forgotten => opening::forgotten(tables, verdict),
+            Self::Scanned => {
+                opening::scanned(tables, verdict);
+                true
+            }
+            Self::About => ingress::about(tables, verdict),
+            Self::Renew => {
+                ingress::renew(tables, verdict);
+                true
+            }
+            Self::Loosen => {
+                opening::loosen(tables, verdict);
+                true
+            }
+            Self::EnterPacket => {
+                opening::enter(tables, verdict, Which::Packet);
+                true
+            }
+            Self::EnterAnswer => {
+                opening::enter(tables, verdict, Which::Answer);
+                true
+            }
+        }
+    }
 }

@@ -63,7 +63,11 @@ pub(crate) struct Work {
     pub(crate) destination: AddressClass,
     /// MAC address of the sender; zeros on a device without Ethernet.
     pub(crate) mac: [u8; 6],
+    /// What the policy says.
+    pub(crate) found: RuleRow,
     pub(crate) quoted: Quoted,
+    /// The entry found was judged under another epoch.
+    pub(crate) is_stale: bool,
 }
 
 /// What an ICMP error quotes.
@@ -133,7 +137,9 @@ impl Verdict {
             source: AddressClass::UNKNOWN,
             destination: AddressClass::UNKNOWN,
             mac: [0; 6],
+            found: RuleRow::NONE,
             quoted: Quoted::Unreadable,
+            is_stale: false,
         },
     };
 
@@ -232,7 +238,7 @@ impl Verdict {
     }
 }
 
-const NO_VALUE: FlowValue = FlowValue {
+pub(crate) const NO_VALUE: FlowValue = FlowValue {
     epoch: 0,
     last_seen: 0,
     idle: 0,

@@ -14,7 +14,7 @@ use aya_ebpf::{
     maps::{Array, HashMap, LpmTrie, LruHashMap, PerCpuArray, RingBuf, lpm_trie::Key},
 };
 use datapath::{
-    Egress, Places, Tables, Verdict,
+    Egress, Places, Step, Tables, Verdict,
     image::{self, Image, Question},
 };
 
@@ -155,7 +155,8 @@ impl Tables for Maps {
 
     #[inline(always)]
     fn address(&self, slot: u32, address: &Address) -> AddressClass {
-        image::address(&Generation(slot), address)
+        let (high, low) = image::words(address);
+        image::address_class(&Generation(slot), secd_address(slot, high, low))
     }
 
     #[inline(always)]
@@ -165,7 +166,7 @@ impl Tables for Maps {
 
     #[inline(always)]
     fn classify(&self, slot: u32, question: &Question) -> RuleRow {
-        image::classify(&Generation(slot), question)
+        RuleRow::from_word(secd_classify(slot, question))
     }
 
     #[inline(always)]
@@ -176,27 +177,27 @@ impl Tables for Maps {
     #[inline(always)]
     fn ban(&self, active: u32, address: &Address) -> Option<BanValue> {
         let is_v4 = matches!(address, [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, ..]);
-        let mut found: Option<*const BanValue> = None;
+        let mut found = BanValue::default();
+        let mut is_found = false;
         if active & ACTIVE_BANS != 0 {
             let mut key = BanKey { address: *address, bits: 128 };
-            found = BANS.get_ptr(&key);
-            if found.is_none() && !is_v4 {
+            is_found = read(BANS.get_ptr(&key), &mut found);
+            if !is_found && !is_v4 {
                 let [.., a, b, c, d, e, f, g, h] = &mut key.address;
                 [*a, *b, *c, *d, *e, *f, *g, *h] = [0; 8];
                 key.bits = 64;
-                found = BANS.get_ptr(&key);
+                is_found = read(BANS.get_ptr(&key), &mut found);
             }
         }
-        // SAFETY: checked map values; their memory stays while the program runs.
-        let found = found.map(|ban| unsafe { *ban });
         if active & ACTIVE_RANGES != 0
-            && found.is_none_or(|ban| ban.bits < 128)
+            && (!is_found || found.bits < 128)
             && let Some(range) = BANNED_RANGES.get(Key::new(128, *address))
-            && found.is_none_or(|ban| ban.bits < range.bits)
+            && (!is_found || found.bits < range.bits)
         {
-            return Some(*range);
+            found = *range;
+            is_found = true;
         }
-        found
+        if is_found { Some(found) } else { None }
     }
 
     #[inline(always)]
@@ -260,6 +261,96 @@ impl Tables for Maps {
     fn lost(&self, what: Lost) {
         count_lost(what);
     }
+
+    #[inline(always)]
+    fn step(&self, step: Step, verdict: &mut Verdict) -> bool {
+        let verdict: *mut Verdict = verdict;
+        let ends = match step {
+            Step::Judge => secd_judge(verdict),
+            Step::Known => secd_known(verdict),
+            Step::Review => secd_review(verdict),
+            Step::LookUp => secd_look_up(verdict),
+            Step::SourceStarts => secd_source_starts(verdict),
+            Step::SourceIsTarget => secd_source_is_target(verdict),
+            Step::DestinationStarts => secd_destination_starts(verdict),
+            Step::DestinationIsTarget => secd_destination_is_target(verdict),
+            Step::Held => secd_held(verdict),
+            Step::Open => secd_open(verdict),
+            Step::Metered => secd_metered(verdict),
+            Step::Forgotten => secd_forgotten(verdict),
+            Step::Scanned => secd_scanned(verdict),
+            Step::About => secd_about(verdict),
+            Step::Renew => secd_renew(verdict),
+            Step::Loosen => secd_loosen(verdict),
+            Step::EnterPacket => secd_enter_packet(verdict),
+            Step::EnterAnswer => secd_enter_answer(verdict),
+        };
+        ends != 0
+    }
+}
+
+/// Copies a ban that was found.
+#[inline(always)]
+fn read(ban: Option<*const BanValue>, into: &mut BanValue) -> bool {
+    let Some(ban) = ban else { return false };
+    // SAFETY: a checked map value; its memory stays while the program runs.
+    *into = unsafe { *ban };
+    true
+}
+
+// Functions with external linkage: the verifier judges them once, not on every path that leads to them.
+
+/// The class of an address, given as two words.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn secd_address(slot: u32, high: u64, low: u64) -> u32 {
+    image::class_of(&Generation(slot), high, low)
+}
+
+/// What the policy says, as a word.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn secd_classify(slot: u32, question: *const Question) -> u64 {
+    // SAFETY: the verifier makes sure that it is a question or null.
+    match unsafe { question.as_ref() } {
+        Some(question) => image::classify(&Generation(slot), question).word(),
+        None => RuleRow::NONE.word(),
+    }
+}
+
+macro_rules! steps {
+    ($($name:ident = $step:ident;)+) => { $(
+        #[unsafe(no_mangle)]
+        #[inline(never)]
+        extern "C" fn $name(verdict: *mut Verdict) -> u32 {
+            // SAFETY: the verifier makes sure that it is a verdict or null; nobody else holds it meanwhile.
+            match unsafe { verdict.as_mut() } {
+                Some(verdict) => u32::from(Step::$step.take(&Maps, verdict)),
+                None => 1,
+            }
+        }
+    )+ };
+}
+
+steps! {
+    secd_judge = Judge;
+    secd_known = Known;
+    secd_review = Review;
+    secd_look_up = LookUp;
+    secd_source_starts = SourceStarts;
+    secd_source_is_target = SourceIsTarget;
+    secd_destination_starts = DestinationStarts;
+    secd_destination_is_target = DestinationIsTarget;
+    secd_held = Held;
+    secd_open = Open;
+    secd_metered = Metered;
+    secd_forgotten = Forgotten;
+    secd_scanned = Scanned;
+    secd_about = About;
+    secd_renew = Renew;
+    secd_loosen = Loosen;
+    secd_enter_packet = EnterPacket;
+    secd_enter_answer = EnterAnswer;
 }
 
 #[inline(always)]

@@ -33,7 +33,7 @@ fn ingress(context: XdpContext) -> u32 {
     ingress_slow(&context, &input)
 }
 
-#[inline(always)]
+#[inline(never)]
 fn ingress_slow(context: &XdpContext, input: &Input) -> u32 {
     // SAFETY: the context is the kernel's own.
     let length = unsafe { bpf_xdp_get_buff_len(context.ctx) } as u32;
@@ -55,12 +55,17 @@ fn ingress_l3(context: TcContext) -> i32 {
         count_passed(&passed);
         return TC_ACT_OK;
     }
+    ingress_l3_slow(&context, &input)
+}
+
+#[inline(never)]
+fn ingress_l3_slow(context: &TcContext, input: &Input) -> i32 {
     let Some(verdict) = verdict() else { return TC_ACT_OK };
-    let input = Input { now: now_boot(), ..input };
-    decide(&Buffered(&context), &input, &Maps, verdict);
+    let input = Input { now: now_boot(), ..*input };
+    decide(&Buffered(context), &input, &Maps, verdict);
     conclude(verdict, &input);
     if verdict.inspect {
-        copy_buffered(&context, &verdict.flow, [verdict.zone_from, verdict.zone_to], verdict.reply, &input);
+        copy_buffered(context, &verdict.flow, [verdict.zone_from, verdict.zone_to], verdict.reply, &input);
     }
     if verdict.drops() { TC_ACT_SHOT } else { TC_ACT_OK }
 }

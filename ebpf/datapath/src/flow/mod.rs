@@ -130,6 +130,20 @@ impl<S: Places> Found<S> {
         self.set.mark(self.way, now);
     }
 
+    /// More than counts would change.
+    #[inline(always)]
+    pub(crate) fn differs(&self, value: &FlowValue) -> bool {
+        let Self { set, way, .. } = self;
+        let [_, _, _, copied, handshake, _] = value.cold_words();
+        // The lower half of word 6 is when the last packet was seen.
+        (set.load(*way, WORD_STANDING) ^ value.standing_word()) >> 32
+            | (set.load(*way, WORD_VERDICT) ^ value.verdict_word())
+            | (set.load(*way, WORD_COLD + 3) ^ copied)
+            | (set.load(*way, WORD_COLD + 4) ^ handshake)
+            | (set.load(*way, 0) >> 32 ^ value.epoch as u64)
+            != 0
+    }
+
     /// Writes what changed of the entry, its counts excepted. Left out if another has written meanwhile.
     #[inline(always)]
     pub(crate) fn change(&self, value: &FlowValue) {
@@ -249,19 +263,6 @@ fn forget_victim<T: Tables>(tables: &T, set: &T::Set<'_>, way: u32, seed: &[u64;
 pub(crate) fn is_forgotten<T: Tables>(tables: &T, key: &FlowKey, now: u32) -> bool {
     let at = tables.forgotten(spot(&key.words(), &tables.active().seed, 0).tag);
     at != 0 && now.wrapping_sub(at) <= abi::ticks(abi::FORGOTTEN_NS)
-}
-
-/// More than counts has changed.
-#[inline(always)]
-pub(crate) fn differs(before: &FlowValue, after: &FlowValue) -> bool {
-    let [_, _, _, copied, handshake, _] = before.cold_words();
-    let [_, _, _, copied_now, handshake_now, _] = after.cold_words();
-    (before.standing_word() ^ after.standing_word())
-        | (before.verdict_word() ^ after.verdict_word())
-        | (copied ^ copied_now)
-        | (handshake ^ handshake_now)
-        | (before.epoch ^ after.epoch) as u64
-        != 0
 }
 
 /// The entry passes packets that change nothing without another look.
