@@ -174,7 +174,11 @@ fn net(kind: Kind, chance: &mut Chance) -> IpNet {
         IpNet::V4(Ipv4Net::new(bits.into(), length).unwrap_or_default().trunc())
     } else {
         let bits = 0xfd00_1234_u128 << 96 | u128::from(bits) << 64 | u128::from(chance.below(4));
-        IpNet::V6(Ipv6Net::new(bits.into(), if length == 32 { 128 } else { 64 + length }).unwrap_or_default().trunc())
+        IpNet::V6(
+            Ipv6Net::new(bits.into(), if length == 32 { 128 } else { 64 + length })
+                .unwrap_or_default()
+                .trunc(),
+        )
     }
 }
 

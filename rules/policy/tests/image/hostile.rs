@@ -89,7 +89,7 @@ fn noise(count: usize, density: u64, chance: &mut Chance) -> Vec<Block> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(150))]
+    #![proptest_config(ProptestConfig::with_cases(60))]
 
     #[test]
     fn noise_is_walked_through(seed in any::<u64>(), count in 1..8usize, density in 1..8u64) {
