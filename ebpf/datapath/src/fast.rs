@@ -54,26 +54,26 @@ pub fn fast<F: Frame, T: Tables>(frame: &F, input: &Input, tables: &T) -> Option
     let mut words;
     let (protocol, ports) = if is_v6 {
         let header = frame.view::<48>(at)?;
-        let protocol = header.byte(6);
-        let payload = u32::from(header.two(4).swap_bytes());
-        if header.byte(0) >> 4 != 6 || at as u32 + 40 + payload > length {
+        let protocol = header.byte::<6>();
+        let payload = u32::from(header.two::<4>().swap_bytes());
+        if header.byte::<0>() >> 4 != 6 || at as u32 + 40 + payload > length {
             return None;
         }
         carries(frame, at + 40, protocol, payload)?;
-        words = [header.eight(8), header.eight(16), header.eight(24), header.eight(32), 0];
-        (protocol, header.four(40))
+        words = [header.eight::<8>(), header.eight::<16>(), header.eight::<24>(), header.eight::<32>(), 0];
+        (protocol, header.four::<40>())
     } else {
         let header = frame.view::<28>(at)?;
-        let protocol = header.byte(9);
-        let total = u32::from(header.two(2).swap_bytes());
+        let protocol = header.byte::<9>();
+        let total = u32::from(header.two::<2>().swap_bytes());
         // Version 4, five words; neither more fragments nor an offset.
-        if header.byte(0) != 0x45 || header.two(6) & 0xff3f != 0 || total < 20 || at as u32 + total > length {
+        if header.byte::<0>() != 0x45 || header.two::<6>() & 0xff3f != 0 || total < 20 || at as u32 + total > length {
             return None;
         }
         carries(frame, at + 20, protocol, total - 20)?;
-        let (source, destination) = (u64::from(header.four(12)), u64::from(header.four(16)));
+        let (source, destination) = (u64::from(header.four::<12>()), u64::from(header.four::<16>()));
         words = [0, MAPPED | source << 32, 0, MAPPED | destination << 32, 0];
-        (protocol, header.four(20))
+        (protocol, header.four::<20>())
     };
     let zone = tables.port(slot, input.ifindex, vlan);
     if zone == ZONE_NONE {
@@ -98,20 +98,20 @@ pub fn fast<F: Frame, T: Tables>(frame: &F, input: &Input, tables: &T) -> Option
 fn link<F: Frame>(frame: &F, input: &Input) -> Option<(u16, bool, usize)> {
     let mut vlan = input.vlan & 0x0fff;
     if input.layer3 {
-        let version = frame.view::<20>(0)?.byte(0) >> 4;
+        let version = frame.view::<20>(0)?.byte::<0>() >> 4;
         return if version == 6 || version == 4 { Some((vlan, version == 6, 0)) } else { None };
     }
-    let mut ethertype = frame.view::<14>(0)?.two(12);
+    let mut ethertype = frame.view::<14>(0)?.two::<12>();
     let mut at = 14;
     if is_tag(ethertype) {
         let tag = frame.view::<18>(0)?;
-        vlan = one_id(vlan, tag.two(14))?;
-        ethertype = tag.two(16);
+        vlan = one_id(vlan, tag.two::<14>())?;
+        ethertype = tag.two::<16>();
         at = 18;
         if is_tag(ethertype) {
             let tag = frame.view::<22>(0)?;
-            vlan = one_id(vlan, tag.two(18))?;
-            ethertype = tag.two(20);
+            vlan = one_id(vlan, tag.two::<18>())?;
+            ethertype = tag.two::<20>();
             at = 22;
         }
     }
@@ -146,15 +146,15 @@ fn carries<F: Frame>(frame: &F, at: usize, protocol: u8, available: u32) -> Opti
     match protocol {
         TCP => {
             let header = frame.view::<14>(at)?;
-            let offset = u32::from(header.byte(12) >> 4) * 4;
+            let offset = u32::from(header.byte::<12>() >> 4) * 4;
             // ACK alone or with URG: what is possible without SYN, FIN and RST.
-            let flags = header.byte(13) & (FIN | SYN | RST | ACK | URG);
+            let flags = header.byte::<13>() & (FIN | SYN | RST | ACK | URG);
             if flags & !URG != ACK || offset < 20 || offset > available {
                 return None;
             }
         }
         UDP => {
-            let length = u32::from(frame.view::<8>(at)?.two(4).swap_bytes());
+            let length = u32::from(frame.view::<8>(at)?.two::<4>().swap_bytes());
             if length < 8 || length > available {
                 return None;
             }

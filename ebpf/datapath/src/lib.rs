@@ -58,13 +58,13 @@ pub trait Frame {
 /// Bytes that were checked to be there, read as the machine does: little-endian. Beyond them there are zeros.
 pub trait View: Copy {
     /// One byte.
-    fn byte(self, at: usize) -> u8;
+    fn byte<const AT: usize>(self) -> u8;
     /// Two.
-    fn two(self, at: usize) -> u16;
+    fn two<const AT: usize>(self) -> u16;
     /// Four.
-    fn four(self, at: usize) -> u32;
+    fn four<const AT: usize>(self) -> u32;
     /// Eight.
-    fn eight(self, at: usize) -> u64;
+    fn eight<const AT: usize>(self) -> u64;
 }
 
 impl Frame for &[u8] {
@@ -91,24 +91,29 @@ impl Frame for &[u8] {
 
 impl View for &[u8] {
     #[inline(always)]
-    fn byte(self, at: usize) -> u8 {
-        self.get(at).copied().unwrap_or(0)
+    fn byte<const AT: usize>(self) -> u8 {
+        self.get(AT).copied().unwrap_or(0)
     }
 
     #[inline(always)]
-    fn two(self, at: usize) -> u16 {
-        u16::from_le_bytes([self.byte(at), self.byte(at + 1)])
+    fn two<const AT: usize>(self) -> u16 {
+        u16::from_le_bytes(at(self, AT))
     }
 
     #[inline(always)]
-    fn four(self, at: usize) -> u32 {
-        u32::from(self.two(at)) | u32::from(self.two(at + 2)) << 16
+    fn four<const AT: usize>(self) -> u32 {
+        u32::from_le_bytes(at(self, AT))
     }
 
     #[inline(always)]
-    fn eight(self, at: usize) -> u64 {
-        u64::from(self.four(at)) | u64::from(self.four(at + 4)) << 32
+    fn eight<const AT: usize>(self) -> u64 {
+        u64::from_le_bytes(at(self, AT))
     }
+}
+
+#[inline(always)]
+fn at<const N: usize>(bytes: &[u8], at: usize) -> [u8; N] {
+    bytes.get(at..).and_then(|rest| rest.first_chunk()).copied().unwrap_or([0; N])
 }
 
 /// What is known of a frame beside its bytes.

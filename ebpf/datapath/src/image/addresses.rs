@@ -39,7 +39,9 @@ pub fn address_class<I: Image + ?Sized>(image: &I, class: u32) -> AddressClass {
 /// block lookups for each of [`Node::MAX_STRIDES`], beside the header's.
 ///
 /// An address in v4-mapped form is an IPv4 address: prefixes of IPv6 do not hold it.
-#[inline(never)]
+///
+/// Inlined, so that it takes no stack of its own: the kernel's programs call it from one function.
+#[inline(always)]
 #[must_use]
 pub fn class_of<I: Image + ?Sized>(image: &I, high: u64, low: u64) -> u32 {
     let Some(header) = image.block(HEADER_BLOCK) else { return 0 };
