@@ -12,7 +12,9 @@ use std::{
 fn main() {
     println!("cargo::rerun-if-env-changed=SECD_EDGE_OBJECT");
     let out = PathBuf::from(env::var_os("OUT_DIR").unwrap_or_else(|| panic!("cargo sets OUT_DIR")));
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    // Asked when this runs: a target folder may have been made by another checkout.
+    let here = env::var_os("CARGO_MANIFEST_DIR").unwrap_or_else(|| panic!("cargo sets CARGO_MANIFEST_DIR"));
+    let root = Path::new(&here).join("../..");
     for folder in ["ebpf/abi", "ebpf/datapath", "ebpf/edge"] {
         println!("cargo::rerun-if-changed={}", root.join(folder).join("src").display());
         println!("cargo::rerun-if-changed={}", root.join(folder).join("Cargo.toml").display());
@@ -42,6 +44,8 @@ fn build(root: &Path, target: &Path) -> PathBuf {
     let flags = [
         format!("--cfg=bpf_target_arch=\"{architecture}\""),
         "-Cdebuginfo=2".to_owned(),
+        // Compare-exchange, which places of the flow table are taken by (Linux 5.12).
+        "-Ctarget-cpu=v3".to_owned(),
         "-Clink-arg=--btf".to_owned(),
     ];
     cargo

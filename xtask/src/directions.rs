@@ -53,6 +53,8 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("loki-receiver", &[]),
     ("lab", &["abi", "model"]),
     ("kernel-tests", &["abi", "datapath", "model", "policy", "enforce"]),
+    ("bench-programs", &["abi", "datapath"]),
+    ("bench", &["abi", "bench-programs", "datapath", "enforce", "kernel-tests", "model", "policy"]),
 ];
 /// The pure crates, which take bytes and `now`.
 const RULES: &[&str] = &["abi", "datapath", "model", "policy", "lists", "logs", "signatures", "config"];

@@ -3,6 +3,7 @@
 //! Each command first does the set-up that is missing. What goes wrong is said in one sentence, with the log
 //! file that holds the rest; compiler and apt output never reach the terminal.
 
+mod bench;
 mod console;
 mod deb;
 mod demo;
@@ -18,7 +19,7 @@ use clap::{Parser, Subcommand};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-/// Set-up, tests, demo and package of secd.
+/// Set-up, tests, demo, package and bench of secd.
 #[derive(Parser)]
 #[command(name = "cargo xtask", bin_name = "cargo xtask")]
 struct Arguments {
@@ -47,6 +48,8 @@ enum Command {
     Demo(demo::Options),
     /// Build and check target/deb/secd_VERSION_ARCH.deb
     Deb,
+    /// Measure, beside what others cost in the same run
+    Bench(bench::Options),
     /// Write the generated documents again: the reference of the config and its schema
     Gen,
     /// Check that no crate depends on one it must not see
@@ -62,6 +65,7 @@ fn main() -> ExitCode {
         Command::Test { full, filter } => stages::run(&root, full, filter.as_deref()),
         Command::Demo(options) => demo::run(&root, &options),
         Command::Deb => deb::run(&root),
+        Command::Bench(options) => bench::run(&root, &options),
         Command::Gen => generate::run(&root),
         Command::Directions => {
             directions::check(&root).map(|count| println!("{count} dependencies, none points up"))

@@ -32,6 +32,8 @@ const LAB: &[&str] = &[
     "bind9-dnsutils",
     "curl",
 ];
+/// What the packet path is measured against.
+const PEERS: &[&str] = &["nftables", "iptables", "ipset", "xdp-tools", "ethtool", "iproute2"];
 /// Packages that bring a service, which is neither started nor enabled by this set-up.
 const SERVICES: &[(&str, &[&str])] =
     &[("openssh-server", &["ssh"]), ("nginx-light", &["nginx"]), ("nsd", &["nsd"]), ("nftables", &[])];
@@ -144,6 +146,15 @@ pub(crate) fn install_auditors(root: &Path) -> Result<()> {
     Ok(())
 }
 
+/// Installs the programs that only benches need: those that are measured beside ours.
+pub(crate) fn install_peers(root: &Path) -> Result<()> {
+    let missing = packages_missing(PEERS);
+    if !missing.is_empty() {
+        println!("setup: missing {} Debian packages ({})", missing.len(), missing.join(" "));
+    }
+    install_packages(root, &missing)
+}
+
 /// A rustup toolchain that has the library sources, as alternative to Debian's compiler.
 pub(crate) fn nightly_with_sources() -> Option<PathBuf> {
     let home = env::var_os("RUSTUP_HOME")
@@ -224,6 +235,9 @@ fn programs_missing(wanted: &[&'static str]) -> Vec<&'static str> {
         ("nsd", "nsd"),
         ("knot-dnsutils", "kdig"),
         ("curl", "curl"),
+        ("iptables", "iptables"),
+        ("ipset", "ipset"),
+        ("xdp-tools", "xdp-filter"),
         ("rustc-web", "/usr/lib/rustlib/src"),
         ("llvm-22-dev", "/usr/lib/llvm-22"),
     ];

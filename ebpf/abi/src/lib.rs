@@ -2,15 +2,20 @@
 //!
 //! Addresses are always 16 bytes; IPv4 is written v4-mapped (`::ffff:a.b.c.d`, RFC 4291 §2.5.5.2), so one table
 //! and one code path serve both families. Ports are big-endian bytes as on the wire. Times are nanoseconds of
-//! `CLOCK_BOOTTIME`. Every struct is `repr(C)` without implicit padding.
+//! `CLOCK_BOOTTIME`, but for the ticks of the flow table. Every struct is `repr(C)` without implicit padding.
 #![no_std]
 
+mod flows;
+pub mod image;
 mod limits;
+mod plan;
 mod reason;
 mod records;
 mod tables;
 
+pub use flows::*;
 pub use limits::*;
+pub use plan::*;
 pub use reason::{ACTIONS, Action, REASONS, Reason};
 pub use records::{InspectRecord, PacketRecord};
 pub use tables::*;

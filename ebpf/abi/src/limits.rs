@@ -18,8 +18,35 @@ pub const MAX_PROTECTED: u32 = 8192;
 pub const MAX_LISTED: u32 = 2_097_152;
 /// Address lists. A config with more is refused.
 pub const MAX_LISTS: u32 = 256;
-/// Flow entries (two a flow). When full the least recently used goes: its next packet is judged by nftables.
-pub const MAX_FLOWS: u32 = 65_536;
+/// Flow entries (two a flow) unless the config says otherwise. A new flow takes an idle or half-open place of its set of
+/// four, or is not remembered: then every packet of it is judged, or left to nftables. No assured flow ever makes way.
+pub const DEFAULT_FLOWS: u32 = 131_072;
+/// Fewest flow entries a config may ask for.
+pub const MIN_FLOWS: u32 = 4096;
+/// Most flow entries a config may ask for: 512 MiB.
+pub const MAX_FLOWS: u32 = 4_194_304;
+/// Ticks of tuples whose entry could not be made or was taken out. Tuples that meet share one: the worse is that their
+/// packets are left to nftables.
+pub const FORGOTTEN_TICKS: u32 = 65_536;
+/// Ticks in one value of `FORGOTTEN`.
+pub const FORGOTTEN_ROW: u32 = 16;
+/// Nanoseconds for which a forgotten tuple is left to nftables, and every unknown one after an attach: as long as
+/// conntrack keeps an answered UDP flow.
+pub const FORGOTTEN_NS: u64 = 180 * 1_000_000_000;
+/// Prefixes of bans that are neither whole addresses nor /64. As [`MAX_BANS`].
+pub const MAX_BANNED_RANGES: u32 = 65_536;
+/// Sources that are metered by rates. When full the least recently used is forgotten: it begins with a full bucket.
+pub const MAX_METERED: u32 = 16_384;
+/// Sources that were denied lately, in zones that look for scans. When full the least recently used is forgotten.
+pub const MAX_SCANNERS: u32 = 16_384;
+/// Length of the window in which a source's denied tries are counted, in ns.
+pub const SCAN_WINDOW_NS: u64 = 10 * 1_000_000_000;
+/// Different denied destinations and ports in a window, above which it is a scan.
+pub const SCAN_TRIES: u32 = 16;
+/// How long new flows of a scanning source are slowed down, in ns.
+pub const SCAN_HOLD_NS: u64 = 60 * 1_000_000_000;
+/// While slowed down, one new flow passes in so many ns.
+pub const SCAN_PACE_NS: u64 = 1_000_000_000;
 /// Bytes of the ring of [`crate::PacketRecord`]s. When full records are lost and counted.
 pub const EVENT_RING_BYTES: u32 = 256 * 1024;
 /// Bytes of the ring of [`crate::InspectRecord`]s. When full copies are lost and counted.

@@ -1,6 +1,6 @@
 //! Records of the ring buffers.
 
-use crate::{Address, INSPECT_SNAP, ZoneId, tables::FlowKey};
+use crate::{Address, FlowKey, INSPECT_SNAP, ZoneId};
 
 /// One packet's verdict, sampled by budget.
 #[repr(C)]

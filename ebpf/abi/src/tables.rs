@@ -1,7 +1,4 @@
-//! Keys and values of the maps.
-//!
-//! Tables that come from the plan exist twice, selected by `generation & 1` of [`Active`], which is read once a
-//! packet; the slot is the first byte of their keys, so one longest-prefix table holds both generations.
+//! Keys and values of the maps beside the image and the flow table.
 
 use crate::{Address, MAX_ZONES};
 
@@ -16,43 +13,59 @@ pub const ZONE_MULTICAST: ZoneId = 2;
 /// The first configured zone.
 pub const ZONE_FIRST: ZoneId = 3;
 
-/// The one word of state that is read first: which generation holds, and under which epoch flows are judged.
+/// What is read first: which image holds, and under which epoch flows are judged. Value of `ACTIVE`.
+///
+/// Generation and epoch are one aligned word, so they are read and written together.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Active {
-    /// 0: no plan yet. The lowest bit is the slot of every planned table.
+    /// 0: no plan yet. The lowest bit is the slot of the image; see [`ACTIVE_TRIAL`].
     pub generation: u32,
     /// Flows judged under another epoch are judged again.
     pub epoch: u32,
-    /// [`ACTIVE_OBSERVE`].
+    /// Other `ACTIVE_*` bits.
     pub flags: u32,
-    /// Zero.
-    pub reserved: u32,
+    /// Sets of `FLOWS` less one: a power of two less one.
+    pub flow_mask: u32,
+    /// Boot time in ns when a plan on trial ends.
+    pub deadline: u64,
+    /// Boot time in ns when an interface was attached last: what was said before is not known here.
+    pub attached: u64,
+    /// Random bytes, filled once before the first attach: the secret of the flow table.
+    pub seed: [u64; 4],
 }
-/// Judge and count, drop nothing.
-pub const ACTIVE_OBSERVE: u32 = 1;
+/// In `generation`: the plan is on trial. From `deadline` on the other slot holds again, whoever is alive.
+pub const ACTIVE_TRIAL: u32 = 1 << 31;
+/// `BANS` is not empty.
+pub const ACTIVE_BANS: u32 = 1;
+/// `BANNED_RANGES` is not empty.
+pub const ACTIVE_RANGES: u32 = 2;
+/// `ALLOWS` is not empty.
+pub const ACTIVE_ALLOWS: u32 = 4;
+/// Added to the epoch when a trial has ended: what was judged on trial is judged again.
+const FALLEN_BACK: u32 = 1 << 31;
 
-/// Where a frame came in. Key of `PORTS`; the value is a [`ZoneId`] as `u8`.
-#[repr(C)]
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct PortKey {
-    /// Interface index.
-    pub ifindex: u32,
-    /// VLAN id; 0 = untagged.
-    pub vlan: u16,
-    /// Slot of the generation.
-    pub slot: u8,
-    /// Zero.
-    pub reserved: u8,
+impl Active {
+    /// The generation is one on trial: [`Self::standing`] needs the time.
+    #[inline(always)]
+    #[must_use]
+    pub const fn is_trial(&self) -> bool {
+        self.generation & ACTIVE_TRIAL != 0
+    }
+
+    /// The slot of the image and the epoch that hold at this boot time in ns.
+    #[inline(always)]
+    #[must_use]
+    pub const fn standing(&self, now: u64) -> (u32, u32) {
+        let slot = self.generation & 1;
+        if self.is_trial() && now >= self.deadline {
+            (slot ^ 1, self.epoch ^ FALLEN_BACK)
+        } else {
+            (slot, self.epoch)
+        }
+    }
 }
 
-/// What holds for a whole zone. Value of `ZONES`, index `slot * MAX_ZONES + zone`.
-#[repr(C)]
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct ZoneFlags {
-    /// `ZONE_*` bits.
-    pub flags: u32,
-}
 /// The zone is the outside: sources of any address are plausible but those of the inner zones.
 pub const ZONE_IS_WAN: u32 = 1;
 /// Sources must belong to the zone's networks.
@@ -74,44 +87,6 @@ pub const ZONE_QUARANTINE: u32 = 256;
 /// Sources that try many ports or hosts are told of and slowed down.
 pub const ZONE_SCAN: u32 = 512;
 
-/// Key data of the planned address tables (`NETWORKS`, `PROTECTED`, `LISTED`): prefix length 8 + bits of the address.
-#[repr(C)]
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct SlotAddress {
-    /// Slot of the generation.
-    pub slot: u8,
-    /// The address.
-    pub address: Address,
-}
-
-/// Key data of `POLICY`: prefix length 32 + bits of the port. Rules are lowered to disjoint port prefixes in which
-/// the first match has already won.
-#[repr(C)]
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct PolicyKey {
-    /// Slot of the generation.
-    pub slot: u8,
-    /// Zone the flow starts in.
-    pub from: ZoneId,
-    /// Zone the flow goes to.
-    pub to: ZoneId,
-    /// IP protocol (6, 17, 1, 58).
-    pub protocol: u8,
-    /// Destination port; for ICMP type and code.
-    pub port: [u8; 2],
-}
-
-/// Value of `POLICY`.
-#[repr(C)]
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct PolicyValue {
-    /// [`crate::Action`] as number.
-    pub action: u8,
-    /// `POLICY_*` bits.
-    pub flags: u8,
-    /// Place of the rule in the file; [`RULE_DEFAULT`] where none matched.
-    pub rule: u16,
-}
 /// Every new flow makes an event.
 pub const POLICY_LOG: u8 = 1;
 /// Judge and count only.
@@ -128,7 +103,18 @@ pub const DIRECTION_IN: u8 = 1;
 /// A ban stops what is started towards the address.
 pub const DIRECTION_OUT: u8 = 2;
 
-/// Value of `BANS` (key data: [`Address`]). Userspace folds covering bans in, so the longest prefix says it all.
+/// Key of `BANS`: whole addresses (128 bits, IPv4 v4-mapped) and IPv6 networks of 64 bits.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct BanKey {
+    /// The address; of a network the bits after the 64th are zero.
+    pub address: Address,
+    /// 128 or 64.
+    pub bits: u32,
+}
+
+/// Value of `BANS`, and of `BANNED_RANGES` (key data: [`Address`]) where the other prefix lengths are. Userspace folds
+/// covering bans in, so the longest prefix says it all.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct BanValue {
@@ -140,8 +126,42 @@ pub struct BanValue {
     pub directions: u8,
     /// 1: judge and count only.
     pub observe: u8,
+    /// Significant bits of the prefix, 0–128.
+    pub bits: u8,
     /// Zero.
-    pub reserved: [u8; 2],
+    pub reserved: u8,
+}
+
+/// Key of `RATES`: who starts, and which rate meters it.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RateKey {
+    /// The source; of IPv6 the network of 64 bits.
+    pub address: Address,
+    /// Number of the rate in the image.
+    pub rate: u32,
+}
+
+/// Value of `RATES`: a bucket (GCRA, ITU-T I.371).
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RateState {
+    /// Boot time in ns at which the bucket is full again (the theoretical arrival time).
+    pub due: u64,
+}
+
+/// Value of `SCANS` (key: the source; of IPv6 the network of 64 bits).
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ScanState {
+    /// Boot time in ns at which the window began.
+    pub window: u64,
+    /// A bit for each hash of a destination and port that denied the source in the window.
+    pub sketch: u64,
+    /// Boot time in ns until which new flows of the source are slowed down.
+    pub held: u64,
+    /// Boot time in ns at which the next of them may pass.
+    pub due: u64,
 }
 
 /// Value of `ALLOWS` (key data: [`Address`]): for a time no ban or list holds against the address.
@@ -189,11 +209,14 @@ pub enum Lost {
     InspectRing = 2,
     /// Flow entries that could not be made.
     Flow = 3,
+    /// Sources that could not be metered.
+    Meter = 4,
 }
 
 impl Lost {
     /// Every kind, by number.
-    pub const ALL: [Self; 4] = [Self::EventBudget, Self::EventRing, Self::InspectRing, Self::Flow];
+    pub const ALL: [Self; 5] =
+        [Self::EventBudget, Self::EventRing, Self::InspectRing, Self::Flow, Self::Meter];
 
     /// The word in metrics and events.
     #[must_use]
@@ -203,6 +226,7 @@ impl Lost {
             Self::EventRing => "event_ring",
             Self::InspectRing => "inspect_ring",
             Self::Flow => "flow",
+            Self::Meter => "meter",
         }
     }
 }
@@ -217,84 +241,8 @@ pub struct Budget {
     pub used: u64,
 }
 
-/// Value of `LISTED` (key data: [`SlotAddress`]). Userspace folds covering entries in.
-#[repr(C)]
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct ListValue {
-    /// Place of the list in the file.
-    pub list: u16,
-    /// `DIRECTION_*` bits.
-    pub directions: u8,
-    /// 1: judge and count only.
-    pub observe: u8,
-}
-
-/// A tuple as it comes in at one zone. Key of `FLOWS`; every flow has one for each way.
-#[repr(C)]
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct FlowKey {
-    /// Source address.
-    pub source: Address,
-    /// Destination address.
-    pub destination: Address,
-    /// Source port; for ICMP echo the identifier.
-    pub source_port: [u8; 2],
-    /// Destination port; for ICMP echo the identifier.
-    pub destination_port: [u8; 2],
-    /// IP protocol.
-    pub protocol: u8,
-    /// Zone in which packets of this tuple arrive.
-    pub zone: ZoneId,
-    /// Zero.
-    pub reserved: [u8; 2],
-}
-
-/// Value of `FLOWS`.
-#[repr(C)]
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct FlowValue {
-    /// Boot time in ns of the first packet.
-    pub first_seen: u64,
-    /// Boot time in ns of the last packet.
-    pub last_seen: u64,
-    /// Packets of this way.
-    pub packets: u64,
-    /// Bytes of this way, L2 header included.
-    pub bytes: u64,
-    /// Epoch under which it was judged.
-    pub epoch: u32,
-    /// Rule, list, decision or signature, by `reason`.
-    pub rule: u32,
-    /// Bytes copied for inspection.
-    pub copied: u32,
-    /// [`crate::Action`] as number.
-    pub action: u8,
-    /// [`crate::Reason`] as number.
-    pub reason: u8,
-    /// `FLOW_*` bits.
-    pub flags: u8,
-    /// TCP flags seen this way.
-    pub tcp_flags: u8,
-    /// Zone in which the flow started.
-    pub zone_from: ZoneId,
-    /// Zone to which it goes.
-    pub zone_to: ZoneId,
-    /// Zero.
-    pub reserved: [u8; 2],
-    /// Bytes of the answers that were copied for inspection.
-    pub copied_reply: u32,
-}
-/// `FlowValue::rule` and verdicts that no rule, list or decision stands behind.
+/// A verdict or flow that no rule, list or decision stands behind.
 pub const RULE_NONE: u32 = u32::MAX;
-/// Packets of this tuple answer a flow that started at the other end.
-pub const FLOW_REPLY: u8 = 1;
-/// Entered by the egress program: with [`FLOW_REPLY`] we started it (own connections, translated flows); without,
-/// it was seen in its middle and either end may have.
-pub const FLOW_TAUGHT: u8 = 2;
-/// Inspection is over: nothing more is copied.
-pub const FLOW_BYPASS: u8 = 4;
-/// A packet of the other way was seen.
-pub const FLOW_ANSWERED: u8 = 8;
 
 #[cfg(feature = "user")]
 #[expect(unsafe_code, reason = "repr(C) integers without padding; the sizes are asserted below")]
@@ -302,29 +250,36 @@ mod pod {
     use super::*;
     // SAFETY: all are repr(C), made of integers only, without padding (asserted below) and valid for any bytes.
     unsafe impl aya::Pod for Active {}
-    unsafe impl aya::Pod for PortKey {}
-    unsafe impl aya::Pod for ZoneFlags {}
-    unsafe impl aya::Pod for SlotAddress {}
-    unsafe impl aya::Pod for PolicyKey {}
-    unsafe impl aya::Pod for PolicyValue {}
+    unsafe impl aya::Pod for BanKey {}
     unsafe impl aya::Pod for BanValue {}
-    unsafe impl aya::Pod for ListValue {}
     unsafe impl aya::Pod for AllowValue {}
+    unsafe impl aya::Pod for RateKey {}
+    unsafe impl aya::Pod for RateState {}
+    unsafe impl aya::Pod for ScanState {}
     unsafe impl aya::Pod for Counter {}
-    unsafe impl aya::Pod for FlowKey {}
-    unsafe impl aya::Pod for FlowValue {}
+    unsafe impl aya::Pod for crate::FlowSet {}
 }
 
 const _: () = {
-    assert!(size_of::<Active>() == 16);
-    assert!(size_of::<PortKey>() == 8);
-    assert!(size_of::<SlotAddress>() == 17);
-    assert!(size_of::<PolicyKey>() == 6);
-    assert!(size_of::<PolicyValue>() == 4);
+    assert!(size_of::<Active>() == 64);
+    assert!(size_of::<BanKey>() == 20);
     assert!(size_of::<BanValue>() == 16);
-    assert!(size_of::<ListValue>() == 4);
     assert!(size_of::<AllowValue>() == 16);
+    assert!(size_of::<RateKey>() == 20);
+    assert!(size_of::<ScanState>() == 32);
     assert!(size_of::<Counter>() == 16);
-    assert!(size_of::<FlowKey>() == 40);
-    assert!(size_of::<FlowValue>() == 56);
 };
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_trial_falls_back_at_its_deadline_and_only_then() {
+        let active = Active { generation: 5, epoch: 9, deadline: 100, ..Active::default() };
+        assert_eq!(active.standing(u64::MAX), (1, 9));
+        let trial = Active { generation: 5 | ACTIVE_TRIAL, ..active };
+        assert_eq!(trial.standing(99), (1, 9));
+        assert_eq!(trial.standing(100), (0, 9 | 1 << 31));
+    }
+}

@@ -1,13 +1,14 @@
 //! Egress teaches ingress: a packet that leaves, after NAT, says under which tuple its answer will come in.
 
 use abi::{
-    Action, FLOW_ANSWERED, FLOW_BYPASS, FLOW_REPLY, FLOW_TAUGHT, FlowKey, FlowValue, INSPECT_BUDGET, PortKey,
-    RULE_NONE, Reason, ZONE_INSPECT, ZONE_NONE, ZONE_OBSERVE, ZONE_SELF, ZoneId,
+    Action, FLOW_ANSWERED, FLOW_BYPASS, FLOW_REPLY, FLOW_TAUGHT, FlowKey, FlowValue, INSPECT_BUDGET, RULE_NONE,
+    Reason, STATE_ANSWERED, STATE_NEW, ZONE_INSPECT, ZONE_NONE, ZONE_OBSERVE, ZONE_SELF, ZoneId,
 };
 
 use crate::{
-    Flow, Frame, Input, Tables, flow,
-    ingress::reverse,
+    Frame, Input, Tables,
+    flow::{self, idle_for, is_closed, outgoing},
+    opening::reverse,
     parse::{self, ACK, Ethertype, Kind, Packet, RST, SYN, TCP},
 };
 
@@ -29,6 +30,8 @@ pub struct Egress {
     pub cut: bool,
     /// The frame answers a flow under inspection and is to be copied.
     pub inspect: bool,
+    /// The entry of the answer.
+    pub(crate) value: FlowValue,
 }
 
 /// Enters the tuple of the answer, or marks the flow that this frame answers. RSTs, ICMP errors, later fragments and
@@ -40,15 +43,17 @@ pub fn teach<T: Tables>(frame: &impl Frame, input: &Input, tables: &T, egress: &
     if active.generation == 0 {
         return;
     }
-    let slot = (active.generation & 1) as u8;
+    let (slot, epoch) = active.standing(input.now);
     let Ok(link) = parse::link(frame, input) else { return };
-    let port = PortKey { ifindex: input.ifindex, vlan: link.vlan, slot, reserved: 0 };
-    let Some(zone) = tables.port(&port) else { return };
+    let zone = tables.port(slot, input.ifindex, link.vlan);
+    if zone == ZONE_NONE {
+        return;
+    }
     let mut packet = Packet::EMPTY;
     let read = match link.ethertype {
-        Ethertype::V4 => parse::v4(frame, input, link.at, &mut egress.flow, &mut packet),
-        Ethertype::V6 => parse::v6(frame, input, link.at, &mut egress.flow, &mut packet),
-        Ethertype::Arp | Ethertype::Neighbour | Ethertype::Other => return,
+        Ethertype::V4 => parse::v4(frame, link.end, link.at, &mut egress.flow, &mut packet),
+        Ethertype::V6 => parse::v6(frame, link.end, link.at, &mut egress.flow, &mut packet),
+        Ethertype::Arp | Ethertype::Neighbour | Ethertype::Provider | Ethertype::Other => return,
     };
     if read.is_err() {
         return;
@@ -62,48 +67,70 @@ pub fn teach<T: Tables>(frame: &impl Frame, input: &Input, tables: &T, egress: &
         return;
     }
     reverse(&egress.flow, zone, &mut egress.answer);
-    let protocol = egress.flow.protocol;
-    if let Some(entry) = tables.flow(&egress.answer) {
-        let value = entry.value();
-        let reopens = packet.kind == Kind::Opening && flow::is_closed(&value);
-        if flow::stands(&value, protocol, input.now) && !reopens {
-            let flags = tables.zone(slot, zone);
-            let watched = active.flags & abi::ACTIVE_OBSERVE != 0
-                || (flags | tables.zone(slot, ZONE_NONE)) & ZONE_OBSERVE != 0;
-            egress.rule = value.rule;
-            egress.zone_from = value.zone_from;
-            egress.zone_to = value.zone_to;
-            egress.flow.zone = value.zone_to;
-            egress.cut =
-                value.action == Action::Drop as u8 && value.reason == Reason::Signature as u8 && !watched;
-            egress.inspect = !egress.cut
-                && value.flags & (FLOW_REPLY | FLOW_TAUGHT | FLOW_BYPASS) == 0
-                && flags & ZONE_INSPECT != 0
-                && value.copied_reply < INSPECT_BUDGET;
-            entry.answer(input.now, if egress.inspect { input.length } else { 0 });
-            return;
-        }
+    let flags = tables.zone(slot, zone).flags | tables.zone(slot, ZONE_NONE).flags & ZONE_OBSERVE;
+    if answers(tables, &packet, flags, input, egress) {
+        return;
     }
+    let protocol = egress.flow.protocol;
     let flags = match packet.kind {
         _ if packet.tcp_flags & RST != 0 => return,
         Kind::Opening => FLOW_TAUGHT | FLOW_REPLY | FLOW_ANSWERED,
         Kind::Following if protocol == TCP => FLOW_TAUGHT | FLOW_ANSWERED,
         Kind::Following | Kind::Error | Kind::Fragment | Kind::Portless => return,
     };
-    let value = FlowValue {
+    let accepts = packet.tcp_flags & (SYN | ACK) == SYN | ACK;
+    egress.value = FlowValue {
         first_seen: input.now,
-        last_seen: input.now,
+        last_seen: input.ticks,
         // Nobody has asked the bans and lists yet: the first packet that comes in does.
-        epoch: active.epoch.wrapping_sub(1),
+        epoch: epoch.wrapping_sub(1),
         rule: RULE_NONE,
         action: Action::Pass as u8,
         reason: Reason::Established as u8,
         flags,
-        // A connection seen in its middle stands as long as an established one.
-        tcp_flags: if packet.tcp_flags & (SYN | ACK) == ACK { ACK } else { 0 },
+        state: if accepts { STATE_ANSWERED } else { STATE_NEW },
+        isn: packet.sequence,
         zone_from: ZONE_SELF,
         zone_to: zone,
         ..FlowValue::default()
     };
-    tables.remember(&egress.answer, &value);
+    egress.value.idle = idle_for(&egress.value, protocol);
+    enter(tables, egress, input.ticks);
+}
+
+/// The frame answers a known flow, or goes on with one that we started.
+#[inline(never)]
+fn answers<T: Tables>(tables: &T, packet: &Packet, zone: u32, input: &Input, egress: &mut Egress) -> bool {
+    let Some(entry) = flow::find(tables, &egress.answer, input.ticks, &mut egress.value) else { return false };
+    let value = egress.value;
+    if packet.kind == Kind::Opening && is_closed(&value) {
+        return false;
+    }
+    egress.rule = value.rule;
+    egress.zone_from = value.zone_from;
+    egress.zone_to = value.zone_to;
+    egress.flow.zone = value.zone_to;
+    egress.cut = value.action == Action::Drop as u8
+        && value.reason == Reason::Signature as u8
+        && zone & ZONE_OBSERVE == 0;
+    egress.inspect = !egress.cut
+        && value.flags & (FLOW_REPLY | FLOW_TAUGHT | FLOW_BYPASS) == 0
+        && zone & ZONE_INSPECT != 0
+        && value.copied_reply < INSPECT_BUDGET;
+    if egress.inspect {
+        egress.value.copied_reply = value.copied_reply.wrapping_add(input.length);
+    }
+    outgoing(&mut egress.value, egress.flow.protocol, packet, zone);
+    if entry.differs(&egress.value) {
+        egress.value.last_seen = input.ticks;
+        entry.change(&egress.value);
+    } else if value.last_seen != input.ticks {
+        entry.mark(input.ticks);
+    }
+    true
+}
+
+#[inline(never)]
+fn enter<T: Tables>(tables: &T, egress: &Egress, ticks: u32) {
+    flow::remember(tables, &egress.answer, &egress.value, ticks);
 }

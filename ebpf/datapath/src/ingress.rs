@@ -1,39 +1,55 @@
 //! The verdict about a frame that comes in.
 
 use abi::{
-    ACTIVE_OBSERVE, Action, Address, DIRECTION_IN, DIRECTION_OUT, FLOW_BYPASS, FLOW_REPLY, FLOW_TAUGHT,
-    FlowKey, FlowValue, INSPECT_BUDGET, PolicyKey, PortKey, RULE_NONE, Reason, ZONE_ANTI_SPOOF, ZONE_FIRST,
-    ZONE_INSPECT, ZONE_IS_WAN, ZONE_NONE, ZONE_OBSERVE, ZoneId,
+    Action, FLOW_REPLY, FLOW_TAUGHT, FORGOTTEN_NS, FlowKey, RULE_NONE, Reason,
+    ZONE_FIRST, ZONE_LOOSE, ZONE_NONE, ZONE_OBSERVE, ZONE_SCAN, ZONE_STRICT,
 };
 
 use crate::{
-    Flow, Frame, Input, Tables, Touch, Verdict, flow,
-    parse::{self, Ethertype, ICMP, ICMPV6, IGMP, Kind, UDP},
-    verdict::{Setting, Work},
+    Frame, Input, Step, Tables, Verdict,
+    flow::{self, Found, Places, Watch, incoming, is_closed, is_inspected},
+    opening::{rejudged, reverse},
+    parse::{self, ACK, Ethertype, Kind, SYN, TCP, UDP},
+    source::{Essential, essential, is_bogon, is_spoofed},
+    verdict::Quoted,
 };
 
 /// Judges a frame. `verdict` is overwritten; it is an argument because the kernel's stack is too small for it, and
 /// holds what the steps hand on to each other, so that the verifier does not carry it through every path.
 #[inline(always)]
 pub fn decide<T: Tables>(frame: &impl Frame, input: &Input, tables: &T, verdict: &mut Verdict) {
+    if prepare(frame, input, tables, verdict) {
+        tables.step(Step::Judge, verdict);
+    }
+}
+
+/// Reads the frame. `true`: there is a packet to judge.
+#[inline(never)]
+fn prepare<T: Tables>(frame: &impl Frame, input: &Input, tables: &T, verdict: &mut Verdict) -> bool {
     *verdict = Verdict::EMPTY;
     let active = tables.active();
     if active.generation == 0 {
-        return;
+        return false;
     }
-    verdict.work.setting = Setting {
-        now: input.now,
-        epoch: active.epoch,
-        length: input.length,
-        zone: tables.zone((active.generation & 1) as u8, ZONE_NONE) & ZONE_OBSERVE,
-        slot: (active.generation & 1) as u8,
-        watched: active.flags & ACTIVE_OBSERVE != 0,
-    };
+    let (slot, epoch) = active.standing(input.now);
+    let zone = tables.zone(slot, ZONE_NONE).flags & ZONE_OBSERVE;
+    let setting = &mut verdict.work.setting;
+    setting.now = input.now;
+    setting.ticks = input.ticks;
+    setting.epoch = epoch;
+    setting.length = input.length;
+    setting.slot = slot;
+    setting.active = active.flags;
+    setting.zone = zone;
     match enter(frame, input, tables, verdict) {
-        Entered::Packet => judge(tables, verdict),
-        Entered::Passed(reason) => verdict.pass(reason, RULE_NONE),
+        Entered::Packet => true,
+        Entered::Passed(reason) => {
+            verdict.pass(reason, RULE_NONE);
+            false
+        }
         Entered::Refused(reason) => {
             verdict.deny(Action::Drop, reason, RULE_NONE);
+            false
         }
     }
 }
@@ -60,36 +76,69 @@ fn enter<T: Tables>(frame: &impl Frame, input: &Input, tables: &T, verdict: &mut
         return Entered::Passed(Reason::LinkEssential);
     }
     let slot = verdict.work.setting.slot;
-    let port = PortKey { ifindex: input.ifindex, vlan: link.vlan, slot, reserved: 0 };
-    let zone = tables.port(&port).unwrap_or(ZONE_NONE);
-    verdict.work.setting.zone = tables.zone(slot, zone);
+    let zone = tables.port(slot, input.ifindex, link.vlan);
+    let row = tables.zone(slot, zone);
+    verdict.work.setting.zone |= row.flags;
+    verdict.work.setting.rate = row.rate;
     verdict.zone_from = zone;
     verdict.flow.zone = zone;
     if zone == ZONE_NONE {
         return Entered::Refused(Reason::WrongVlan);
     }
+    if !input.layer3
+        && let Some(mac) = frame.read::<6>(6)
+    {
+        verdict.work.mac = mac;
+    }
     let read = match link.ethertype {
-        Ethertype::V4 => parse::v4(frame, input, link.at, &mut verdict.flow, &mut verdict.work.packet),
-        Ethertype::V6 => parse::v6(frame, input, link.at, &mut verdict.flow, &mut verdict.work.packet),
-        Ethertype::Arp => return Entered::Passed(Reason::LinkEssential),
+        Ethertype::V4 => parse::v4(frame, link.end, link.at, &mut verdict.flow, &mut verdict.work.packet),
+        Ethertype::V6 => parse::v6(frame, link.end, link.at, &mut verdict.flow, &mut verdict.work.packet),
+        Ethertype::Arp | Ethertype::Provider => return Entered::Passed(Reason::LinkEssential),
         Ethertype::Neighbour | Ethertype::Other => return Entered::Passed(Reason::NotIp),
     };
-    match read {
-        Ok(()) => Entered::Packet,
-        Err(reason) => Entered::Refused(reason),
+    if let Err(reason) = read {
+        return Entered::Refused(reason);
     }
+    if verdict.work.packet.kind == Kind::Error {
+        verdict.work.quoted = quoted(frame, verdict);
+    }
+    Entered::Packet
+}
+
+/// What an ICMP error is about. Its tuple, as answers of it come in here, goes to `verdict.reverse`.
+#[inline(always)]
+fn quoted(frame: &impl Frame, verdict: &mut Verdict) -> Quoted {
+    let mut packet = verdict.work.packet;
+    if parse::quoted(frame, &mut verdict.reverse, &mut packet).is_err() {
+        return Quoted::Unreadable;
+    }
+    // An error goes to whoever sent what it is about. Any other is forged, or made for another (CVE-2019-5598).
+    if verdict.reverse.source != verdict.flow.destination {
+        return Quoted::Foreign;
+    }
+    let carries_tuple = match packet.kind {
+        Kind::Opening => true,
+        Kind::Following => matches!(verdict.reverse.protocol, TCP | UDP) || parse::is_echo(&packet),
+        Kind::Error | Kind::Fragment | Kind::Portless => false,
+    };
+    if !carries_tuple {
+        return Quoted::Unreadable;
+    }
+    let left = verdict.reverse;
+    reverse(&left, verdict.zone_from, &mut verdict.reverse);
+    Quoted::Tuple
 }
 
 /// Judges a packet whose headers are read.
-#[inline(never)]
-fn judge<T: Tables>(tables: &T, verdict: &mut Verdict) {
+#[inline(always)]
+pub(crate) fn judge<T: Tables>(tables: &T, verdict: &mut Verdict) {
     let packet = verdict.work.packet;
     let carries_tuple = match packet.kind {
         Kind::Opening => true,
         Kind::Following => verdict.flow.protocol == parse::TCP || parse::is_echo(&packet),
         Kind::Error | Kind::Fragment | Kind::Portless => false,
     };
-    if carries_tuple && known(tables, verdict) {
+    if carries_tuple && is_known(tables, verdict) {
         return;
     }
     match essential(verdict) {
@@ -101,275 +150,227 @@ fn judge<T: Tables>(tables: &T, verdict: &mut Verdict) {
         }
         Essential::No => {}
     }
+    tables.step(Step::LookUp, verdict);
     if is_spoofed(tables, verdict) && verdict.deny(Action::Drop, Reason::Spoofed, RULE_NONE) {
         return;
     }
-    // Both are matched by what they belong to: the second wall reassembles and looks inside.
+    if is_bogon(verdict) && verdict.deny(Action::Drop, Reason::Bogon, RULE_NONE) {
+        return;
+    }
     match packet.kind {
+        // The second wall reassembles.
         Kind::Fragment => return verdict.pass(Reason::Fragment, RULE_NONE),
-        Kind::Error => return verdict.pass(Reason::IcmpError, RULE_NONE),
+        Kind::Error => return error(tables, verdict),
         Kind::Opening | Kind::Following | Kind::Portless => {}
     }
-    if unwanted(tables, verdict, Side::Source, DIRECTION_IN)
-        || unwanted(tables, verdict, Side::Destination, DIRECTION_OUT)
+    if tables.step(Step::SourceStarts, verdict)
+        || tables.step(Step::DestinationIsTarget, verdict)
     {
         return;
     }
     match packet.kind {
-        Kind::Opening => open(tables, verdict),
+        Kind::Opening => {
+            // A zone that looks for scans slows their sources down; then policy, then rates.
+            let is_scanned = verdict.work.setting.zone & ZONE_SCAN != 0;
+            if (is_scanned && tables.step(Step::Held, verdict))
+                || tables.step(Step::Open, verdict)
+                || tables.step(Step::Metered, verdict)
+            {
+                if !tables.step(Step::Forgotten, verdict) && is_scanned {
+                    tables.step(Step::Scanned, verdict);
+                }
+                return;
+            }
+            tables.step(Step::EnterPacket, verdict);
+            if verdict.zone_to >= ZONE_FIRST {
+                tables.step(Step::EnterAnswer, verdict);
+            }
+        }
         Kind::Portless => verdict.pass(Reason::Portless, RULE_NONE),
-        Kind::Following | Kind::Fragment | Kind::Error => verdict.pass(Reason::NoState, RULE_NONE),
+        Kind::Following | Kind::Fragment | Kind::Error => follow(tables, verdict),
     }
 }
 
-/// Looks in the flow table. `true` if the verdict stands.
-#[inline(never)]
-fn known<T: Tables>(tables: &T, verdict: &mut Verdict) -> bool {
-    let Work { setting, packet } = verdict.work;
-    let protocol = verdict.flow.protocol;
-    let Some(entry) = tables.flow(&verdict.flow) else { return false };
-    let value = entry.value();
-    if !flow::stands(&value, protocol, setting.now) {
+/// A packet of no known flow that opens none: conntrack knows, unless the zone takes none such.
+#[inline(always)]
+fn follow<T: Tables>(tables: &T, verdict: &mut Verdict) {
+    let zone = verdict.work.setting.zone;
+    let tcp_flags = verdict.work.packet.tcp_flags;
+    let is_tcp = verdict.flow.protocol == TCP;
+    if is_tcp && zone & ZONE_LOOSE != 0 {
+        tables.step(Step::Loosen, verdict);
+        return verdict.pass(Reason::HalfSeen, RULE_NONE);
+    }
+    // What was there before the attach is not known yet.
+    let is_settled = verdict.work.setting.now.wrapping_sub(tables.active().attached) >= FORGOTTEN_NS;
+    if zone & ZONE_STRICT != 0
+        && is_settled
+        && verdict.deny(Action::Drop, Reason::Unsolicited, RULE_NONE)
+    {
+        return;
+    }
+    let half = is_tcp && tcp_flags & (SYN | ACK) == SYN | ACK;
+    verdict.pass(if half { Reason::HalfSeen } else { Reason::NoState }, RULE_NONE);
+}
+
+/// An ICMP error: what holds for the flow that it is about holds for it.
+#[inline(always)]
+fn error<T: Tables>(tables: &T, verdict: &mut Verdict) {
+    let refused = match verdict.work.quoted {
+        Quoted::Foreign => verdict.deny(Action::Drop, Reason::Malformed, RULE_NONE),
+        Quoted::Unreadable => false,
+        Quoted::Tuple => {
+            // As an answer to what it is about; then back again.
+            turn(verdict);
+            let refused = tables.step(Step::About, verdict)
+                || (verdict.work.is_stale && tables.step(Step::Review, verdict));
+            turn(verdict);
+            refused
+        }
+    };
+    verdict.reverse = FlowKey::default();
+    if !refused {
+        verdict.pass(Reason::IcmpError, RULE_NONE);
+    }
+}
+
+/// Exchanges the tuple of the packet and that of the answers to what it quotes.
+#[inline(always)]
+fn turn(verdict: &mut Verdict) {
+    let flow = verdict.flow;
+    verdict.flow = verdict.reverse;
+    verdict.reverse = flow;
+}
+
+/// Whether the flow that an ICMP error is about is cut. If it is known and judged under another epoch it is stale.
+#[inline(always)]
+pub(crate) fn about<T: Tables>(tables: &T, verdict: &mut Verdict) -> bool {
+    verdict.work.is_stale = false;
+    let ticks = verdict.work.setting.ticks;
+    if flow::find(tables, &verdict.flow, ticks, &mut verdict.work.value).is_none() {
         return false;
     }
-    let mut touch = Touch {
-        now: setting.now,
-        length: setting.length,
-        epoch: setting.epoch,
-        tcp_flags: packet.tcp_flags,
-        rule: value.rule,
-        copied: 0,
-    };
-    let is_cut = value.action == Action::Drop as u8 && value.reason == Reason::Signature as u8;
-    if !is_cut && packet.kind == Kind::Opening && flow::is_closed(&value) {
+    if is_cut(verdict) {
+        let rule = verdict.work.value.rule;
+        return verdict.deny(Action::Drop, Reason::Signature, rule);
+    }
+    verdict.work.is_stale = verdict.work.value.epoch != verdict.work.setting.epoch;
+    false
+}
+
+/// Looks in the flow table. `true` if the verdict stands.
+#[inline(always)]
+fn is_known<T: Tables>(tables: &T, verdict: &mut Verdict) -> bool {
+    if tables.step(Step::Known, verdict) {
+        return true;
+    }
+    if !verdict.work.is_stale {
+        return false;
+    }
+    verdict.work.is_stale = false;
+    // If it may not go on, the entry keeps its old epoch: when the ban or rule goes, the flow goes on.
+    if !tables.step(Step::Review, verdict) {
+        tables.step(Step::Renew, verdict);
+    }
+    true
+}
+
+#[inline(always)]
+fn is_cut(verdict: &Verdict) -> bool {
+    let value = &verdict.work.value;
+    value.action == Action::Drop as u8 && value.reason == Reason::Signature as u8
+}
+
+/// Finds the entry of the tuple. `true`: that is the verdict. Else either there is none, or it is stale.
+#[inline(always)]
+pub(crate) fn known<T: Tables>(tables: &T, verdict: &mut Verdict) -> bool {
+    let (ticks, length) = (verdict.work.setting.ticks, verdict.work.setting.length);
+    let Some(entry) = flow::find(tables, &verdict.flow, ticks, &mut verdict.work.value) else { return false };
+    let is_cut = is_cut(verdict);
+    if !is_cut && verdict.work.packet.kind == Kind::Opening && is_closed(&verdict.work.value) {
         return false;
     }
     verdict.known = true;
-    verdict.reply = value.flags & FLOW_REPLY != 0;
-    verdict.zone_to = if verdict.reply { value.zone_from } else { value.zone_to };
+    verdict.reply = verdict.work.value.flags & FLOW_REPLY != 0;
+    verdict.zone_to =
+        if verdict.reply { verdict.work.value.zone_from } else { verdict.work.value.zone_to };
+    let rule = verdict.work.value.rule;
     if is_cut {
-        verdict.deny(Action::Drop, Reason::Signature, value.rule);
-        entry.touch(&touch);
+        verdict.deny(Action::Drop, Reason::Signature, rule);
+        entry.count(&verdict.work.value, ticks, length);
         return true;
     }
-    if value.epoch == setting.epoch {
-        verdict.pass(Reason::Established, value.rule);
-    } else if review(tables, &value, verdict) {
-        // The entry keeps its old epoch: when the ban or rule goes, the flow goes on.
-        return true;
-    } else {
-        // A ban or list that only observes is the rule of this verdict, not of the flow.
-        touch.rule = if value.flags & FLOW_TAUGHT == 0 { verdict.rule } else { RULE_NONE };
-        verdict.pass(Reason::Established, verdict.rule);
+    if verdict.work.value.epoch != verdict.work.setting.epoch {
+        verdict.work.is_stale = true;
+        return false;
     }
-    let one_side = value.flags & (FLOW_REPLY | FLOW_TAUGHT | FLOW_BYPASS) == 0;
-    if one_side && setting.zone & ZONE_INSPECT != 0 && value.copied < INSPECT_BUDGET {
-        verdict.inspect = true;
-        touch.copied = setting.length;
-    }
-    entry.touch(&touch);
+    verdict.pass(Reason::Established, rule);
+    goes_on(&entry, verdict);
     true
+}
+
+/// A stale entry was judged again and goes on.
+#[inline(always)]
+pub(crate) fn renew<T: Tables>(tables: &T, verdict: &mut Verdict) {
+    let (ticks, epoch) = (verdict.work.setting.ticks, verdict.work.setting.epoch);
+    let rule = verdict.rule;
+    verdict.pass(Reason::Established, rule);
+    let Some(entry) = flow::find(tables, &verdict.flow, ticks, &mut verdict.work.value) else { return };
+    // A ban or list that only observes is the rule of this verdict, not of the flow.
+    let of_flow = if verdict.work.value.flags & FLOW_TAUGHT == 0 { rule } else { RULE_NONE };
+    let value = &mut verdict.work.value;
+    value.rule = of_flow;
+    value.epoch = epoch;
+    goes_on(&entry, verdict);
+}
+
+/// A packet of a known flow that passes: what it changes of the entry, in `work.value`.
+#[inline(always)]
+fn goes_on<S: Places>(entry: &Found<S>, verdict: &mut Verdict) {
+    let (ticks, length) = (verdict.work.setting.ticks, verdict.work.setting.length);
+    let zone = verdict.work.setting.zone;
+    if is_inspected(&verdict.work.value, zone) {
+        verdict.inspect = true;
+        verdict.work.value.copied = verdict.work.value.copied.wrapping_add(length);
+    }
+    let packet = verdict.work.packet;
+    let protocol = verdict.flow.protocol;
+    if incoming(&mut verdict.work.value, protocol, &packet, zone) == Watch::HalfSeen {
+        verdict.pass(Reason::HalfSeen, verdict.rule);
+    }
+    entry.count(&verdict.work.value, ticks, length);
+    if entry.differs(&verdict.work.value) {
+        verdict.work.value.last_seen = ticks;
+        entry.change(&verdict.work.value);
+    }
 }
 
 /// Judges a known flow again, as its opening packet would be now. `true` if it may not go on.
 #[inline(always)]
-fn review<T: Tables>(tables: &T, value: &FlowValue, verdict: &mut Verdict) -> bool {
-    if value.flags & FLOW_TAUGHT != 0 {
+pub(crate) fn review<T: Tables>(tables: &T, verdict: &mut Verdict) -> bool {
+    tables.step(Step::LookUp, verdict);
+    let flags = verdict.work.value.flags;
+    if flags & FLOW_TAUGHT != 0 {
         verdict.rule = RULE_NONE;
         // We started it, or (seen in its middle) either end may have.
-        return unwanted(tables, verdict, Side::Source, DIRECTION_OUT)
-            || (value.flags & FLOW_REPLY == 0 && unwanted(tables, verdict, Side::Source, DIRECTION_IN));
+        return tables.step(Step::SourceIsTarget, verdict)
+            || (flags & FLOW_REPLY == 0 && tables.step(Step::SourceStarts, verdict));
     }
-    let is_reply = value.flags & FLOW_REPLY != 0;
-    let (starter, target, port) = if is_reply {
-        (Side::Destination, Side::Source, verdict.flow.source_port)
+    let is_reply = flags & FLOW_REPLY != 0;
+    let (starter, target) = if is_reply {
+        (Step::DestinationStarts, Step::SourceIsTarget)
     } else {
-        (Side::Source, Side::Destination, verdict.flow.destination_port)
+        (Step::SourceStarts, Step::DestinationIsTarget)
     };
-    if unwanted(tables, verdict, starter, DIRECTION_IN) || unwanted(tables, verdict, target, DIRECTION_OUT) {
+    if tables.step(starter, verdict) || tables.step(target, verdict) {
         return true;
     }
-    let slot = verdict.work.setting.slot;
-    let to = tables.network(slot, target.of(verdict)).unwrap_or(ZONE_NONE);
-    let port = match verdict.flow.protocol {
-        ICMP => [8, 0],
-        ICMPV6 => [128, 0],
-        _ => port,
-    };
-    let key = PolicyKey {
-        slot,
-        from: if is_reply { value.zone_from } else { verdict.zone_from },
-        to,
-        protocol: verdict.flow.protocol,
-        port,
-    };
-    if !is_reply {
-        verdict.zone_to = to;
-    }
-    let is_denied = verdict.by_policy(tables.policy(&key));
+    let is_denied = rejudged(tables, verdict, is_reply);
     // It is no new flow that a rule would log, and nftables would let it through as established.
     verdict.log = false;
+    verdict.logged = RULE_NONE;
     if is_denied {
         verdict.action = Action::Drop;
     }
     is_denied
-}
-
-/// A new flow: what the policy says, and remembers what passes.
-#[inline(never)]
-fn open<T: Tables>(tables: &T, verdict: &mut Verdict) {
-    let Work { setting, packet } = verdict.work;
-    let to = tables.network(setting.slot, &verdict.flow.destination).unwrap_or(ZONE_NONE);
-    verdict.zone_to = to;
-    let protocol = verdict.flow.protocol;
-    let port = if matches!(protocol, ICMP | ICMPV6) { packet.icmp } else { verdict.flow.destination_port };
-    let key = PolicyKey { slot: setting.slot, from: verdict.zone_from, to, protocol, port };
-    if verdict.by_policy(tables.policy(&key)) {
-        return;
-    }
-    verdict.opened = true;
-    verdict.inspect = setting.zone & ZONE_INSPECT != 0;
-    let mut value = FlowValue {
-        first_seen: setting.now,
-        last_seen: setting.now,
-        packets: 1,
-        bytes: u64::from(setting.length),
-        epoch: setting.epoch,
-        rule: verdict.rule,
-        copied: if verdict.inspect { setting.length } else { 0 },
-        action: Action::Pass as u8,
-        reason: verdict.reason as u8,
-        flags: 0,
-        tcp_flags: packet.tcp_flags,
-        zone_from: verdict.zone_from,
-        zone_to: to,
-        reserved: [0; 2],
-        copied_reply: 0,
-    };
-    tables.remember(&verdict.flow, &value);
-    if to >= ZONE_FIRST {
-        reverse(&verdict.flow, to, &mut verdict.reverse);
-        value.flags = FLOW_REPLY;
-        value.packets = 0;
-        value.bytes = 0;
-        value.tcp_flags = 0;
-        value.copied = 0;
-        tables.remember(&verdict.reverse, &value);
-    }
-}
-
-/// The tuple of the answers, as they come in at `zone`.
-#[inline(always)]
-pub(crate) fn reverse(flow: &FlowKey, zone: ZoneId, into: &mut FlowKey) {
-    into.source = flow.destination;
-    into.destination = flow.source;
-    into.source_port = flow.destination_port;
-    into.destination_port = flow.source_port;
-    into.protocol = flow.protocol;
-    into.zone = zone;
-    into.reserved = [0; 2];
-}
-
-/// Which address of a packet.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Side {
-    Source,
-    Destination,
-}
-
-impl Side {
-    #[inline(always)]
-    fn of(self, verdict: &Verdict) -> &Address {
-        match self {
-            Self::Source => &verdict.flow.source,
-            Self::Destination => &verdict.flow.destination,
-        }
-    }
-}
-
-/// A ban or list is against the address in this direction, and it is not protected. `true` if that ends the matter.
-#[inline(never)]
-fn unwanted<T: Tables>(tables: &T, verdict: &mut Verdict, side: Side, direction: u8) -> bool {
-    let starts = direction == DIRECTION_IN;
-    let Setting { slot, now, .. } = verdict.work.setting;
-    if let Some(ban) = tables.ban(side.of(verdict))
-        && ban.directions & direction != 0
-        && ban.until > now
-        && !is_protected(tables, verdict, side)
-    {
-        let reason = if starts { Reason::BannedSource } else { Reason::BannedDestination };
-        if verdict.deny_if(Action::Drop, reason, ban.decision, ban.observe != 0) {
-            return true;
-        }
-    }
-    if let Some(listed) = tables.listed(slot, side.of(verdict))
-        && listed.directions & direction != 0
-        && !is_protected(tables, verdict, side)
-    {
-        let reason = if starts { Reason::ListedSource } else { Reason::ListedDestination };
-        return verdict.deny_if(Action::Drop, reason, u32::from(listed.list), listed.observe != 0);
-    }
-    false
-}
-
-#[inline(always)]
-fn is_protected<T: Tables>(tables: &T, verdict: &Verdict, side: Side) -> bool {
-    let Setting { slot, now, .. } = verdict.work.setting;
-    let address = side.of(verdict);
-    tables.protected(slot, address) || tables.allowed(address).is_some_and(|until| until > now)
-}
-
-/// Whether the link itself needs a packet.
-enum Essential {
-    No,
-    Yes,
-    /// It claims to be, from further away than the link.
-    Forged,
-}
-
-/// DHCP (RFC 2131, 8415), neighbour discovery (RFC 4861), MLD (RFC 3810) and IGMP (RFC 3376), where they belong.
-#[inline(always)]
-fn essential(verdict: &Verdict) -> Essential {
-    const DHCP: [[u8; 2]; 2] = [[0, 67], [0, 68]];
-    const DHCPV6: [[u8; 2]; 2] = [547_u16.to_be_bytes(), 546_u16.to_be_bytes()];
-    let (flow, packet, zone) = (&verdict.flow, &verdict.work.packet, verdict.work.setting.zone);
-    let is_essential = match flow.protocol {
-        UDP if packet.kind == Kind::Opening => {
-            let [server, client] = if packet.v6 { DHCPV6 } else { DHCP };
-            let ports = [flow.source_port, flow.destination_port];
-            let near = !packet.v6 || parse::is_link_local(&flow.source);
-            // Inside we are the server, outside the client.
-            near && ports == if zone & ZONE_IS_WAN == 0 { [client, server] } else { [server, client] }
-        }
-        ICMPV6 if packet.v6 => match packet.icmp[0] {
-            133..=137 if packet.hop_limit != 255 => return Essential::Forged,
-            133..=137 => true,
-            130..=132 | 143 => {
-                packet.hop_limit == 1
-                    && (parse::is_link_local(&flow.source) || parse::is_unspecified(&flow.source))
-            }
-            _ => false,
-        },
-        IGMP => !packet.v6 && packet.hop_limit == 1 && parse::is_multicast(&flow.destination, false),
-        _ => false,
-    };
-    if is_essential { Essential::Yes } else { Essential::No }
-}
-
-/// The source cannot be where the packet came from.
-#[inline(always)]
-fn is_spoofed<T: Tables>(tables: &T, verdict: &Verdict) -> bool {
-    let Work { setting, packet } = &verdict.work;
-    let source = &verdict.flow.source;
-    if parse::is_loopback(source, packet.v6)
-        || parse::is_multicast(source, packet.v6)
-        || (packet.v6 && parse::is_mapped(source))
-    {
-        return true;
-    }
-    // A v6 host speaks on its link before it has an address of the zone.
-    if setting.zone & ZONE_ANTI_SPOOF == 0 || (packet.v6 && parse::is_link_local(source)) {
-        return false;
-    }
-    tables.network(setting.slot, source) != Some(verdict.zone_from)
 }

@@ -32,6 +32,8 @@ pub(crate) struct Link {
     pub(crate) ethertype: Ethertype,
     /// Where the payload begins.
     pub(crate) at: usize,
+    /// Where it ends at the latest.
+    pub(crate) end: u32,
 }
 
 /// What a frame carries.
@@ -42,6 +44,8 @@ pub(crate) enum Ethertype {
     Arp,
     /// Talk between neighbours on the cable, before any VLAN: LLDP, spanning tree, LACP, EAPOL.
     Neighbour,
+    /// Talk with the provider: PPPoE discovery, and what is not IP in a PPPoE session.
+    Provider,
     Other,
 }
 
@@ -71,12 +75,17 @@ pub(crate) struct Packet {
     pub(crate) hop_limit: u8,
     /// ICMP type and code.
     pub(crate) icmp: [u8; 2],
+    /// It is not the first of several fragments.
+    whole: bool,
+    /// The header is quoted by an ICMP error: the rest of the packet is not there.
+    quoted: bool,
     /// Where the transport header begins, and how many bytes the network header says there are from it on.
     at: u16,
     available: u16,
-    /// It is not the first of several fragments.
-    whole: bool,
-    reserved: [u8; 1],
+    /// TCP sequence number.
+    pub(crate) sequence: u32,
+    /// TCP acknowledgement number.
+    pub(crate) acknowledged: u32,
 }
 
 impl Packet {
@@ -87,16 +96,27 @@ impl Packet {
         tcp_flags: 0,
         hop_limit: 0,
         icmp: [0; 2],
+        whole: true,
+        quoted: false,
         at: 0,
         available: 0,
-        whole: true,
-        reserved: [0],
+        sequence: 0,
+        acknowledged: 0,
     };
 }
 
-/// Reads Ethernet and its tags.
+/// Reads Ethernet, its tags and PPPoE; of a device without Ethernet only which IP it is.
 #[inline(always)]
 pub(crate) fn link(frame: &impl Frame, input: &Input) -> Result<Link, Reason> {
+    if input.layer3 {
+        let Some([first]) = frame.read::<1>(0) else { return Err(Reason::Malformed) };
+        let ethertype = match first >> 4 {
+            4 => Ethertype::V4,
+            6 => Ethertype::V6,
+            _ => Ethertype::Other,
+        };
+        return Ok(Link { vlan: input.vlan & 0x0fff, ethertype, at: 0, end: input.length });
+    }
     let Some(bytes) = frame.read::<2>(12) else { return Err(Reason::Malformed) };
     let mut ethertype = u16::from_be_bytes(bytes);
     let mut at = 14;
@@ -125,11 +145,31 @@ pub(crate) fn link(frame: &impl Frame, input: &Input) -> Result<Link, Reason> {
         0x0800 => Ethertype::V4,
         0x86dd => Ethertype::V6,
         0x0806 => Ethertype::Arp,
+        0x8863 => Ethertype::Provider,
+        0x8864 => return session(frame, input, vlan, at),
         0x8809 | 0x888e | 0x88cc => Ethertype::Neighbour,
         length if length < FIRST_ETHERTYPE => Ethertype::Neighbour,
         _ => Ethertype::Other,
     };
-    Ok(Link { vlan, ethertype, at })
+    Ok(Link { vlan, ethertype, at, end: input.length })
+}
+
+/// Reads the header of a PPPoE session frame (RFC 2516 §4) and the protocol of what it carries.
+#[inline(always)]
+fn session(frame: &impl Frame, input: &Input, vlan: u16, at: usize) -> Result<Link, Reason> {
+    const HEADER: usize = 6;
+    let Some(header) = frame.read::<8>(at) else { return Err(Reason::Malformed) };
+    let length = usize::from(u16::from_be_bytes([header[4], header[5]]));
+    let end = at + HEADER + length;
+    if header[0] != 0x11 || header[1] != 0 || length < 2 || end > input.length as usize {
+        return Err(Reason::Malformed);
+    }
+    let ethertype = match u16::from_be_bytes([header[6], header[7]]) {
+        0x0021 => Ethertype::V4,
+        0x0057 => Ethertype::V6,
+        _ => Ethertype::Provider,
+    };
+    Ok(Link { vlan, ethertype, at: at + HEADER + 2, end: end as u32 })
 }
 
 #[inline(always)]
@@ -141,7 +181,7 @@ const fn is_tag(ethertype: u16) -> bool {
 #[inline(never)]
 pub(crate) fn v4(
     frame: &impl Frame,
-    input: &Input,
+    end: u32,
     at: usize,
     flow: &mut FlowKey,
     packet: &mut Packet,
@@ -152,7 +192,7 @@ pub(crate) fn v4(
     if header[0] >> 4 != 4
         || header_length < 20
         || total < header_length
-        || at + total > input.length as usize
+        || (!packet.quoted && at + total > end as usize)
     {
         return Err(Reason::Malformed);
     }
@@ -164,7 +204,9 @@ pub(crate) fn v4(
     packet.hop_limit = header[8];
     if fragment & 0x1fff != 0 {
         packet.kind = Kind::Fragment;
-        return Ok(());
+        // What begins within the first 20 bytes lies over the header of the first fragment (RFC 1858 §3, RFC 3128).
+        let overlaps = fragment & 0x1fff < 3 && flow.protocol == TCP;
+        return if overlaps { Err(Reason::Malformed) } else { Ok(()) };
     }
     packet.whole = fragment & 0x2000 == 0;
     packet.at = (at + header_length) as u16;
@@ -176,7 +218,7 @@ pub(crate) fn v4(
 #[inline(never)]
 pub(crate) fn v6(
     frame: &impl Frame,
-    input: &Input,
+    limit: u32,
     at: usize,
     flow: &mut FlowKey,
     packet: &mut Packet,
@@ -188,7 +230,7 @@ pub(crate) fn v6(
     let payload = usize::from(u16::from_be_bytes([header[4], header[5]]));
     let start = at + 40;
     let end = start + payload;
-    if header[0] >> 4 != 6 || end > input.length as usize {
+    if header[0] >> 4 != 6 || (!packet.quoted && end > limit as usize) {
         return Err(Reason::Malformed);
     }
     flow.source = source;
@@ -214,12 +256,13 @@ pub(crate) fn v6(
                 usize::from(words) * 4 + 8
             }
             FRAGMENT => {
-                let Some([_, _, high, low]) = frame.read::<4>(at) else { return Err(Reason::Malformed) };
+                let Some([carried, _, high, low]) = frame.read::<4>(at) else { return Err(Reason::Malformed) };
                 let fragment = u16::from_be_bytes([high, low]);
                 if fragment & 0xfff8 != 0 {
                     flow.protocol = FRAGMENT;
                     packet.kind = Kind::Fragment;
-                    return if at + 8 > end { Err(Reason::Malformed) } else { Ok(()) };
+                    let overlaps = fragment >> 3 < 3 && carried == TCP;
+                    return if at + 8 > end || overlaps { Err(Reason::Malformed) } else { Ok(()) };
                 }
                 whole &= fragment & 1 == 0;
                 8
@@ -260,6 +303,12 @@ fn transport(frame: &impl Frame, flow: &mut FlowKey, packet: &mut Packet) -> Res
     let at = usize::from(packet.at) & FURTHEST;
     let available = usize::from(packet.available);
     match (flow.protocol, packet.v6) {
+        (TCP | UDP, _) if packet.quoted => {
+            let Some(ports) = frame.read::<4>(at) else { return Err(Reason::Malformed) };
+            flow.source_port = [ports[0], ports[1]];
+            flow.destination_port = [ports[2], ports[3]];
+            packet.kind = Kind::Following;
+        }
         (TCP, _) => {
             let Some(header) = frame.read::<14>(at) else { return Err(Reason::Malformed) };
             let offset = usize::from(header[12] >> 4) * 4;
@@ -268,6 +317,8 @@ fn transport(frame: &impl Frame, flow: &mut FlowKey, packet: &mut Packet) -> Res
             }
             flow.source_port = [header[0], header[1]];
             flow.destination_port = [header[2], header[3]];
+            packet.sequence = u32::from_be_bytes([header[4], header[5], header[6], header[7]]);
+            packet.acknowledged = u32::from_be_bytes([header[8], header[9], header[10], header[11]]);
             packet.tcp_flags = header[13];
             packet.kind = if header[13] & (SYN | ACK) == SYN { Kind::Opening } else { Kind::Following };
         }
@@ -300,6 +351,16 @@ fn transport(frame: &impl Frame, flow: &mut FlowKey, packet: &mut Packet) -> Res
         _ => packet.kind = Kind::Portless,
     }
     Ok(())
+}
+
+/// Reads the packet that an ICMP error quotes (RFC 792, RFC 4443 §2.4), at least up to its ports. `flow` becomes the
+/// tuple of that packet as it left, `packet` what is known of it.
+#[inline(always)]
+pub(crate) fn quoted(frame: &impl Frame, flow: &mut FlowKey, packet: &mut Packet) -> Result<(), Reason> {
+    let at = (usize::from(packet.at) & FURTHEST) + 8;
+    let is_v6 = packet.v6;
+    *packet = Packet { quoted: true, ..Packet::EMPTY };
+    if is_v6 { v6(frame, 0, at, flow, packet) } else { v4(frame, 0, at, flow, packet) }
 }
 
 /// The packet is an echo request or reply: its identifier stands for ports.

@@ -1,8 +1,15 @@
 //! What was decided about one packet, with everything that counters and records need.
 
-use abi::{Action, FlowKey, PolicyValue, RULE_NONE, Reason, ZONE_NONE, ZONE_OBSERVE, ZoneId};
+use abi::{
+    Action, FlowKey, FlowValue, RULE_NONE, Reason, ZONE_NONE, ZONE_OBSERVE, ZoneId,
+    image::{AddressClass, NOTHING, RuleRow},
+};
 
 use crate::parse::Packet;
+#[cfg(feature = "host")]
+use crate::{Frame, Input, Passed, Tables, flow, parse};
+#[cfg(feature = "host")]
+use abi::FLOW_REPLY;
 
 /// The verdict about one packet.
 #[repr(C)]
@@ -14,6 +21,8 @@ pub struct Verdict {
     pub reverse: FlowKey,
     /// Rule, list, decision or signature, by `reason`; [`RULE_NONE`] where none stands behind it.
     pub rule: u32,
+    /// A rule before it that only logs; [`RULE_NONE`] where there is none.
+    pub logged: u32,
     /// VLAN id; 0 = untagged.
     pub vlan: u16,
     /// What the policy says.
@@ -46,6 +55,31 @@ pub struct Verdict {
 pub(crate) struct Work {
     pub(crate) setting: Setting,
     pub(crate) packet: Packet,
+    /// The entry found, or the one to be made.
+    pub(crate) value: FlowValue,
+    /// What is known of the source, once it was asked.
+    pub(crate) source: AddressClass,
+    /// What is known of the destination, once it was asked.
+    pub(crate) destination: AddressClass,
+    /// MAC address of the sender; zeros on a device without Ethernet.
+    pub(crate) mac: [u8; 6],
+    /// What the policy says.
+    pub(crate) found: RuleRow,
+    pub(crate) quoted: Quoted,
+    /// The entry found was judged under another epoch.
+    pub(crate) is_stale: bool,
+}
+
+/// What an ICMP error quotes.
+#[repr(u8)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Quoted {
+    /// Nothing, or nothing with a tuple.
+    Unreadable,
+    /// A packet whose tuple is in `reverse`.
+    Tuple,
+    /// A packet that the receiver of the error has not sent.
+    Foreign,
 }
 
 /// What holds for the packet at hand.
@@ -54,14 +88,19 @@ pub(crate) struct Work {
 pub(crate) struct Setting {
     /// Boot time in ns.
     pub(crate) now: u64,
+    /// Ticks of the flow table.
+    pub(crate) ticks: u32,
     pub(crate) epoch: u32,
     /// Bytes of the frame.
     pub(crate) length: u32,
+    /// Slot of the image.
+    pub(crate) slot: u32,
+    /// `ACTIVE_*` bits.
+    pub(crate) active: u32,
     /// `ZONE_*` bits of the zone it came from.
     pub(crate) zone: u32,
-    pub(crate) slot: u8,
-    /// The appliance only observes.
-    pub(crate) watched: bool,
+    /// Number of the zone's rate.
+    pub(crate) rate: u16,
 }
 
 impl Verdict {
@@ -70,6 +109,7 @@ impl Verdict {
         flow: NO_TUPLE,
         reverse: NO_TUPLE,
         rule: RULE_NONE,
+        logged: RULE_NONE,
         vlan: 0,
         action: Action::Pass,
         reason: Reason::NoPlan,
@@ -82,8 +122,24 @@ impl Verdict {
         inspect: false,
         known: false,
         work: Work {
-            setting: Setting { now: 0, epoch: 0, length: 0, zone: 0, slot: 0, watched: false },
+            setting: Setting {
+                now: 0,
+                ticks: 0,
+                epoch: 0,
+                length: 0,
+                slot: 0,
+                active: 0,
+                zone: 0,
+                rate: NOTHING,
+            },
             packet: Packet::EMPTY,
+            value: NO_VALUE,
+            source: AddressClass::UNKNOWN,
+            destination: AddressClass::UNKNOWN,
+            mac: [0; 6],
+            found: RuleRow::NONE,
+            quoted: Quoted::Unreadable,
+            is_stale: false,
         },
     };
 
@@ -97,7 +153,7 @@ impl Verdict {
     /// The slot of the generation under which it was judged.
     #[inline(always)]
     #[must_use]
-    pub const fn slot(&self) -> u8 {
+    pub const fn slot(&self) -> u32 {
         self.work.setting.slot
     }
 
@@ -107,6 +163,30 @@ impl Verdict {
     pub const fn result(mut self) -> Self {
         self.work = Self::EMPTY.work;
         self
+    }
+
+    /// What [`crate::decide`] would have said of a packet that [`crate::fast`] has passed.
+    #[cfg(feature = "host")]
+    #[must_use]
+    pub fn passed<T: Tables>(frame: &impl Frame, input: &Input, tables: &T, passed: &Passed) -> Self {
+        let mut verdict = Self { zone_from: passed.zone, rule: passed.rule, known: true, ..Self::EMPTY };
+        verdict.reason = Reason::Established;
+        verdict.work.setting.slot = passed.slot;
+        verdict.flow.zone = passed.zone;
+        if let Ok(link) = parse::link(frame, input) {
+            verdict.vlan = link.vlan;
+            let (flow, packet) = (&mut verdict.flow, &mut verdict.work.packet);
+            let _ = match link.ethertype {
+                parse::Ethertype::V6 => parse::v6(frame, link.end, link.at, flow, packet),
+                _ => parse::v4(frame, link.end, link.at, flow, packet),
+            };
+        }
+        let mut value = NO_VALUE;
+        if flow::find(tables, &verdict.flow, input.ticks, &mut value).is_some() {
+            verdict.reply = value.flags & FLOW_REPLY != 0;
+            verdict.zone_to = if verdict.reply { value.zone_from } else { value.zone_to };
+        }
+        verdict
     }
 
     /// The packet passes, unless something that only observes has spoken already: that stays the verdict.
@@ -129,8 +209,7 @@ impl Verdict {
     /// The same for a part that may observe only.
     #[inline(always)]
     pub(crate) fn deny_if(&mut self, action: Action, reason: Reason, rule: u32, observed: bool) -> bool {
-        let Setting { zone, watched, .. } = self.work.setting;
-        let observed = observed || watched || zone & ZONE_OBSERVE != 0;
+        let observed = observed || self.work.setting.zone & ZONE_OBSERVE != 0;
         if !(observed && self.observed) {
             self.action = action;
             self.reason = reason;
@@ -142,13 +221,13 @@ impl Verdict {
 
     /// What the policy says to a new flow. `true` if that ends the matter.
     #[inline(always)]
-    pub(crate) fn by_policy(&mut self, found: Option<PolicyValue>) -> bool {
-        let Some(found) = found else {
-            return self.deny(Action::Drop, Reason::DefaultDenied, RULE_NONE);
-        };
+    pub(crate) fn by_policy(&mut self, found: RuleRow) -> bool {
         let rule = if found.rule == abi::RULE_DEFAULT { RULE_NONE } else { found.rule as u32 };
         let observed = found.flags & abi::POLICY_OBSERVE != 0;
-        self.log |= found.flags & abi::POLICY_LOG != 0;
+        if found.logged != NOTHING {
+            self.logged = found.logged as u32;
+        }
+        self.log |= found.flags & abi::POLICY_LOG != 0 || found.logged != NOTHING;
         if found.action == Action::Pass as u8 {
             self.pass(Reason::RuleAllowed, rule);
             return false;
@@ -158,6 +237,27 @@ impl Verdict {
         self.deny_if(action, reason, rule, observed)
     }
 }
+
+pub(crate) const NO_VALUE: FlowValue = FlowValue {
+    epoch: 0,
+    last_seen: 0,
+    idle: 0,
+    state: 0,
+    flags: 0,
+    rule: RULE_NONE,
+    action: 0,
+    reason: 0,
+    zone_from: ZONE_NONE,
+    zone_to: ZONE_NONE,
+    packets: 0,
+    bytes: 0,
+    first_seen: 0,
+    copied: 0,
+    copied_reply: 0,
+    isn: 0,
+    tcp_flags: 0,
+    device: 0,
+};
 
 const NO_TUPLE: FlowKey = FlowKey {
     source: [0; 16],

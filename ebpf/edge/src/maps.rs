@@ -1,37 +1,46 @@
 //! The maps, and [`Tables`] over them. `daemon/enforce` knows them by these names.
 
 use abi::{
-    ACTIVE_OBSERVE, Active, Address, AllowValue, BanValue, Budget, Counter, EVENT_RING_BYTES, FLOW_ANSWERED,
-    FlowKey, FlowValue, INSPECT_RING_BYTES, ListValue, Lost, MAX_BANS, MAX_FLOWS, MAX_LISTED, MAX_LISTS,
-    MAX_NETWORKS, MAX_POLICY, MAX_PORTS, MAX_PROTECTED, MAX_RULES, MAX_ZONES, PACKET_COUNTERS, PolicyKey,
-    PolicyValue, PortKey, SlotAddress, ZoneFlags, ZoneId,
+    ACTIVE_BANS, ACTIVE_RANGES, Active, Address, AllowValue, BanKey, BanValue, Budget, Counter, DEFAULT_FLOWS,
+    EVENT_RING_BYTES, FLOW_WAYS, FORGOTTEN_ROW, FORGOTTEN_TICKS, FlowSet, INSPECT_RING_BYTES, Lost,
+    MAX_BANNED_RANGES, MAX_BANS, MAX_LISTS, MAX_METERED, MAX_PROTECTED, MAX_RULES, MAX_SCANNERS,
+    PACKET_COUNTERS, PLACE_WORDS, RateKey, RateState, ScanState, ZoneId,
+    image::{AddressClass, Block, RateRow, RuleRow, ZoneRow},
 };
 use aya_ebpf::{
-    macros::map,
+    bindings::{BPF_F_INNER_MAP, BPF_F_MMAPABLE, BPF_F_NO_PREALLOC},
+    btf_maps,
+    macros::{btf_map, map},
     maps::{Array, HashMap, LpmTrie, LruHashMap, PerCpuArray, RingBuf, lpm_trie::Key},
 };
-use datapath::{Egress, Flow, Tables, Touch, Verdict};
+use datapath::{
+    Egress, Places, Step, Tables, Verdict,
+    image::{self, Image, Question},
+};
 
+const INNER: usize = (BPF_F_MMAPABLE | BPF_F_INNER_MAP) as usize;
+
+/// The images, one a slot. Userspace makes the inner maps, as large as each image is.
+#[btf_map]
+static IMAGES: btf_maps::ArrayOfMaps<btf_maps::Array<Block, 1, INNER>, 2> = btf_maps::ArrayOfMaps::new();
 #[map]
-static ACTIVE: Array<Active> = Array::with_max_entries(1, 0);
+static ACTIVE: Array<Active> = Array::with_max_entries(1, BPF_F_MMAPABLE);
+/// The flow table; its size is set when it is loaded.
 #[map]
-static PORTS: HashMap<PortKey, ZoneId> = HashMap::with_max_entries(MAX_PORTS * 2, 0);
+static FLOWS: Array<FlowSet> = Array::with_max_entries(DEFAULT_FLOWS / FLOW_WAYS as u32, BPF_F_MMAPABLE);
 #[map]
-static ZONES: Array<ZoneFlags> = Array::with_max_entries(MAX_ZONES * 2, 0);
+static FORGOTTEN: Array<[u32; FORGOTTEN_ROW as usize]> =
+    Array::with_max_entries(FORGOTTEN_TICKS / FORGOTTEN_ROW, BPF_F_MMAPABLE);
 #[map]
-static NETWORKS: LpmTrie<SlotAddress, ZoneId> = LpmTrie::with_max_entries(MAX_NETWORKS, 0);
+static BANS: HashMap<BanKey, BanValue> = HashMap::with_max_entries(MAX_BANS, BPF_F_NO_PREALLOC);
 #[map]
-static PROTECTED: LpmTrie<SlotAddress, u8> = LpmTrie::with_max_entries(MAX_PROTECTED, 0);
-#[map]
-static POLICY: LpmTrie<PolicyKey, PolicyValue> = LpmTrie::with_max_entries(MAX_POLICY, 0);
-#[map]
-static LISTED: LpmTrie<SlotAddress, ListValue> = LpmTrie::with_max_entries(MAX_LISTED, 0);
-#[map]
-static BANS: LpmTrie<Address, BanValue> = LpmTrie::with_max_entries(MAX_BANS, 0);
+static BANNED_RANGES: LpmTrie<Address, BanValue> = LpmTrie::with_max_entries(MAX_BANNED_RANGES, 0);
 #[map]
 static ALLOWS: LpmTrie<Address, AllowValue> = LpmTrie::with_max_entries(MAX_PROTECTED, 0);
 #[map]
-static FLOWS: LruHashMap<FlowKey, FlowValue> = LruHashMap::with_max_entries(MAX_FLOWS, 0);
+static RATES: LruHashMap<RateKey, RateState> = LruHashMap::with_max_entries(MAX_METERED, 0);
+#[map]
+static SCANS: LruHashMap<Address, ScanState> = LruHashMap::with_max_entries(MAX_SCANNERS, 0);
 #[map]
 static PACKETS: PerCpuArray<Counter> = PerCpuArray::with_max_entries(PACKET_COUNTERS, 0);
 #[map]
@@ -42,7 +51,8 @@ static LISTS: PerCpuArray<Counter> = PerCpuArray::with_max_entries(MAX_LISTS * 2
 static LOST: PerCpuArray<u64> = PerCpuArray::with_max_entries(Lost::ALL.len() as u32, 0);
 #[map]
 static BUDGET: PerCpuArray<Budget> = PerCpuArray::with_max_entries(1, 0);
-/// The verdict about the packet at hand: too large for the stack. XDP does not preempt itself.
+/// The verdict about the packet at hand: too large for the stack. XDP does not preempt itself; TC ingress runs where it
+/// has ended.
 #[map]
 static VERDICT: PerCpuArray<Verdict> = PerCpuArray::with_max_entries(1, 0);
 /// The same for a packet that leaves.
@@ -53,49 +63,74 @@ pub(crate) static EVENTS: RingBuf = RingBuf::with_byte_size(EVENT_RING_BYTES, 0)
 #[map]
 pub(crate) static INSPECT: RingBuf = RingBuf::with_byte_size(INSPECT_RING_BYTES, 0);
 
-const SLOT_AND_ADDRESS_BITS: u32 = 8 + 128;
-const POLICY_BITS: u32 = 32 + 16;
-
 /// The tables in the kernel.
 pub(crate) struct Maps;
 
-/// An entry of `FLOWS`. The kernel keeps its memory until the program ends.
-pub(crate) struct Entry(*mut FlowValue);
+/// The image of a slot.
+struct Generation(u32);
 
-impl Flow for Entry {
+impl Image for Generation {
     #[inline(always)]
-    fn value(&self) -> FlowValue {
-        // SAFETY: the pointer comes from a map lookup and was checked; the value is integers only.
-        unsafe { *self.0 }
-    }
-
-    #[inline(always)]
-    fn touch(&self, touch: &Touch) {
-        // SAFETY: as above. Two CPUs may lose a count to each other, never more.
-        let value = unsafe { &mut *self.0 };
-        value.last_seen = touch.now;
-        value.packets += 1;
-        value.bytes += u64::from(touch.length);
-        value.tcp_flags |= touch.tcp_flags;
-        value.copied += touch.copied;
-        if value.epoch != touch.epoch {
-            value.epoch = touch.epoch;
-            value.rule = touch.rule;
-        }
-    }
-
-    #[inline(always)]
-    fn answer(&self, now: u64, copied: u32) {
-        // SAFETY: as above.
-        let value = unsafe { &mut *self.0 };
-        value.last_seen = now;
-        value.flags |= FLOW_ANSWERED;
-        value.copied_reply += copied;
+    fn block(&self, index: u32) -> Option<&Block> {
+        IMAGES.get_value(self.0, &index)
     }
 }
 
+/// A set of `FLOWS`. The kernel keeps its memory until the program ends.
+pub(crate) struct Set(*mut FlowSet);
+
+impl Set {
+    #[inline(always)]
+    fn word(&self, way: u32, word: u32) -> *mut u64 {
+        let at = (way & (FLOW_WAYS as u32 - 1)) * PLACE_WORDS as u32 + (word & (PLACE_WORDS as u32 - 1));
+        // SAFETY: the set comes from a map lookup and was checked; the place is within its 64 words.
+        unsafe { self.0.cast::<u64>().add(at as usize) }
+    }
+}
+
+impl Places for Set {
+    #[inline(always)]
+    fn load(&self, way: u32, word: u32) -> u64 {
+        // SAFETY: a word of the set. Volatile: others write it meanwhile.
+        unsafe { self.word(way, word).read_volatile() }
+    }
+
+    #[inline(always)]
+    fn store(&self, way: u32, word: u32, value: u64) {
+        // SAFETY: as above.
+        unsafe { self.word(way, word).write_volatile(value) }
+    }
+
+    #[inline(always)]
+    fn mark(&self, way: u32, ticks: u32) {
+        // SAFETY: as above; the lower half lies first.
+        unsafe { self.word(way, 6).cast::<u32>().write_volatile(ticks) }
+    }
+
+    #[inline(always)]
+    fn take(&self, way: u32, version: u32) -> bool {
+        version & 1 == 0 && compare_exchange(self.word(way, 0).cast(), version, version | 1) == version
+    }
+}
+
+/// Writes `new` if `old` is there; returns what was. The target's own atomics know no such thing, its processor does.
+#[inline(always)]
+fn compare_exchange(place: *mut u32, old: u32, new: u32) -> u32 {
+    let mut was = old;
+    // SAFETY: `place` is an aligned word of a set; the instruction reads and writes it and nothing else.
+    unsafe {
+        core::arch::asm!(
+            "w0 = cmpxchg32_32({place} + 0, w0, {new})",
+            place = in(reg) place,
+            new = in(wreg) new,
+            inout("w0") was,
+        );
+    }
+    was
+}
+
 impl Tables for Maps {
-    type Flow<'a> = Entry;
+    type Set<'a> = Set;
 
     #[inline(always)]
     fn active(&self) -> Active {
@@ -103,30 +138,66 @@ impl Tables for Maps {
         // SAFETY: a checked map value, eight bytes aligned. Generation and epoch are its first eight bytes: one load
         // reads both, so they belong together.
         let word = unsafe { active.cast::<u64>().read_volatile() };
-        // SAFETY: the same value, its third field.
-        let flags = unsafe { (*active).flags } & ACTIVE_OBSERVE;
-        Active { generation: word as u32, epoch: (word >> 32) as u32, flags, reserved: 0 }
+        // SAFETY: the same value.
+        let rest = unsafe { &*active };
+        Active { generation: word as u32, epoch: (word >> 32) as u32, ..*rest }
     }
 
     #[inline(always)]
-    fn port(&self, key: &PortKey) -> Option<ZoneId> {
-        // SAFETY: the byte is read at once.
-        unsafe { PORTS.get(key) }.copied()
+    fn port(&self, slot: u32, ifindex: u32, vlan: u16) -> ZoneId {
+        image::port(&Generation(slot), ifindex, vlan)
     }
 
     #[inline(always)]
-    fn zone(&self, slot: u8, zone: ZoneId) -> u32 {
-        ZONES.get(u32::from(slot) * MAX_ZONES + u32::from(zone)).map_or(0, |zone| zone.flags)
+    fn zone(&self, slot: u32, zone: ZoneId) -> ZoneRow {
+        image::zone(&Generation(slot), zone)
     }
 
     #[inline(always)]
-    fn network(&self, slot: u8, address: &Address) -> Option<ZoneId> {
-        NETWORKS.get(slot_address(slot, address)).copied()
+    fn address(&self, slot: u32, address: &Address) -> AddressClass {
+        let (high, low) = image::words(address);
+        image::address_class(&Generation(slot), secd_address(slot, high, low))
     }
 
     #[inline(always)]
-    fn protected(&self, slot: u8, address: &Address) -> bool {
-        PROTECTED.get(slot_address(slot, address)).is_some()
+    fn device(&self, slot: u32, mac: &[u8; 6]) -> u16 {
+        image::device(&Generation(slot), mac)
+    }
+
+    #[inline(always)]
+    fn classify(&self, slot: u32, question: &Question) -> RuleRow {
+        RuleRow::from_word(secd_classify(slot, question))
+    }
+
+    #[inline(always)]
+    fn rate(&self, slot: u32, number: u16) -> RateRow {
+        image::rate(&Generation(slot), number)
+    }
+
+    #[inline(always)]
+    fn ban(&self, active: u32, address: &Address) -> Option<BanValue> {
+        let is_v4 = matches!(address, [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, ..]);
+        let mut found = BanValue::default();
+        let mut is_found = false;
+        if active & ACTIVE_BANS != 0 {
+            let mut key = BanKey { address: *address, bits: 128 };
+            is_found = read(BANS.get_ptr(&key), &mut found);
+            if !is_found && !is_v4 {
+                let [.., a, b, c, d, e, f, g, h] = &mut key.address;
+                [*a, *b, *c, *d, *e, *f, *g, *h] = [0; 8];
+                key.bits = 64;
+                is_found = read(BANS.get_ptr(&key), &mut found);
+            }
+        }
+        if active & ACTIVE_RANGES != 0
+            && (!is_found || found.bits < 128)
+            && let Some(range) = BANNED_RANGES.get(Key::new(128, *address))
+            && (!is_found || found.bits < range.bits)
+        {
+            found = *range;
+            is_found = true;
+        }
+        if is_found { Some(found) } else { None }
     }
 
     #[inline(always)]
@@ -135,36 +206,157 @@ impl Tables for Maps {
     }
 
     #[inline(always)]
-    fn ban(&self, address: &Address) -> Option<BanValue> {
-        BANS.get(Key::new(128, *address)).copied()
+    fn set(&self, index: u32) -> Option<Set> {
+        FLOWS.get_ptr_mut(index).map(Set)
     }
 
     #[inline(always)]
-    fn listed(&self, slot: u8, address: &Address) -> Option<ListValue> {
-        LISTED.get(slot_address(slot, address)).copied()
+    fn forgotten(&self, tag: u32) -> u32 {
+        let (row, at) = forgotten_place(tag);
+        // SAFETY: a checked map value; the place is within it.
+        FORGOTTEN.get_ptr(row).map_or(0, |row| unsafe { (*row)[at] })
     }
 
     #[inline(always)]
-    fn policy(&self, key: &PolicyKey) -> Option<PolicyValue> {
-        POLICY.get(Key::new(POLICY_BITS, *key)).copied()
-    }
-
-    #[inline(always)]
-    fn flow(&self, key: &FlowKey) -> Option<Entry> {
-        FLOWS.get_ptr_mut(key).map(Entry)
-    }
-
-    #[inline(always)]
-    fn remember(&self, key: &FlowKey, value: &FlowValue) {
-        if FLOWS.insert(key, value, 0).is_err() {
-            count_lost(Lost::Flow);
+    fn forget(&self, tag: u32, ticks: u32) {
+        let (row, at) = forgotten_place(tag);
+        if let Some(row) = FORGOTTEN.get_ptr_mut(row) {
+            // SAFETY: as above. 0 says "never".
+            unsafe { (*row)[at] = ticks | u32::from(ticks == 0) };
         }
+    }
+
+    #[inline(always)]
+    fn bucket(&self, key: &RateKey) -> u64 {
+        // SAFETY: the word is read at once.
+        unsafe { RATES.get(key) }.map_or(0, |state| state.due)
+    }
+
+    #[inline(always)]
+    fn fill(&self, key: &RateKey, due: u64) {
+        if let Some(state) = RATES.get_ptr_mut(key) {
+            // SAFETY: a checked map value. Two CPUs may lose a count to each other.
+            unsafe { (*state).due = due };
+        } else if RATES.insert(key, &RateState { due }, 0).is_err() {
+            count_lost(Lost::Meter);
+        }
+    }
+
+    #[inline(always)]
+    fn scan(&self, source: &Address, into: &mut ScanState) -> bool {
+        // SAFETY: the value is read at once.
+        let Some(state) = (unsafe { SCANS.get(source) }) else { return false };
+        *into = *state;
+        true
+    }
+
+    #[inline(always)]
+    fn note_scan(&self, source: &Address, state: &ScanState) {
+        if SCANS.insert(source, state, 0).is_err() {
+            count_lost(Lost::Meter);
+        }
+    }
+
+    #[inline(always)]
+    fn lost(&self, what: Lost) {
+        count_lost(what);
+    }
+
+    #[inline(always)]
+    fn step(&self, step: Step, verdict: &mut Verdict) -> bool {
+        let verdict: *mut Verdict = verdict;
+        let ends = match step {
+            Step::Judge => secd_judge(verdict),
+            Step::Known => secd_known(verdict),
+            Step::Review => secd_review(verdict),
+            Step::LookUp => secd_look_up(verdict),
+            Step::SourceStarts => secd_source_starts(verdict),
+            Step::SourceIsTarget => secd_source_is_target(verdict),
+            Step::DestinationStarts => secd_destination_starts(verdict),
+            Step::DestinationIsTarget => secd_destination_is_target(verdict),
+            Step::Held => secd_held(verdict),
+            Step::Open => secd_open(verdict),
+            Step::Metered => secd_metered(verdict),
+            Step::Forgotten => secd_forgotten(verdict),
+            Step::Scanned => secd_scanned(verdict),
+            Step::About => secd_about(verdict),
+            Step::Renew => secd_renew(verdict),
+            Step::Loosen => secd_loosen(verdict),
+            Step::EnterPacket => secd_enter_packet(verdict),
+            Step::EnterAnswer => secd_enter_answer(verdict),
+        };
+        ends != 0
     }
 }
 
+/// Copies a ban that was found.
 #[inline(always)]
-fn slot_address(slot: u8, address: &Address) -> Key<SlotAddress> {
-    Key::new(SLOT_AND_ADDRESS_BITS, SlotAddress { slot, address: *address })
+fn read(ban: Option<*const BanValue>, into: &mut BanValue) -> bool {
+    let Some(ban) = ban else { return false };
+    // SAFETY: a checked map value; its memory stays while the program runs.
+    *into = unsafe { *ban };
+    true
+}
+
+// Functions with external linkage: the verifier judges them once, not on every path that leads to them.
+
+/// The class of an address, given as two words.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn secd_address(slot: u32, high: u64, low: u64) -> u32 {
+    image::class_of(&Generation(slot), high, low)
+}
+
+/// What the policy says, as a word.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn secd_classify(slot: u32, question: *const Question) -> u64 {
+    // SAFETY: the verifier makes sure that it is a question or null.
+    match unsafe { question.as_ref() } {
+        Some(question) => image::classify(&Generation(slot), question).word(),
+        None => RuleRow::NONE.word(),
+    }
+}
+
+macro_rules! steps {
+    ($($name:ident = $step:ident;)+) => { $(
+        #[unsafe(no_mangle)]
+        #[inline(never)]
+        extern "C" fn $name(verdict: *mut Verdict) -> u32 {
+            // SAFETY: the verifier makes sure that it is a verdict or null; nobody else holds it meanwhile.
+            match unsafe { verdict.as_mut() } {
+                Some(verdict) => u32::from(Step::$step.take(&Maps, verdict)),
+                None => 1,
+            }
+        }
+    )+ };
+}
+
+steps! {
+    secd_judge = Judge;
+    secd_known = Known;
+    secd_review = Review;
+    secd_look_up = LookUp;
+    secd_source_starts = SourceStarts;
+    secd_source_is_target = SourceIsTarget;
+    secd_destination_starts = DestinationStarts;
+    secd_destination_is_target = DestinationIsTarget;
+    secd_held = Held;
+    secd_open = Open;
+    secd_metered = Metered;
+    secd_forgotten = Forgotten;
+    secd_scanned = Scanned;
+    secd_about = About;
+    secd_renew = Renew;
+    secd_loosen = Loosen;
+    secd_enter_packet = EnterPacket;
+    secd_enter_answer = EnterAnswer;
+}
+
+#[inline(always)]
+const fn forgotten_place(tag: u32) -> (u32, usize) {
+    let at = tag & (FORGOTTEN_TICKS - 1);
+    (at / FORGOTTEN_ROW, (at & (FORGOTTEN_ROW - 1)) as usize)
 }
 
 /// The place for this CPU's verdict.

@@ -1,17 +1,20 @@
-//! The two entry points and what they tell userspace.
+//! The entry points and what they tell userspace.
 
 use abi::{
     Action, FlowKey, INSPECT_SNAP, InspectRecord, Lost, MAX_LISTS, MAX_RULES, MAX_ZONES, PacketRecord,
-    RULE_NONE, Reason, ZoneId, packet_index,
+    RULE_NONE, Reason, ZoneId, packet_index, ticks,
 };
 use aya_ebpf::{
     EbpfContext as _,
     bindings::{TC_ACT_OK, TC_ACT_SHOT, xdp_action},
-    helpers::{bpf_ktime_get_boot_ns, bpf_skb_load_bytes, bpf_xdp_get_buff_len, bpf_xdp_load_bytes},
+    helpers::{
+        bpf_ktime_get_boot_ns, bpf_ktime_get_coarse_ns, bpf_skb_load_bytes, bpf_xdp_get_buff_len,
+        bpf_xdp_load_bytes,
+    },
     macros::{classifier, xdp},
     programs::{TcContext, XdpContext},
 };
-use datapath::{Egress, Frame, Input, Verdict, decide, teach};
+use datapath::{Frame, Input, Passed, Verdict, View, decide, fast, teach};
 
 use crate::maps::{Count, EVENTS, INSPECT, Maps, count, count_lost, leaving, verdict, within_budget};
 
@@ -22,42 +25,107 @@ static LICENSE: [u8; 13] = *b"Dual MIT/GPL\0";
 /// A frame that comes in.
 #[xdp(frags)]
 fn ingress(context: XdpContext) -> u32 {
-    // SAFETY: a helper without arguments.
-    let now = unsafe { bpf_ktime_get_boot_ns() };
+    let input = Input { ifindex: context.ingress_ifindex() as u32, ticks: now_ticks(), ..Input::default() };
+    if let Some(passed) = fast(&Incoming(&context), &input, &Maps) {
+        count_passed(&passed);
+        return xdp_action::XDP_PASS;
+    }
+    ingress_slow(&context, &input)
+}
+
+#[inline(never)]
+fn ingress_slow(context: &XdpContext, input: &Input) -> u32 {
     // SAFETY: the context is the kernel's own.
     let length = unsafe { bpf_xdp_get_buff_len(context.ctx) } as u32;
     let Some(verdict) = verdict() else { return xdp_action::XDP_PASS };
-    let input = Input { ifindex: context.ingress_ifindex() as u32, vlan: 0, now, length };
-    decide(&Incoming(&context), &input, &Maps, verdict);
-    count_packet(verdict, length);
-    if is_told(verdict) {
-        tell(verdict, &input);
-    }
+    let input = Input { now: now_boot(), length, ..*input };
+    decide(&Incoming(context), &input, &Maps, verdict);
+    conclude(verdict, &input);
     if verdict.inspect {
-        copy_incoming(&context, verdict, &input);
+        copy_incoming(context, verdict, &input);
     }
     if verdict.drops() { xdp_action::XDP_DROP } else { xdp_action::XDP_PASS }
+}
+
+/// A packet that comes in by a device without Ethernet (PPP, WireGuard, tun).
+#[classifier]
+fn ingress_l3(context: TcContext) -> i32 {
+    let input = Input { layer3: true, ..skb_input(&context) };
+    if ingress_l3_fast(&context, &input) { TC_ACT_OK } else { ingress_l3_slow(&context, &input) }
+}
+
+// Functions of their own, so that their stacks do not add up.
+#[inline(never)]
+fn ingress_l3_fast(context: &TcContext, input: &Input) -> bool {
+    let passed = fast(&Buffered(context), input, &Maps);
+    if let Some(passed) = &passed {
+        count_passed(passed);
+    }
+    passed.is_some()
+}
+
+#[inline(never)]
+fn ingress_l3_slow(context: &TcContext, input: &Input) -> i32 {
+    let Some(verdict) = verdict() else { return TC_ACT_OK };
+    let input = Input { now: now_boot(), ..*input };
+    decide(&Buffered(context), &input, &Maps, verdict);
+    conclude(verdict, &input);
+    if verdict.inspect {
+        copy_buffered(context, &verdict.flow, [verdict.zone_from, verdict.zone_to], verdict.reply, &input);
+    }
+    if verdict.drops() { TC_ACT_SHOT } else { TC_ACT_OK }
 }
 
 /// A frame that leaves.
 #[classifier]
 fn egress(context: TcContext) -> i32 {
-    // SAFETY: a helper without arguments.
-    let now = unsafe { bpf_ktime_get_boot_ns() };
+    leave(&context, false)
+}
+
+/// A packet that leaves by a device without Ethernet.
+#[classifier]
+fn egress_l3(context: TcContext) -> i32 {
+    leave(&context, true)
+}
+
+#[inline(always)]
+fn leave(context: &TcContext, layer3: bool) -> i32 {
     let Some(egress) = leaving() else { return TC_ACT_OK };
-    // SAFETY: the context is the kernel's own; both fields are plain words of it.
-    let (ifindex, vlan) = unsafe { ((*context.skb.skb).ifindex, (*context.skb.skb).vlan_tci) };
-    let input = Input { ifindex, vlan: vlan as u16, now, length: context.len() };
-    teach(&Outgoing(&context), &input, &Maps, egress);
+    let input = Input { layer3, now: now_boot(), ..skb_input(context) };
+    teach(&Buffered(context), &input, &Maps, egress);
     if egress.inspect {
-        copy_outgoing(&context, egress, &input);
+        copy_buffered(context, &egress.flow, [egress.zone_from, egress.zone_to], true, &input);
     }
     if egress.cut { TC_ACT_SHOT } else { TC_ACT_OK }
+}
+
+#[inline(always)]
+fn skb_input(context: &TcContext) -> Input {
+    // SAFETY: the context is the kernel's own; both fields are plain words of it.
+    let (ifindex, vlan) = unsafe { ((*context.skb.skb).ifindex, (*context.skb.skb).vlan_tci) };
+    Input { ifindex, vlan: vlan as u16, ticks: now_ticks(), length: context.len(), ..Input::default() }
+}
+
+#[inline(always)]
+fn now_boot() -> u64 {
+    // SAFETY: a helper without arguments.
+    unsafe { bpf_ktime_get_boot_ns() }
+}
+
+#[inline(always)]
+fn now_ticks() -> u32 {
+    // SAFETY: a helper without arguments.
+    ticks(unsafe { bpf_ktime_get_coarse_ns() })
 }
 
 struct Incoming<'a>(&'a XdpContext);
 
 impl Frame for Incoming<'_> {
+    type View<'a>
+        = Bytes
+    where
+        Self: 'a;
+
     #[inline(always)]
     fn read<const N: usize>(&self, at: usize) -> Option<[u8; N]> {
         let start = self.0.data();
@@ -67,11 +135,28 @@ impl Frame for Incoming<'_> {
         // SAFETY: the N bytes at `at` were just checked to lie inside the frame.
         Some(unsafe { *((start + at) as *const [u8; N]) })
     }
+
+    #[inline(always)]
+    fn view<const N: usize>(&self, at: usize) -> Option<Bytes> {
+        let start = self.0.data() + at;
+        if start + N > self.0.data_end() { None } else { Some(Bytes(start)) }
+    }
+
+    #[inline(always)]
+    fn seen(&self) -> u32 {
+        (self.0.data_end() - self.0.data()) as u32
+    }
 }
 
-struct Outgoing<'a>(&'a TcContext);
+/// A frame in a socket buffer.
+struct Buffered<'a>(&'a TcContext);
 
-impl Frame for Outgoing<'_> {
+impl Frame for Buffered<'_> {
+    type View<'a>
+        = Bytes
+    where
+        Self: 'a;
+
     #[inline(always)]
     fn read<const N: usize>(&self, at: usize) -> Option<[u8; N]> {
         let mut bytes = [0; N];
@@ -80,18 +165,87 @@ impl Frame for Outgoing<'_> {
             unsafe { bpf_skb_load_bytes(self.0.as_ptr(), at as u32, bytes.as_mut_ptr().cast(), N as u32) };
         if failed == 0 { Some(bytes) } else { None }
     }
+
+    #[inline(always)]
+    fn view<const N: usize>(&self, at: usize) -> Option<Bytes> {
+        let start = self.0.data() + at;
+        if start + N > self.0.data_end() { None } else { Some(Bytes(start)) }
+    }
+
+    #[inline(always)]
+    fn seen(&self) -> u32 {
+        self.0.len()
+    }
 }
 
+/// Bytes of a frame that were checked to be there: the verifier refuses a program that reads beyond them.
+#[derive(Clone, Copy)]
+struct Bytes(usize);
+
+/// Loads from a frame. By hand: the machine loads at any address, which the language has no word for but byte by byte.
+macro_rules! load {
+    ($width:literal, $from:expr, $at:expr) => {{
+        let value: u64;
+        // SAFETY: inside the frame, see above.
+        unsafe {
+            core::arch::asm!(
+                concat!("{value} = *(", $width, " *)({from} + {at})"),
+                value = out(reg) value,
+                from = in(reg) $from,
+                at = const $at,
+                options(pure, readonly, nostack),
+            );
+        }
+        value
+    }};
+}
+
+impl View for Bytes {
+    #[inline(always)]
+    fn byte<const AT: usize>(self) -> u8 {
+        load!("u8", self.0, AT) as u8
+    }
+
+    #[inline(always)]
+    fn two<const AT: usize>(self) -> u16 {
+        load!("u16", self.0, AT) as u16
+    }
+
+    #[inline(always)]
+    fn four<const AT: usize>(self) -> u32 {
+        load!("u32", self.0, AT) as u32
+    }
+
+    #[inline(always)]
+    fn eight<const AT: usize>(self) -> u64 {
+        load!("u64", self.0, AT)
+    }
+}
+
+/// Counts a packet of the fast path.
 #[inline(always)]
-fn count_packet(verdict: &Verdict, length: u32) {
+fn count_passed(passed: &Passed) {
+    let zone = passed.zone.min(MAX_ZONES as u8 - 1);
+    count(&Count::Packets(packet_index(zone, Reason::Established, Action::Pass)), passed.length);
+    if passed.rule < MAX_RULES {
+        count(&Count::Rule(passed.slot * MAX_RULES + passed.rule), passed.length);
+    }
+}
+
+/// Counts a packet and tells of it, where that is due: what is not the usual pass, and what a rule wants told.
+#[inline(never)]
+fn conclude(verdict: &Verdict, input: &Input) {
+    let length = input.length;
     let zone = verdict.zone_from.min(MAX_ZONES as u8 - 1);
     count(&Count::Packets(packet_index(zone, verdict.reason, verdict.action)), length);
-    if verdict.rule == RULE_NONE {
-        return;
+    let slot = verdict.slot() & 1;
+    if verdict.logged < MAX_RULES {
+        count(&Count::Rule(slot * MAX_RULES + verdict.logged), length);
     }
-    let slot = u32::from(verdict.slot());
     match verdict.reason {
-        Reason::Established | Reason::RuleAllowed | Reason::RuleDenied if verdict.rule < MAX_RULES => {
+        Reason::Established | Reason::RuleAllowed | Reason::RuleDenied | Reason::RateLimited | Reason::HalfSeen
+            if verdict.rule < MAX_RULES =>
+        {
             count(&Count::Rule(slot * MAX_RULES + verdict.rule), length);
         }
         Reason::ListedSource | Reason::ListedDestination if verdict.rule < MAX_LISTS => {
@@ -99,25 +253,25 @@ fn count_packet(verdict: &Verdict, length: u32) {
         }
         _ => {}
     }
+    if verdict.log || !matches!(verdict.action, Action::Pass) {
+        tell(verdict, input);
+    }
 }
 
-/// What is not the usual pass is told, and what a rule wants told.
 #[inline(always)]
-fn is_told(verdict: &Verdict) -> bool {
-    verdict.log || !matches!(verdict.action, Action::Pass)
-}
-
-#[inline(never)]
 fn tell(verdict: &Verdict, input: &Input) {
     if !within_budget(input.now) {
         return count_lost(Lost::EventBudget);
     }
+    // A pass that a rule before it wants told is that rule's record.
+    let is_logged = verdict.logged != RULE_NONE && matches!(verdict.reason, Reason::RuleAllowed);
+    let rule = if is_logged { verdict.logged } else { verdict.rule };
     let Some(mut place) = EVENTS.reserve::<PacketRecord>(0) else { return count_lost(Lost::EventRing) };
     place.write(PacketRecord {
         at: input.now,
         source: verdict.flow.source,
         destination: verdict.flow.destination,
-        rule: verdict.rule,
+        rule,
         ifindex: input.ifindex,
         length: input.length as u16,
         vlan: verdict.vlan,
@@ -149,12 +303,12 @@ fn copy_incoming(context: &XdpContext, verdict: &Verdict, input: &Input) {
 }
 
 #[inline(always)]
-fn copy_outgoing(context: &TcContext, egress: &Egress, input: &Input) {
+fn copy_buffered(context: &TcContext, flow: &FlowKey, zones: [ZoneId; 2], reply: bool, input: &Input) {
     let Some(mut place) = INSPECT.reserve::<InspectRecord>(0) else { return count_lost(Lost::InspectRing) };
     let record = place.as_mut_ptr();
     // SAFETY: as in `copy_incoming`.
     let failed = unsafe {
-        let captured = head(record, input, &egress.flow, [egress.zone_from, egress.zone_to], true);
+        let captured = head(record, input, flow, zones, reply);
         bpf_skb_load_bytes(context.as_ptr(), 0, (*record).frame.as_mut_ptr().cast(), captured)
     };
     if failed == 0 { place.submit(0) } else { place.discard(0) }

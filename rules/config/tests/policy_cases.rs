@@ -171,8 +171,8 @@ fn answered(policy: &Policy, own: &[IpAddr], flow: &Flow, said: &Explanation) ->
     // As enforced, whatever the mode of the file is.
     let mut policy = policy.clone();
     policy.mode = Mode::Enforce;
-    let tables =
-        HostTables::new(Arc::new(policy.lower(own, Arc::new([])).map_err(|error| error.to_string())?));
+    let plan = policy.lower(own, Arc::new([])).map_err(|error| error.to_string())?;
+    let tables = HostTables::new(Arc::new(plan)).map_err(|error| error.to_string())?;
     let reply = Flow {
         zone: None,
         mac: None,
@@ -204,9 +204,9 @@ fn answered(policy: &Policy, own: &[IpAddr], flow: &Flow, said: &Explanation) ->
 fn judged(tables: &HostTables, zone: &Zone, frame: &[u8]) -> Verdict {
     let input = Input {
         ifindex: tables.interface(&zone.interface).unwrap(),
-        vlan: 0,
         now: 1_000_000_000,
         length: frame.len() as u32,
+        ..Input::default()
     };
     let mut verdict = Verdict::EMPTY;
     decide(&frame, &input, tables, &mut verdict);

@@ -13,6 +13,7 @@ use std::{net::IpAddr, sync::Arc};
 
 use crate::{
     HostTables, Judgement, LowerError, Policy, Question, Rule, Side, Zone, has_ports, host::to_kernel,
+    image::ImageError,
 };
 
 /// What happens to the opening packet of a flow.
@@ -75,6 +76,9 @@ pub enum ExplainError {
     /// The policy cannot be put in force.
     #[error(transparent)]
     Lower(#[from] LowerError),
+    /// The policy does not fit into the kernel.
+    #[error(transparent)]
+    Image(#[from] ImageError),
 }
 
 impl Policy {
@@ -90,7 +94,7 @@ impl Policy {
         if source.is_ipv4() != destination.is_ipv4() {
             return Err(ExplainError::Families { source_address: source, destination });
         }
-        let tables = HostTables::new(Arc::new(self.lower(own, Arc::new([]))?));
+        let tables = HostTables::new(Arc::new(self.lower(own, Arc::new([]))?))?;
         let (to, out_of) = match tables.zone_of(destination) {
             Some((net, zone)) => (zone, Some(net)),
             None => (ZONE_NONE, None),
@@ -103,9 +107,9 @@ impl Policy {
         let frame = opening_frame(flow, zone);
         let input = Input {
             ifindex: tables.interface(&zone.interface).unwrap_or(0),
-            vlan: 0,
             now: 1,
             length: frame.len() as u32,
+            ..Input::default()
         };
         let mut verdict = Verdict::EMPTY;
         decide(&frame.as_slice(), &input, &tables, &mut verdict);

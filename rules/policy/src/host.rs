@@ -1,10 +1,17 @@
-//! The kernel's tables in memory, made from a plan: what `explain` and tests run `datapath::decide` over.
+//! The kernel's tables in memory, made from a plan: what `explain` and tests run `datapath::decide` over. What comes
+//! from the plan is the very image that the kernel gets, read by the very walkers; the rest is small and obvious.
 
 use abi::{
-    ACTIVE_OBSERVE, Active, Address, BanValue, FLOW_ANSWERED, FlowKey, FlowValue, ListValue, MAX_FLOWS,
-    PolicyKey, PolicyValue, PortKey, ZoneId, mapped,
+    ACTIVE_ALLOWS, ACTIVE_BANS, ACTIVE_RANGES, Active, Address, BanValue, DEFAULT_FLOWS, FLOW_WAYS, Lost,
+    RateKey, ScanState, ZoneId,
+    image::{AddressClass, PortRow, RateRow, RuleRow, ZoneRow},
+    mapped,
 };
-use datapath::{Flow, Tables, Touch};
+use datapath::{
+    Tables,
+    host::{MemoryFlows, MemorySet},
+    image::{self as walk, Question},
+};
 use ipnet::IpNet;
 use std::{
     cell::RefCell,
@@ -13,48 +20,89 @@ use std::{
     sync::Arc,
 };
 
-use crate::{Plan, PolicyPrefix};
+use crate::{
+    Plan,
+    image::{Image, ImageError, compile},
+};
+
+/// Secret of the flow table where nobody attacks it.
+const SEED: [u64; 4] =
+    [0x9e37_79b9_7f4a_7c15, 0xbf58_476d_1ce4_e5b9, 0x94d0_49bb_1331_11eb, 0x2545_f491_4f6c_dd1d];
 
 /// The tables of one plan, with bans, allows and flows beside it. Interfaces are numbered from 1 in the order in which
 /// their names stand in `Plan::ports`.
 #[derive(Clone, Debug)]
 pub struct HostTables {
     plan: Arc<Plan>,
-    active: Active,
-    ports: HashMap<(u32, u16), ZoneId>,
-    protected: BTreeMap<IpNet, ()>,
+    image: Image,
+    /// What selects; of its flags nothing is looked at.
+    pub active: Active,
     /// Bans by prefix, covering bans folded in.
     pub bans: BTreeMap<IpNet, BanValue>,
     /// Timed allows by prefix: until when, boot time in ns.
     pub allows: BTreeMap<IpNet, u64>,
-    /// Flows. A table with [`MAX_FLOWS`] entries takes no new one.
-    pub flows: RefCell<HashMap<FlowKey, FlowValue>>,
+    /// Flows.
+    pub flows: MemoryFlows,
+    forgotten: RefCell<HashMap<u32, u32>>,
+    buckets: RefCell<HashMap<RateKey, u64>>,
+    scans: RefCell<HashMap<Address, ScanState>>,
+    lost: RefCell<[u64; Lost::ALL.len()]>,
 }
 
 impl HostTables {
-    /// Tables of the first generation and epoch.
-    #[must_use]
-    pub fn new(plan: Arc<Plan>) -> Self {
-        let flags = if plan.observe { ACTIVE_OBSERVE } else { 0 };
-        let active = Active { generation: 1, epoch: 1, flags, reserved: 0 };
-        let number = |name: &str| interface_number(&plan, name).unwrap_or(0);
-        let ports = plan.ports.iter().map(|port| ((number(&port.interface), port.vlan), port.zone)).collect();
-        let protected = plan.protected.iter().map(|net| (*net, ())).collect();
-        Self {
-            ports,
-            protected,
-            active,
+    /// Tables of the first generation and epoch, with a flow table of a thousand entries.
+    ///
+    /// # Errors
+    /// The plan does not fit.
+    pub fn new(plan: Arc<Plan>) -> Result<Self, ImageError> {
+        Self::with_flows(plan, 1024)
+    }
+
+    /// The same with a flow table of so many entries, rounded up to a power of two; the kernel has [`DEFAULT_FLOWS`].
+    ///
+    /// # Errors
+    /// The plan does not fit.
+    pub fn with_flows(plan: Arc<Plan>, flows: u32) -> Result<Self, ImageError> {
+        let ports: Vec<PortRow> = plan
+            .ports
+            .iter()
+            .filter_map(|port| {
+                let ifindex = interface_number(&plan, &port.interface)?;
+                Some(PortRow { ifindex, vlan: port.vlan, zone: port.zone })
+            })
+            .collect();
+        let image = compile(&plan, &ports)?;
+        let flows = MemoryFlows::new((flows.min(DEFAULT_FLOWS) as usize).div_ceil(FLOW_WAYS));
+        Ok(Self {
+            active: Active {
+                generation: 1,
+                epoch: 1,
+                flow_mask: flows.mask(),
+                seed: SEED,
+                ..Active::default()
+            },
+            image,
             bans: BTreeMap::new(),
             allows: BTreeMap::new(),
-            flows: RefCell::default(),
+            flows,
+            forgotten: RefCell::default(),
+            buckets: RefCell::default(),
+            scans: RefCell::default(),
+            lost: RefCell::default(),
             plan,
-        }
+        })
     }
 
     /// The plan.
     #[must_use]
     pub fn plan(&self) -> &Plan {
         &self.plan
+    }
+
+    /// The plan as the kernel gets it.
+    #[must_use]
+    pub fn image(&self) -> &Image {
+        &self.image
     }
 
     /// The number of an interface in these tables; none if the plan does not name it.
@@ -72,6 +120,12 @@ impl HostTables {
     #[must_use]
     pub fn zone_of(&self, address: IpAddr) -> Option<(IpNet, ZoneId)> {
         longest(&self.plan.networks, address).map(|(net, zone)| (net, *zone))
+    }
+
+    /// How often something was lost.
+    #[must_use]
+    pub fn count_of(&self, what: Lost) -> u64 {
+        self.lost.borrow().get(what as usize).copied().unwrap_or(0)
     }
 }
 
@@ -106,107 +160,76 @@ fn longest<V>(table: &BTreeMap<IpNet, V>, address: IpAddr) -> Option<(IpNet, &V)
     })
 }
 
-/// A handle on an entry of [`HostTables::flows`].
-#[derive(Debug)]
-pub struct HostFlow<'a> {
-    flows: &'a RefCell<HashMap<FlowKey, FlowValue>>,
-    key: FlowKey,
-}
-
-impl HostFlow<'_> {
-    fn change(&self, change: impl FnOnce(&mut FlowValue)) {
-        if let Some(value) = self.flows.borrow_mut().get_mut(&self.key) {
-            change(value);
-        }
-    }
-}
-
-impl Flow for HostFlow<'_> {
-    fn value(&self) -> FlowValue {
-        self.flows.borrow().get(&self.key).copied().unwrap_or_default()
-    }
-
-    fn touch(&self, touch: &Touch) {
-        self.change(|value| {
-            value.last_seen = touch.now;
-            value.packets += 1;
-            value.bytes += u64::from(touch.length);
-            value.epoch = touch.epoch;
-            value.tcp_flags |= touch.tcp_flags;
-            value.rule = touch.rule;
-            value.copied = value.copied.saturating_add(touch.copied);
-        });
-    }
-
-    fn answer(&self, now: u64, copied: u32) {
-        self.change(|value| {
-            value.last_seen = now;
-            value.flags |= FLOW_ANSWERED;
-            value.copied_reply = value.copied_reply.saturating_add(copied);
-        });
-    }
-}
-
 impl Tables for HostTables {
-    type Flow<'a> = HostFlow<'a>;
+    type Set<'a> = MemorySet<'a>;
 
     fn active(&self) -> Active {
-        self.active
+        Active { flags: ACTIVE_BANS | ACTIVE_RANGES | ACTIVE_ALLOWS, ..self.active }
     }
 
-    fn port(&self, key: &PortKey) -> Option<ZoneId> {
-        self.ports.get(&(key.ifindex, key.vlan)).copied()
+    fn port(&self, _slot: u32, ifindex: u32, vlan: u16) -> ZoneId {
+        walk::port(&self.image, ifindex, vlan)
     }
 
-    fn zone(&self, _slot: u8, zone: ZoneId) -> u32 {
-        self.plan.zones.get(&zone).map_or(0, |flags| flags.flags)
+    fn zone(&self, _slot: u32, zone: ZoneId) -> ZoneRow {
+        walk::zone(&self.image, zone)
     }
 
-    fn network(&self, _slot: u8, address: &Address) -> Option<ZoneId> {
-        longest(&self.plan.networks, from_kernel(address)).map(|(_, zone)| *zone)
+    fn address(&self, _slot: u32, address: &Address) -> AddressClass {
+        walk::address(&self.image, address)
     }
 
-    fn protected(&self, _slot: u8, address: &Address) -> bool {
-        longest(&self.protected, from_kernel(address)).is_some()
+    fn device(&self, _slot: u32, mac: &[u8; 6]) -> u16 {
+        walk::device(&self.image, mac)
+    }
+
+    fn classify(&self, _slot: u32, question: &Question) -> RuleRow {
+        walk::classify(&self.image, question)
+    }
+
+    fn rate(&self, _slot: u32, number: u16) -> RateRow {
+        walk::rate(&self.image, number)
+    }
+
+    fn ban(&self, _active: u32, address: &Address) -> Option<BanValue> {
+        longest(&self.bans, from_kernel(address)).map(|(_, ban)| *ban)
     }
 
     fn allowed(&self, address: &Address) -> Option<u64> {
         longest(&self.allows, from_kernel(address)).map(|(_, until)| *until)
     }
 
-    fn ban(&self, address: &Address) -> Option<BanValue> {
-        longest(&self.bans, from_kernel(address)).map(|(_, ban)| *ban)
+    fn set(&self, index: u32) -> Option<MemorySet<'_>> {
+        self.flows.set(index)
     }
 
-    fn listed(&self, _slot: u8, address: &Address) -> Option<ListValue> {
-        let listed = &self.plan.listed;
-        let address = from_kernel(address);
-        let most = if address.is_ipv4() { 32 } else { 128 };
-        (0..=most).rev().find_map(|bits| {
-            let net = IpNet::new(address, bits).ok()?.trunc();
-            let at = listed.binary_search_by_key(&net, |(net, _)| *net).ok()?;
-            listed.get(at).map(|(_, value)| *value)
-        })
+    fn forgotten(&self, tag: u32) -> u32 {
+        self.forgotten.borrow().get(&tag).copied().unwrap_or(0)
     }
 
-    fn policy(&self, key: &PolicyKey) -> Option<PolicyValue> {
-        let port = u16::from_be_bytes(key.port);
-        (0..=16u8).rev().find_map(|bits| {
-            let port = if bits == 0 { 0 } else { port & (u16::MAX << (16 - bits)) };
-            let PolicyKey { from, to, protocol, .. } = *key;
-            self.plan.policy.get(&PolicyPrefix { from, to, protocol, port, bits }).copied()
-        })
+    fn forget(&self, tag: u32, ticks: u32) {
+        self.forgotten.borrow_mut().insert(tag, ticks);
     }
 
-    fn flow(&self, key: &FlowKey) -> Option<HostFlow<'_>> {
-        let is_known = self.flows.borrow().contains_key(key);
-        is_known.then_some(HostFlow { flows: &self.flows, key: *key })
+    fn bucket(&self, key: &RateKey) -> u64 {
+        self.buckets.borrow().get(key).copied().unwrap_or(0)
     }
 
-    fn remember(&self, key: &FlowKey, value: &FlowValue) {
-        let mut flows = self.flows.borrow_mut();
-        if flows.len() < MAX_FLOWS as usize || flows.contains_key(key) {
-            flows.insert(*key, *value);
+    fn fill(&self, key: &RateKey, due: u64) {
+        self.buckets.borrow_mut().insert(*key, due);
+    }
+
+    fn scan(&self, source: &Address, into: &mut ScanState) -> bool {
+        self.scans.borrow().get(source).inspect(|state| *into = **state).is_some()
+    }
+
+    fn note_scan(&self, source: &Address, state: &ScanState) {
+        self.scans.borrow_mut().insert(*source, *state);
+    }
+
+    fn lost(&self, what: Lost) {
+        if let Some(count) = self.lost.borrow_mut().get_mut(what as usize) {
+            *count += 1;
         }
     }
 }

@@ -6,6 +6,7 @@
 mod diff;
 mod explain;
 mod host;
+pub mod image;
 mod judge;
 mod lower;
 mod plan;
@@ -21,7 +22,7 @@ pub use model::Mac;
 
 pub use diff::{Change, ChangeKind, Comparison, Standing, Subject, diff};
 pub use explain::{ExplainError, Explanation, RulePlace, opening_frame};
-pub use host::{HostFlow, HostTables, from_kernel, to_kernel};
+pub use host::{HostTables, from_kernel, to_kernel};
 pub use judge::{Judgement, LOWERED, Question, has_ports};
 pub use lower::LowerError;
 pub use plan::{Found, Plan, PolicyPrefix, Port, Row, Selector};

@@ -122,7 +122,7 @@ fn bans_and_lists_hold_in_the_tables_but_not_against_what_is_protected() {
         ("2001:db8::/32", value),
     ];
     let lists = lists.iter().rev().map(|(net, value)| (net.parse().unwrap(), *value)).collect();
-    let mut tables = HostTables::new(Arc::new(policy.lower(&[], lists).unwrap()));
+    let mut tables = HostTables::new(Arc::new(policy.lower(&[], lists).unwrap())).unwrap();
     tables.bans.insert(
         "203.0.113.0/24".parse().unwrap(),
         abi::BanValue { until: u64::MAX, decision: 7, directions: DIRECTION_IN, ..Default::default() },
@@ -130,7 +130,7 @@ fn bans_and_lists_hold_in_the_tables_but_not_against_what_is_protected() {
     let judged = |tables: &HostTables, source: &str, destination: &str| {
         let flow = flow(&format!("src={source} dst={destination} proto=tcp dport=80"));
         let frame = opening_frame(&flow, &policy.zones[0]);
-        let input = Input { ifindex: 1, vlan: 0, now: 5, length: frame.len() as u32 };
+        let input = Input { ifindex: 1, now: 5, length: frame.len() as u32, ..Input::default() };
         let mut verdict = Verdict::EMPTY;
         decide(&frame.as_slice(), &input, tables, &mut verdict);
         (verdict.reason, verdict.rule)

@@ -1,16 +1,20 @@
 //! The programs load, stay well within what the verifier walks, and say what they cost.
 
-use abi::{Action, DIRECTION_IN, FlowKey, ListValue, PolicyValue, RULE_DEFAULT, Reason, ZoneFlags};
+use abi::{Action, BanValue, DIRECTION_IN, FlowKey, Reason, ZoneFlags};
 use aya::{TestRunOptions, programs::TestRun as _};
 use datapath::host::{FrameBuilder, Payload};
-use enforce::xdp::Dataplane;
+use enforce::xdp::{Dataplane, Error, Options, boot_now};
 use ipnet::IpNet;
-use kernel_tests::{Folder, can_run};
-use policy::{Plan, PolicyPrefix, Port};
+use kernel_tests::{
+    Folder, can_run, end_grace,
+    plans::{default_row, list, row, value},
+};
+use policy::{Plan, Port};
 use std::{
     collections::BTreeSet,
-    net::Ipv4Addr,
+    net::{Ipv4Addr, Ipv6Addr},
     sync::atomic::{AtomicBool, Ordering},
+    time::Instant,
 };
 
 /// The verifier refuses at a million instructions; other kernels walk more paths than this one.
@@ -37,6 +41,17 @@ fn the_programs_load_within_bounds_and_are_adopted() {
     assert!(adopted.maps);
 }
 
+/// One zone at the loopback device, that is everywhere.
+fn loopback() -> Plan {
+    Plan {
+        ports: vec![Port { interface: "lo".into(), vlan: 0, zone: 3 }],
+        zones: [(3, ZoneFlags::default())].into(),
+        networks: [("0.0.0.0/0".parse().unwrap(), 3), ("::/0".parse().unwrap(), 3)].into(),
+        rows: vec![default_row(Action::Drop)],
+        ..Plan::default()
+    }
+}
+
 #[test]
 fn a_place_without_a_bpf_file_system_is_named() {
     let folder = tempfile::tempdir().unwrap();
@@ -53,15 +68,12 @@ fn a_known_packet_passes_as_often_as_it_comes() {
     const REPEAT: u32 = 200_000;
     let folder = Folder::new("cost");
     let (mut dataplane, _) = Dataplane::open(folder.path()).unwrap();
-    let mut plan = Plan {
-        ports: vec![Port { interface: "lo".into(), vlan: 0, zone: 3 }],
-        zones: [(3, ZoneFlags::default())].into(),
-        networks: [("0.0.0.0/0".parse().unwrap(), 3), ("::/0".parse().unwrap(), 3)].into(),
-        ..Plan::default()
+    let plan = Plan {
+        rows: vec![row(&[3], &[3], &[(17, 53, 53)], value(Action::Pass, 0)), default_row(Action::Drop)],
+        ..loopback()
     };
-    let value = PolicyValue { action: Action::Pass as u8, flags: 0, rule: RULE_DEFAULT };
-    plan.policy.insert(PolicyPrefix { from: 3, to: 3, protocol: 17, port: 53, bits: 16 }, value);
     dataplane.apply(&plan).unwrap();
+    end_grace(&dataplane);
     let datagram =
         |to| FrameBuilder::v4([10, 0, 0, 1], [9, 9, 9, 9], Payload::Udp { from: 4000, to }).build();
     let segment = |flags| {
@@ -95,17 +107,7 @@ fn a_large_list_is_in_force_counted_and_replaced() {
     const PREFIXES: u32 = 100_000;
     let folder = Folder::new("list");
     let (mut dataplane, _) = Dataplane::open(folder.path()).unwrap();
-    let plan = |first: u32| {
-        let value = ListValue { list: 1, directions: DIRECTION_IN, observe: 0 };
-        let net = |n: u32| IpNet::new(Ipv4Addr::from(first + n * 256).into(), 24).unwrap();
-        Plan {
-            ports: vec![Port { interface: "lo".into(), vlan: 0, zone: 3 }],
-            zones: [(3, ZoneFlags::default())].into(),
-            networks: [("0.0.0.0/0".parse().unwrap(), 3)].into(),
-            listed: (0..PREFIXES).map(|n| (net(n), value)).collect(),
-            ..Plan::default()
-        }
-    };
+    let plan = |first: u32| Plan { listed: list(first, PREFIXES).into(), ..loopback() };
     let reason_of = |dataplane: &mut Dataplane, source: u32| {
         let payload = Payload::Tcp { from: 1, to: 2, flags: 16 };
         let frame = FrameBuilder::v4(Ipv4Addr::from(source).octets(), [9, 9, 9, 9], payload).build();
@@ -116,9 +118,10 @@ fn a_large_list_is_in_force_counted_and_replaced() {
     const PASS: u32 = 2;
     let (low, high) = (0x0b00_0000, 0x5000_0000);
     for (first, other) in [(low, high), (high, low), (low, high)] {
-        let begun = std::time::Instant::now();
-        dataplane.apply(&plan(first)).unwrap();
-        println!("{PREFIXES} prefixes: {:?}, {} bytes", begun.elapsed(), dataplane.memory().unwrap());
+        let plan = plan(first);
+        let begun = Instant::now();
+        let applied = dataplane.apply(&plan).unwrap();
+        println!("{PREFIXES} prefixes: {:?}, {} bytes", begun.elapsed(), applied.bytes);
         assert_eq!(reason_of(&mut dataplane, first + 7), DROP);
         assert_eq!(reason_of(&mut dataplane, first + (PREFIXES - 1) * 256 + 7), DROP);
         assert_eq!(reason_of(&mut dataplane, other + 7), PASS);
@@ -135,12 +138,8 @@ fn records_are_told_within_the_budget_and_the_rest_is_counted() {
     }
     let folder = Folder::new("ring");
     let (mut dataplane, _) = Dataplane::open(folder.path()).unwrap();
-    let plan = Plan {
-        ports: vec![Port { interface: "lo".into(), vlan: 0, zone: 3 }],
-        zones: [(3, ZoneFlags::default())].into(),
-        ..Plan::default()
-    };
-    dataplane.apply(&plan).unwrap();
+    dataplane.apply(&loopback()).unwrap();
+    end_grace(&dataplane);
     let frame = FrameBuilder::v4([10, 0, 0, 1], [9, 9, 9, 9], Payload::Udp { from: 1, to: 2 }).build();
     let ring = dataplane.packet_ring().unwrap();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
@@ -177,15 +176,6 @@ fn the_list_of_flows_ends_and_repeats_none_while_flows_come_and_go() {
     const STEADY: u32 = 300;
     let folder = Folder::new("churn");
     let (dataplane, _) = Dataplane::open(folder.path()).unwrap();
-    let key = |n: u32| FlowKey {
-        source: abi::mapped(n.to_be_bytes()),
-        destination: abi::mapped([9, 9, 9, 9]),
-        source_port: [0, 1],
-        destination_port: [0, 2],
-        protocol: 6,
-        zone: 3,
-        reserved: [0; 2],
-    };
     let mut flows = dataplane.flows().unwrap();
     for n in 0..STEADY {
         assert_eq!(flows.cut_flow(key(n), 1).unwrap(), 1);
@@ -213,4 +203,112 @@ fn the_list_of_flows_ends_and_repeats_none_while_flows_come_and_go() {
             assert!(listed.len() <= STEADY as usize + 20);
         }
     });
+}
+
+/// A tuple of a flow that nobody has.
+fn key(n: u32) -> FlowKey {
+    FlowKey {
+        source: abi::mapped(n.to_be_bytes()),
+        destination: abi::mapped([9, 9, 9, 9]),
+        source_port: [0, 1],
+        destination_port: [0, 2],
+        protocol: 6,
+        zone: 3,
+        reserved: [0; 2],
+    }
+}
+
+#[test]
+fn a_full_flow_table_takes_no_more_and_its_size_is_a_layout_of_its_own() {
+    let test = "a_full_flow_table_takes_no_more_and_its_size_is_a_layout_of_its_own";
+    if !can_run(test) {
+        return;
+    }
+    let folder = Folder::new("full");
+    for flows in [0, 1000, 2048, 5000, 8_388_608] {
+        let error = Dataplane::open_with(folder.path(), &Options { flows }).map(drop).unwrap_err();
+        assert!(matches!(error, Error::FlowTable { .. }), "{flows}");
+        assert!(error.to_string().contains("power of two from 4096 to 4194304"), "{error}");
+    }
+    let (dataplane, _) = Dataplane::open_with(folder.path(), &Options { flows: 4096 }).unwrap();
+    let mut flows = dataplane.flows().unwrap();
+    let mut refused = 0_u32;
+    for n in 0..8192 {
+        match flows.cut_flow(key(n), 1) {
+            Ok(count) => assert_eq!(count, 1),
+            Err(Error::Full { limit, .. }) => refused += u32::from(limit == 4096),
+            Err(error) => panic!("{error}"),
+        }
+    }
+    let counts = flows.counts();
+    assert_eq!((counts.places, counts.half_open, counts.idle), (4096, 0, 0));
+    assert_eq!(counts.assured, 8192 - refused as usize, "what was refused is all that is not there");
+    assert_eq!(flows.list(usize::MAX).unwrap().len(), counts.assured);
+    for known in flows.list(100).unwrap() {
+        flows.forget(&known.key).unwrap();
+    }
+    assert_eq!(flows.counts().assured, counts.assured - 100);
+    drop((flows, dataplane));
+
+    let (dataplane, adopted) = Dataplane::open(folder.path()).unwrap();
+    assert!(!adopted.maps, "another size is another layout");
+    assert_eq!(dataplane.retire_other_layouts().unwrap(), 1);
+}
+
+#[test]
+fn bans_of_every_length_hold_until_the_last_is_gone() {
+    let test = "bans_of_every_length_hold_until_the_last_is_gone";
+    if !can_run(test) {
+        return;
+    }
+    const MANY: u32 = 100_000;
+    let folder = Folder::new("bans");
+    let (mut dataplane, _) = Dataplane::open(folder.path()).unwrap();
+    dataplane.apply(&Plan { rows: vec![default_row(Action::Pass)], ..loopback() }).unwrap();
+    let mut orders = dataplane.orders().unwrap();
+    let net = |text: &str| -> IpNet { text.parse().unwrap() };
+    let ban = |until| BanValue { until, decision: 7, directions: DIRECTION_IN, ..BanValue::default() };
+    let mut drops = |source: &str| {
+        let payload = Payload::Tcp { from: 1, to: 2, flags: 2 };
+        let frame = match source.parse().unwrap() {
+            std::net::IpAddr::V4(v4) => FrameBuilder::v4(v4.octets(), [9, 9, 9, 9], payload),
+            std::net::IpAddr::V6(v6) => FrameBuilder::new(v6.octets(), Ipv6Addr::LOCALHOST.octets(), payload),
+        };
+        let frame = frame.build();
+        let options = TestRunOptions { data_in: Some(&frame), ..TestRunOptions::default() };
+        dataplane.ingress_program().unwrap().test_run(options).unwrap().return_value == 1
+    };
+    for (banned, inside, outside) in [
+        ("192.0.2.1/32", "192.0.2.1", "192.0.2.2"),
+        ("192.0.2.0/24", "192.0.2.77", "192.0.3.1"),
+        ("0.0.0.0/1", "126.1.2.3", "128.0.0.1"),
+        ("2001:db8::/64", "2001:db8::77", "2001:db8:0:1::1"),
+        ("2001:db8::/128", "2001:db8::", "2001:db8::1"),
+        ("2001:db8::/32", "2001:db8:ffff::1", "2001:db9::1"),
+    ] {
+        assert!(!drops(inside), "{banned}");
+        orders.set_ban(net(banned), ban(u64::MAX)).unwrap();
+        assert!(drops(inside) && !drops(outside), "{banned}");
+        assert_eq!(orders.bans().unwrap().len(), 1);
+        // The longest prefix speaks: this one is over.
+        let narrow = format!("{inside}/{}", if inside.contains(':') { 128 } else { 32 });
+        orders.set_ban(net(&narrow), ban(boot_now())).unwrap();
+        assert!(!drops(inside), "{banned} with {narrow}");
+        orders.clear_ban(net(&narrow)).unwrap();
+        orders.set_ban(net(banned), ban(u64::MAX)).unwrap();
+        assert!(drops(inside));
+        orders.set_allow(net(&narrow), u64::MAX).unwrap();
+        assert!(!drops(inside), "{banned} and allowed");
+        orders.clear_allow(net(&narrow)).unwrap();
+        orders.clear_ban(net(banned)).unwrap();
+        assert!(!drops(inside) && orders.bans().unwrap().is_empty());
+    }
+    let many: Vec<(IpNet, BanValue)> = (0..MANY)
+        .map(|n| (IpNet::new(Ipv4Addr::from(0x0b00_0000 + n).into(), 32).unwrap(), ban(u64::MAX)))
+        .collect();
+    let begun = Instant::now();
+    orders.set_bans(&many).unwrap();
+    println!("{MANY} bans put back in {:?}", begun.elapsed());
+    assert!(drops("11.0.0.0") && drops("11.1.134.159") && !drops("11.1.134.160"));
+    assert_eq!(orders.bans().unwrap().len(), MANY as usize);
 }

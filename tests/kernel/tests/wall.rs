@@ -204,7 +204,7 @@ fn rules_packet_path_and_nftables_judge_alike() {
     for seed in 0..POLICIES {
         let mut chance = Chance(seed);
         let policy = chance.policy();
-        let tables = HostTables::new(Arc::new(policy.lower(&own(), Arc::new([])).unwrap()));
+        let tables = HostTables::new(Arc::new(policy.lower(&own(), Arc::new([])).unwrap())).unwrap();
         let mut wall = Wall::default();
         bench.watch();
         bench.router.inside.inside(|| Ok(wall.apply(&policy)?)).unwrap();
@@ -298,9 +298,9 @@ fn expect(policy: &Policy, from: ZoneId, to: ZoneId, flow: &Flow, expected: &mut
 fn judged(tables: &HostTables, place: usize, frame: &[u8]) -> Verdict {
     let input = Input {
         ifindex: tables.interface(DEVICES[place]).unwrap(),
-        vlan: 0,
         now: 1_000_000_000,
         length: frame.len() as u32,
+        ..Input::default()
     };
     let mut verdict = Verdict::EMPTY;
     decide(&frame, &input, tables, &mut verdict);

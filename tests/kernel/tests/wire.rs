@@ -1,148 +1,23 @@
 //! The programs on real (virtual) wires: a router between two networks, and what a restart leaves standing.
 #![allow(clippy::unwrap_used, reason = "helpers of tests")]
 
-use abi::{
-    Action, BanValue, DIRECTION_IN, PolicyValue, RULE_DEFAULT, Reason, ZONE_INSPECT, ZONE_IS_WAN, ZONE_SELF,
-    ZoneFlags, ZoneId,
-};
-use anyhow::Result;
+use abi::{Action, BanValue, DIRECTION_IN, Reason};
 use enforce::xdp::{Attached, Dataplane, detach_all};
 use ipnet::IpNet;
-use kernel_tests::{Folder, Namespace, can_run};
-use policy::{Plan, PolicyPrefix, Port};
-use std::{
-    io::{ErrorKind, Read as _, Write as _},
-    net::{SocketAddr, TcpListener, TcpStream, UdpSocket},
-    time::{Duration, Instant},
+use kernel_tests::{
+    Folder, can_run,
+    plans::{LAN, WAN, router as plan},
+    wires::{PATIENCE, SILENCE, Wires, connect, hears},
 };
-
-const WAN: ZoneId = 3;
-const LAN: ZoneId = 4;
-/// How long a packet that should arrive may take.
-const PATIENCE: Duration = Duration::from_secs(5);
-/// How long nothing may come where nothing should.
-const SILENCE: Duration = Duration::from_millis(300);
+use policy::Port;
+use std::{
+    io::{Read as _, Write as _},
+    net::UdpSocket,
+    time::Instant,
+};
 
 fn net(text: &str) -> IpNet {
     text.parse().unwrap()
-}
-
-/// WAN host 198.51.100.2 — router — LAN host 10.1.0.2.
-struct Wires {
-    wan: Namespace,
-    router: Namespace,
-    lan: Namespace,
-}
-
-impl Wires {
-    fn new(test: &str) -> Result<Self> {
-        let wires = Self {
-            wan: Namespace::new(&format!("secd-{test}-wan"))?,
-            router: Namespace::new(&format!("secd-{test}-router"))?,
-            lan: Namespace::new(&format!("secd-{test}-lan"))?,
-        };
-        let Self { wan, router, lan } = &wires;
-        router.join("wan0", wan, "eth0")?;
-        router.join("lan0", lan, "eth0")?;
-        for (host, address, gateway, here) in
-            [(wan, "198.51.100.2/24", "198.51.100.1", "wan0"), (lan, "10.1.0.2/24", "10.1.0.1", "lan0")]
-        {
-            host.run(&format!("ip address add {address} dev eth0"))?;
-            router.run(&format!("ip address add {gateway}/24 dev {here}"))?;
-            host.run(&format!("ip route add default via {gateway}"))?;
-        }
-        router.inside(|| Ok(std::fs::write("/proc/sys/net/ipv4/ip_forward", "1")?))?;
-        Ok(wires)
-    }
-
-    /// Opens the dataplane inside the router.
-    fn open(&self, folder: &Folder) -> Dataplane {
-        self.router.inside(|| Ok(Dataplane::open(folder.path())?.0)).unwrap()
-    }
-
-    fn install(&self, dataplane: &mut Dataplane, plan: &Plan) -> enforce::xdp::Installed {
-        self.router.inside(|| Ok(dataplane.install(plan)?)).unwrap()
-    }
-
-    /// The same until it comes: the kernel lets an interface go a moment after its last link went.
-    fn datagram_in_the_end(&self, from: &Namespace, to: &Namespace, address: &str) -> bool {
-        let deadline = Instant::now() + PATIENCE;
-        while Instant::now() < deadline {
-            if self.datagram(from, to, address) {
-                return true;
-            }
-        }
-        false
-    }
-
-    /// Sends a datagram from one host to another and back. `true` if the answer came.
-    fn datagram(&self, from: &Namespace, to: &Namespace, address: &str) -> bool {
-        let server = to.inside(|| Ok(UdpSocket::bind(address)?)).unwrap();
-        let client = from.inside(|| Ok(UdpSocket::bind("0.0.0.0:0")?)).unwrap();
-        client.connect(address).unwrap();
-        client.send(b"ping").unwrap();
-        let mut buffer = [0; 16];
-        server.set_read_timeout(Some(SILENCE)).unwrap();
-        let Ok((_, back)) = server.recv_from(&mut buffer) else { return false };
-        server.send_to(b"pong", back).unwrap();
-        client.set_read_timeout(Some(PATIENCE)).unwrap();
-        client.recv(&mut buffer).is_ok()
-    }
-}
-
-/// LAN may open anything to the WAN; the WAN may open UDP 53 and TCP 80 on the router and in the LAN.
-fn plan(open_port: u16) -> Plan {
-    let rule = |action: Action, rule| PolicyValue { action: action as u8, flags: 0, rule };
-    let mut plan = Plan {
-        ports: vec![
-            Port { interface: "wan0".into(), vlan: 0, zone: WAN },
-            Port { interface: "lan0".into(), vlan: 0, zone: LAN },
-        ],
-        zones: [(WAN, ZoneFlags { flags: ZONE_IS_WAN | ZONE_INSPECT }), (LAN, ZoneFlags::default())].into(),
-        networks: [
-            ("0.0.0.0/0", WAN),
-            ("::/0", WAN),
-            ("10.1.0.0/24", LAN),
-            ("10.1.0.1/32", ZONE_SELF),
-            ("198.51.100.1/32", ZONE_SELF),
-        ]
-        .map(|(text, zone)| (net(text), zone))
-        .into(),
-        ..Plan::default()
-    };
-    for protocol in [6, 17] {
-        let mut add = |from, to, port, bits, value| {
-            plan.policy.insert(PolicyPrefix { from, to, protocol, port, bits }, value);
-        };
-        add(LAN, WAN, 0, 0, rule(Action::Pass, 0));
-        add(LAN, ZONE_SELF, 0, 0, rule(Action::Pass, 1));
-        add(WAN, LAN, 0, 0, rule(Action::Drop, RULE_DEFAULT));
-        add(WAN, LAN, open_port, 16, rule(Action::Pass, 2));
-        add(WAN, ZONE_SELF, open_port, 16, rule(Action::Pass, 3));
-    }
-    plan
-}
-
-/// A connection and the server's end of it.
-fn connect(client: &Namespace, server: &Namespace, address: SocketAddr) -> (TcpStream, TcpStream) {
-    let listener = server.inside(|| Ok(TcpListener::bind(address)?)).unwrap();
-    let stream = client.inside(|| Ok(TcpStream::connect_timeout(&address, PATIENCE)?)).unwrap();
-    let (accepted, _) = listener.accept().unwrap();
-    stream.set_read_timeout(Some(PATIENCE)).unwrap();
-    (stream, accepted)
-}
-
-/// Says something and waits for it at the other end.
-fn hears(from: &mut TcpStream, to: &mut TcpStream, patience: Duration) -> bool {
-    from.write_all(b"x").unwrap();
-    to.set_read_timeout(Some(patience)).unwrap();
-    match to.read(&mut [0; 1]) {
-        Ok(read) => read == 1,
-        Err(error) => {
-            assert!(matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut), "{error}");
-            false
-        }
-    }
 }
 
 fn ban(dataplane: &Dataplane, address: &str) {

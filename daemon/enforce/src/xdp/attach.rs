@@ -1,8 +1,9 @@
 //! Which interfaces the programs hold.
 //!
-//! Links are pinned as `xdp-driver@eth0` (or `xdp-generic@…`) and `tc@eth0`: names say all, since the kernel tells
-//! no mode. `.` and `%` of an interface's name are written as in URLs: a BPF file system takes no dots.
-#![expect(unsafe_code, reason = "ethtool has only an ioctl")]
+//! A device with an Ethernet header is held by XDP as frames come in and by TC as they leave; one without (PPP,
+//! WireGuard, tunnels) by TC both ways, since XDP would take its packets for frames. Links are pinned as
+//! `xdp-driver@eth0` (or `xdp-generic@…`) and `tc@eth0`, or `l3-in@ppp0` and `l3-out@ppp0`: names say all, since the
+//! kernel tells no mode. `.` and `%` of an interface's name are written as in URLs: a BPF file system takes no dots.
 
 use aya::programs::{
     SchedClassifier, TcAttachType, Xdp, XdpMode,
@@ -14,11 +15,14 @@ use aya::util::KernelVersion;
 use std::{
     collections::BTreeMap,
     fs, io,
-    os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd},
     path::{Path, PathBuf},
 };
 
-use super::{Dataplane, EGRESS, Error, INGRESS, program};
+use super::{
+    Dataplane, EGRESS, EGRESS_L3, Error, INGRESS, INGRESS_L3, boot_now,
+    drivers::{has_ethernet, interface_index, keep_tags, warning},
+    program,
+};
 
 /// How an interface is held.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,10 +31,12 @@ pub enum Attached {
     Driver,
     /// The kernel runs it for the driver: slower, the same verdicts.
     Generic,
+    /// A device without an Ethernet header: TC runs the same code as packets come in.
+    Tc,
 }
 
 impl Attached {
-    const ALL: [Self; 2] = [Self::Driver, Self::Generic];
+    const ALL: [Self; 3] = [Self::Driver, Self::Generic, Self::Tc];
 
     /// The word in `status`.
     #[must_use]
@@ -38,13 +44,24 @@ impl Attached {
         match self {
             Self::Driver => "driver",
             Self::Generic => "generic",
+            Self::Tc => "tc",
         }
     }
 
-    const fn mode(self) -> XdpMode {
+    /// The link by which packets come in; its pin says how the interface is held.
+    const fn inwards(self) -> Pin {
         match self {
-            Self::Driver => XdpMode::Driver,
-            Self::Generic => XdpMode::Skb,
+            Self::Driver => Pin::Driver,
+            Self::Generic => Pin::Generic,
+            Self::Tc => Pin::Ingress3,
+        }
+    }
+
+    /// The link by which packets leave.
+    const fn outwards(self) -> Pin {
+        match self {
+            Self::Driver | Self::Generic => Pin::Egress,
+            Self::Tc => Pin::Egress3,
         }
     }
 }
@@ -56,12 +73,66 @@ pub struct AttachedInterface {
     pub name: String,
     /// How.
     pub how: Attached,
+    /// What a person should know about that: why it is slower than it could be.
+    pub warning: Option<String>,
+}
+
+impl AttachedInterface {
+    fn new(name: String, how: Attached) -> Self {
+        let warning = match how {
+            Attached::Driver | Attached::Tc => None,
+            Attached::Generic => Some(warning(&name)),
+        };
+        Self { name, how, warning }
+    }
+}
+
+/// The kinds of links, and what their pins are called.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Pin {
+    Driver,
+    Generic,
+    Egress,
+    Ingress3,
+    Egress3,
+}
+
+impl Pin {
+    const ALL: [Self; 5] = [Self::Driver, Self::Generic, Self::Egress, Self::Ingress3, Self::Egress3];
+
+    const fn prefix(self) -> &'static str {
+        match self {
+            Self::Driver => "xdp-driver@",
+            Self::Generic => "xdp-generic@",
+            Self::Egress => "tc@",
+            Self::Ingress3 => "l3-in@",
+            Self::Egress3 => "l3-out@",
+        }
+    }
+
+    fn of(self, interface: &str) -> String {
+        format!("{}{}", self.prefix(), escape(interface))
+    }
+
+    /// Kind and interface of a pin's name.
+    fn read(name: &str) -> Option<(Self, String)> {
+        Self::ALL.into_iter().find_map(|pin| Some((pin, unescape(name.strip_prefix(pin.prefix())?))))
+    }
+
+    /// The way of packets and the program's name, where TC holds it.
+    const fn by_tc(self) -> Option<(TcAttachType, &'static str)> {
+        match self {
+            Self::Driver | Self::Generic => None,
+            Self::Egress => Some((TcAttachType::Egress, EGRESS)),
+            Self::Ingress3 => Some((TcAttachType::Ingress, INGRESS_L3)),
+            Self::Egress3 => Some((TcAttachType::Egress, EGRESS_L3)),
+        }
+    }
 }
 
 impl Dataplane {
-    /// Holds an interface: XDP as it comes in (by the driver, else by the kernel), TC as it leaves. Held already is
-    /// fine; a link of another layout is taken over atomically. `tagged`: frames of it carry VLAN tags that matter,
-    /// so the card must not strip them.
+    /// Holds an interface: as packets come in and as they leave. Held already is fine; a link of another layout is
+    /// taken over atomically. `tagged`: frames of it carry VLAN tags that matter, so the card must not strip them.
     ///
     /// # Errors
     /// The interface does not exist, strips tags, or is held by another program.
@@ -72,9 +143,13 @@ impl Dataplane {
         }
         let how = match self.held(interface) {
             Some(how) => how,
-            None => self.attach_ingress(interface)?,
+            None => {
+                // What has state in conntrack alone goes on by that while the programs learn.
+                self.active.lock().note_attached(boot_now());
+                self.attach_inwards(interface)?
+            }
         };
-        self.attach_egress(interface)?;
+        self.attach_by_tc(interface, how.outwards())?;
         Ok(how)
     }
 
@@ -83,13 +158,12 @@ impl Dataplane {
     /// # Errors
     /// A pin cannot be removed.
     pub fn detach(&mut self, interface: &str) -> Result<(), Error> {
-        if interface_index(interface).is_ok_and(|index| self.filters.remove(&index)) || !has_tcx() {
-            let _ = tc::qdisc_detach_program(interface, TcAttachType::Egress, EGRESS);
+        let count = self.filters.len();
+        self.filters.retain(|(_, _, name)| name != interface);
+        if self.filters.len() < count || !has_tcx() {
+            detach_filters(interface);
         }
-        for how in Attached::ALL {
-            remove(&self.pins.join(xdp_pin(how, interface)))?;
-        }
-        remove(&self.pins.join(tc_pin(interface)))
+        Pin::ALL.into_iter().try_for_each(|pin| remove(&self.pins.join(pin.of(interface))))
     }
 
     /// The interfaces that are held by this layout and exist now.
@@ -98,21 +172,26 @@ impl Dataplane {
     /// The folder of pins cannot be read.
     pub fn attached(&self) -> Result<Vec<AttachedInterface>, Error> {
         let mut found = self.pinned_interfaces()?;
-        found.retain(|held| interface_index(&held.name).is_ok());
-        Ok(found)
+        found.retain(|(name, _)| interface_index(name).is_ok());
+        Ok(found.into_iter().map(|(name, how)| AttachedInterface::new(name, how)).collect())
     }
 
     /// The interfaces whose links are pinned: the pin outlives its interface.
-    pub(super) fn pinned_interfaces(&self) -> Result<Vec<AttachedInterface>, Error> {
+    pub(super) fn pinned_interfaces(&self) -> Result<Vec<(String, Attached)>, Error> {
         let mut found = Vec::new();
         for name in names_in(&self.pins)? {
-            for how in Attached::ALL {
-                if let Some(interface) = name.strip_prefix(&xdp_prefix(how)) {
-                    found.push(AttachedInterface { name: unescape(interface), how });
-                }
+            let Some((pin, interface)) = Pin::read(&name) else { continue };
+            if let Some(how) = Attached::ALL.into_iter().find(|how| how.inwards() == pin) {
+                found.push((interface, how));
             }
         }
-        found.sort_by(|a, b| a.name.cmp(&b.name));
+        // Filters of the old kind have no pins.
+        for (_, program, interface) in &self.filters {
+            if *program == INGRESS_L3 {
+                found.push((interface.clone(), Attached::Tc));
+            }
+        }
+        found.sort_by(|(a, _), (b, _)| a.cmp(b));
         Ok(found)
     }
 
@@ -135,21 +214,12 @@ impl Dataplane {
         let mut renewed = Vec::new();
         for name in names_in(&self.pins)? {
             let path = self.pins.join(&name);
-            let result = if name.starts_with("xdp-") {
-                self.renew_ingress(&path)
-            } else if name.starts_with("tc@") {
-                self.renew_egress(&path)
-            } else {
-                continue;
-            };
-            match result {
-                Ok(()) => {
-                    if let Some(interface) =
-                        Attached::ALL.iter().find_map(|how| name.strip_prefix(&xdp_prefix(*how)))
-                    {
-                        renewed.push(unescape(interface));
-                    }
+            let Some((pin, interface)) = Pin::read(&name) else { continue };
+            match self.renew(&path, pin) {
+                Ok(()) if Attached::ALL.into_iter().any(|how| how.inwards() == pin) => {
+                    renewed.push(interface)
                 }
+                Ok(()) => {}
                 Err(error) => {
                     tracing::warn!(pin = name, %error, "a link of an earlier run is gone with its interface");
                     remove(&path)?;
@@ -161,116 +231,126 @@ impl Dataplane {
     }
 
     fn held(&self, interface: &str) -> Option<Attached> {
+        let index = interface_index(interface).ok()?;
+        if self.filters.contains(&(index, INGRESS_L3, interface.to_owned())) {
+            return Some(Attached::Tc);
+        }
         Attached::ALL.into_iter().find(|how| {
-            let path = self.pins.join(xdp_pin(*how, interface));
+            let path = self.pins.join(how.inwards().of(interface));
             if !path.exists() {
                 return false;
             }
             // An interface that was made anew under its old name is not held any more.
             let lives = PinnedLink::from_pin(&path)
-                .is_ok_and(|link| link_interface(&FdLink::from(link)) == interface_index(interface).ok());
+                .is_ok_and(|link| link_interface(&FdLink::from(link)) == Some(index));
             if !lives {
                 let _ = fs::remove_file(&path);
-                let _ = fs::remove_file(self.pins.join(tc_pin(interface)));
+                let _ = fs::remove_file(self.pins.join(how.outwards().of(interface)));
             }
             lives
         })
     }
 
-    fn attach_ingress(&mut self, interface: &str) -> Result<Attached, Error> {
-        for folder in self.other_layouts()? {
-            for how in Attached::ALL {
-                let old = folder.join(xdp_pin(how, interface));
-                if old.exists() && self.renew_ingress(&old).is_ok() {
-                    move_link(&old, &self.pins.join(xdp_pin(how, interface)))?;
-                    return Ok(how);
-                }
+    fn attach_inwards(&mut self, interface: &str) -> Result<Attached, Error> {
+        if !has_ethernet(interface)? {
+            self.attach_by_tc(interface, Pin::Ingress3)?;
+            return Ok(Attached::Tc);
+        }
+        for how in [Attached::Driver, Attached::Generic] {
+            if self.take_over(interface, how.inwards())? {
+                return Ok(how);
             }
         }
-        match self.attach_ingress_as(interface, Attached::Driver) {
+        match self.attach_xdp(interface, Attached::Driver) {
             Ok(()) => Ok(Attached::Driver),
             Err(error) => {
                 tracing::info!(interface, %error, "the driver runs no XDP, the kernel does");
-                self.attach_ingress_as(interface, Attached::Generic)?;
+                self.attach_xdp(interface, Attached::Generic)?;
                 Ok(Attached::Generic)
             }
         }
     }
 
-    fn attach_ingress_as(&mut self, interface: &str, how: Attached) -> Result<(), Error> {
+    /// Gives a link that another layout holds this version's program, without a gap. `false` if there is none.
+    fn take_over(&mut self, interface: &str, pin: Pin) -> Result<bool, Error> {
+        for folder in self.other_layouts()? {
+            let old = folder.join(pin.of(interface));
+            if old.exists() && self.renew(&old, pin).is_ok() {
+                move_link(&old, &self.pins.join(pin.of(interface)))?;
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    fn attach_xdp(&mut self, interface: &str, how: Attached) -> Result<(), Error> {
         let doing = || format!("attach XDP to {interface} ({})", how.name());
+        let mode = if how == Attached::Driver { XdpMode::Driver } else { XdpMode::Skb };
         let ingress: &mut Xdp = program(&mut self.bpf, INGRESS)?;
-        let id = ingress.attach(interface, how.mode()).map_err(Error::kernel(doing()))?;
+        let id = ingress.attach(interface, mode).map_err(Error::kernel(doing()))?;
         let link = ingress.take_link(id).map_err(Error::kernel(doing()))?;
         let link = FdLink::try_from(link).map_err(Error::kernel(doing()))?;
-        link.pin(self.pins.join(xdp_pin(how, interface))).map_err(Error::kernel(doing()))?;
+        link.pin(self.pins.join(how.inwards().of(interface))).map_err(Error::kernel(doing()))?;
         Ok(())
     }
 
-    fn attach_egress(&mut self, interface: &str) -> Result<(), Error> {
+    fn attach_by_tc(&mut self, interface: &str, pin: Pin) -> Result<(), Error> {
         let doing = || format!("attach TC to {interface}");
-        let pin = self.pins.join(tc_pin(interface));
-        if pin.exists() {
+        let Some((way, name)) = pin.by_tc() else { return Ok(()) };
+        let path = self.pins.join(pin.of(interface));
+        if path.exists() || self.take_over(interface, pin)? {
             return Ok(());
         }
-        for folder in self.other_layouts()? {
-            let old = folder.join(tc_pin(interface));
-            if old.exists() && self.renew_egress(&old).is_ok() {
-                return move_link(&old, &pin);
-            }
-        }
         if !has_tcx() {
-            return self.attach_egress_filter(interface);
+            return self.attach_filter(interface, way, name);
         }
-        let egress: &mut SchedClassifier = program(&mut self.bpf, EGRESS)?;
-        let id = egress.attach(interface, TcAttachType::Egress).map_err(Error::kernel(doing()))?;
-        let link = egress.take_link(id).map_err(Error::kernel(doing()))?;
+        let classifier: &mut SchedClassifier = program(&mut self.bpf, name)?;
+        let id = classifier.attach(interface, way).map_err(Error::kernel(doing()))?;
+        let link = classifier.take_link(id).map_err(Error::kernel(doing()))?;
         let link = FdLink::try_from(link).map_err(Error::kernel(doing()))?;
-        link.pin(pin).map_err(Error::kernel(doing()))?;
+        link.pin(path).map_err(Error::kernel(doing()))?;
         Ok(())
     }
 
     /// For kernels before TCX (Linux 6.6): a filter of the clsact queue. It has no link that could be pinned; it stays
     /// by itself and is found by its name.
-    fn attach_egress_filter(&mut self, interface: &str) -> Result<(), Error> {
+    fn attach_filter(&mut self, interface: &str, way: TcAttachType, name: &'static str) -> Result<(), Error> {
         let doing = || format!("attach a TC filter to {interface}");
-        if !self.filters.insert(interface_index(interface)?) {
+        if !self.filters.insert((interface_index(interface)?, name, interface.to_owned())) {
             return Ok(());
         }
-        // There already is fine; an attachment that fails for want of it says so.
+        // One of an earlier run is replaced; a queue that is there already is fine.
         let _ = tc::qdisc_add_clsact(interface);
-        let _ = tc::qdisc_detach_program(interface, TcAttachType::Egress, EGRESS);
-        let egress: &mut SchedClassifier = program(&mut self.bpf, EGRESS)?;
-        let id = egress
-            .attach_with_options(
-                interface,
-                TcAttachType::Egress,
-                TcAttachOptions::Netlink(NlOptions::default()),
-            )
+        let _ = tc::qdisc_detach_program(interface, way, name);
+        let classifier: &mut SchedClassifier = program(&mut self.bpf, name)?;
+        let id = classifier
+            .attach_with_options(interface, way, TcAttachOptions::Netlink(NlOptions::default()))
             .map_err(Error::kernel(doing()))?;
-        let link = egress.take_link(id).map_err(Error::kernel(doing()))?;
+        let link = classifier.take_link(id).map_err(Error::kernel(doing()))?;
         // Dropping the link would take the filter away.
         std::mem::forget(link);
         Ok(())
     }
 
-    fn renew_ingress(&mut self, pin: &Path) -> Result<(), Error> {
-        let doing = || format!("replace the program of {}", pin.display());
-        let link = PinnedLink::from_pin(pin).map_err(Error::kernel(doing()))?;
-        let link = XdpLink::try_from(FdLink::from(link)).map_err(Error::kernel(doing()))?;
-        let ingress: &mut Xdp = program(&mut self.bpf, INGRESS)?;
-        let id = ingress.attach_to_link(link).map_err(Error::kernel(doing()))?;
-        ingress.take_link(id).map_err(Error::kernel(doing()))?;
-        Ok(())
-    }
-
-    fn renew_egress(&mut self, pin: &Path) -> Result<(), Error> {
-        let doing = || format!("replace the program of {}", pin.display());
-        let link = PinnedLink::from_pin(pin).map_err(Error::kernel(doing()))?;
-        let link = SchedClassifierLink::try_from(FdLink::from(link)).map_err(Error::kernel(doing()))?;
-        let egress: &mut SchedClassifier = program(&mut self.bpf, EGRESS)?;
-        let id = egress.attach_to_link(link).map_err(Error::kernel(doing()))?;
-        egress.take_link(id).map_err(Error::kernel(doing()))?;
+    /// Replaces the program of a pinned link, atomically.
+    fn renew(&mut self, path: &Path, pin: Pin) -> Result<(), Error> {
+        let doing = || format!("replace the program of {}", path.display());
+        let link = PinnedLink::from_pin(path).map_err(Error::kernel(doing()))?;
+        match pin.by_tc() {
+            None => {
+                let link = XdpLink::try_from(FdLink::from(link)).map_err(Error::kernel(doing()))?;
+                let ingress: &mut Xdp = program(&mut self.bpf, INGRESS)?;
+                let id = ingress.attach_to_link(link).map_err(Error::kernel(doing()))?;
+                ingress.take_link(id).map_err(Error::kernel(doing()))?;
+            }
+            Some((_, name)) => {
+                let link =
+                    SchedClassifierLink::try_from(FdLink::from(link)).map_err(Error::kernel(doing()))?;
+                let classifier: &mut SchedClassifier = program(&mut self.bpf, name)?;
+                let id = classifier.attach_to_link(link).map_err(Error::kernel(doing()))?;
+                classifier.take_link(id).map_err(Error::kernel(doing()))?;
+            }
+        }
         Ok(())
     }
 
@@ -294,10 +374,8 @@ pub fn detach_all(bpffs: &Path) -> Result<usize, Error> {
         let folder = bpffs.join(name);
         if folder.is_dir() {
             for link in names_in(&folder)? {
-                if let Some(interface) =
-                    Attached::ALL.iter().find_map(|how| link.strip_prefix(&xdp_prefix(*how)))
-                {
-                    let _ = tc::qdisc_detach_program(&unescape(interface), TcAttachType::Egress, EGRESS);
+                if let Some((_, interface)) = Pin::read(&link) {
+                    detach_filters(&interface);
                 }
             }
             removed += remove_folder(&folder)?;
@@ -316,16 +394,11 @@ fn is_layout(name: &str) -> bool {
     name.len() == 16 && name.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 
-fn xdp_prefix(how: Attached) -> String {
-    format!("xdp-{}@", how.name())
-}
-
-fn xdp_pin(how: Attached, interface: &str) -> String {
-    xdp_prefix(how) + &escape(interface)
-}
-
-fn tc_pin(interface: &str) -> String {
-    format!("tc@{}", escape(interface))
+/// Takes away our filters of the old kind. None there is fine.
+fn detach_filters(interface: &str) {
+    for (way, name) in Pin::ALL.into_iter().filter_map(Pin::by_tc) {
+        let _ = tc::qdisc_detach_program(interface, way, name);
+    }
 }
 
 fn escape(interface: &str) -> String {
@@ -385,76 +458,13 @@ fn fdinfo_of_link(id: u32) -> Option<BTreeMap<String, String>> {
     })
 }
 
-/// The index of an interface in this network namespace.
-pub(super) fn interface_index(interface: &str) -> Result<u32, Error> {
-    let missing = || Error::NoInterface(interface.to_owned());
-    let name = std::ffi::CString::new(interface).map_err(|_| missing())?;
-    // SAFETY: the name ends with a zero.
-    match unsafe { libc::if_nametoindex(name.as_ptr()) } {
-        0 => Err(missing()),
-        index => Ok(index),
-    }
-}
-
-/// Has the card leave VLAN tags in the frames (`ethtool -K IF rxvlan off`), and checks that it does.
-fn keep_tags(interface: &str) -> Result<(), Error> {
-    /// linux/ethtool.h
-    const ETHTOOL_GFLAGS: u32 = 0x25;
-    const ETHTOOL_SFLAGS: u32 = 0x26;
-    const ETH_FLAG_RXVLAN: u32 = 1 << 8;
-    let refused = |source| Error::StripsTags { interface: interface.to_owned(), source };
-    let flags = match ethtool(interface, ETHTOOL_GFLAGS, 0) {
-        Ok(flags) => flags,
-        // A device without such flags has no such offload.
-        Err(error) if error.raw_os_error() == Some(libc::EOPNOTSUPP) => return Ok(()),
-        Err(error) => return Err(refused(error)),
-    };
-    if flags & ETH_FLAG_RXVLAN == 0 {
-        return Ok(());
-    }
-    ethtool(interface, ETHTOOL_SFLAGS, flags & !ETH_FLAG_RXVLAN).map_err(refused)?;
-    let flags = ethtool(interface, ETHTOOL_GFLAGS, 0).map_err(refused)?;
-    if flags & ETH_FLAG_RXVLAN != 0 {
-        return Err(refused(io::Error::other("the flag stays on")));
-    }
-    Ok(())
-}
-
-/// One ethtool command that carries a word both ways.
-fn ethtool(interface: &str, command: u32, data: u32) -> io::Result<u32> {
-    #[repr(C)]
-    struct EthtoolValue {
-        command: u32,
-        data: u32,
-    }
-    let mut value = EthtoolValue { command, data };
-    // SAFETY: all zeros is a valid ifreq; the name is cut to leave its last byte zero; the pointer to `value` lives
-    // through the call; the descriptor is owned from its making on.
-    unsafe {
-        let mut request: libc::ifreq = std::mem::zeroed();
-        for (place, byte) in request.ifr_name.iter_mut().take(libc::IFNAMSIZ - 1).zip(interface.bytes()) {
-            *place = byte as libc::c_char;
-        }
-        request.ifr_ifru.ifru_data = (&raw mut value).cast();
-        let socket = libc::socket(libc::AF_INET, libc::SOCK_DGRAM | libc::SOCK_CLOEXEC, 0);
-        if socket < 0 {
-            return Err(io::Error::last_os_error());
-        }
-        let socket = OwnedFd::from_raw_fd(socket);
-        if libc::ioctl(socket.as_raw_fd(), libc::SIOCETHTOOL, &raw mut request) < 0 {
-            return Err(io::Error::last_os_error());
-        }
-    }
-    Ok(value.data)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn only_folders_named_by_a_layout_are_ours() {
-        let layout = super::super::object::Layout::of_object().unwrap();
+        let layout = super::super::object::Layout::of_object(abi::DEFAULT_FLOWS).unwrap();
         assert!(is_layout(&layout.hash));
         for foreign in ["", "cilium", "xdp", "maps.debug", "0123456789abcdeg", "0123456789abcdef0"] {
             assert!(!is_layout(foreign), "{foreign}");
@@ -467,5 +477,14 @@ mod tests {
             assert!(!escape(name).contains('.'));
             assert_eq!(unescape(&escape(name)), name);
         }
+    }
+
+    #[test]
+    fn pins_say_what_they_hold() {
+        for pin in Pin::ALL {
+            assert_eq!(Pin::read(&pin.of("eth0.4")), Some((pin, "eth0.4".to_owned())));
+            assert_eq!(pin.by_tc().is_none(), matches!(pin, Pin::Driver | Pin::Generic));
+        }
+        assert_eq!(Pin::read("ACTIVE"), None);
     }
 }

@@ -9,7 +9,7 @@ use aya::{
 };
 use std::path::Path;
 
-use super::{ActiveWord, Error, pinned};
+use super::{Error, active::ActiveWord, pinned};
 
 /// Packets of one zone, reason and action.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -114,7 +114,7 @@ impl Counters {
         size: u32,
         wanted: usize,
     ) -> Result<Vec<Counter>, Error> {
-        let slot = self.active.lock().get()?.generation & 1;
+        let slot = self.active.lock().slot().unwrap_or(0);
         let wanted = u32::try_from(wanted).unwrap_or(u32::MAX).min(size);
         (0..wanted).map(|index| self.sum(map, slot * size + index)).collect()
     }

@@ -5,20 +5,28 @@ use std::{io, path::PathBuf};
 /// An operation on the kernel's tables or programs failed.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// A named limit is exceeded; nothing was changed.
+    /// The plan does not fit; nothing was changed.
+    #[error("the policy does not fit: {0}; nothing was changed")]
+    Image(#[from] policy::image::ImageError),
+    /// The size of the flow table is none.
     #[error(
-        "{table} would need {needed} entries, the limit is {limit} (abi::{name}); make the config or list smaller"
+        "a flow table of {flows} entries is not possible: it must be a power of two from {} to {}",
+        abi::MIN_FLOWS,
+        abi::MAX_FLOWS
     )]
-    Limit {
-        /// What is too large.
-        table: &'static str,
-        /// Entries that are needed.
-        needed: usize,
-        /// Entries that fit.
-        limit: usize,
-        /// The name of the limit.
-        name: &'static str,
+    FlowTable {
+        /// What was asked for.
+        flows: u32,
     },
+    /// Another plan waits to be confirmed; nothing was changed.
+    #[error("a policy is on trial for another {seconds} s; confirm it or take it back first")]
+    OnTrial {
+        /// Seconds until it goes by itself.
+        seconds: u64,
+    },
+    /// Nobody confirmed the plan in time.
+    #[error("the trial is over: the policy before it holds again")]
+    TrialOver,
     /// The kernel refused an entry because its table is full.
     #[error("{table} is full ({limit} entries)")]
     Full {

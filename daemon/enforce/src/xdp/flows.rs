@@ -1,14 +1,30 @@
-//! The flow table, read and cut from userspace.
+//! The flow table, read and cut from userspace in its own memory.
+//!
+//! A place is read between two looks at its version and written by whoever made that odd, as [`abi::FlowPlace`] says.
+//! The packet programs never wait: a place that is being written is one that they do not know.
 
-use abi::{Action, FLOW_BYPASS, FlowKey, FlowValue, MAX_FLOWS, MAX_ZONES, Reason, ZONE_FIRST, ZoneId};
-use aya::maps::{HashMap, MapData};
-use datapath::idle_after;
-use std::{collections::BTreeMap, path::Path};
+use abi::{
+    Action, FLOW_BYPASS, FLOW_FAST, FLOW_WAYS as WAYS, FlowKey, FlowPlace, FlowSet, FlowValue, MAX_ZONES,
+    PLACE_WORDS, Reason, STATE_ASSURED, STATE_EMPTY, Spot, Strength, TICK_SHIFT, ZONE_FIRST, ZoneId,
+    idle_units,
+};
+use std::{
+    hint::spin_loop,
+    os::fd::AsFd as _,
+    path::Path,
+    sync::atomic::{AtomicU32, AtomicU64, Ordering, fence},
+};
 
-use super::{Error, absent_is_fine, boot_now, pinned};
+use super::{Error, active::ActiveWord, boot_now, clock::ticks_now, map_data, mapping::Mapping, pinned};
 
-/// Keys of the table that [`Flows::list`] looks at, at most.
-const LOOKED_AT: usize = 2 * MAX_FLOWS as usize;
+/// Looks at a place that others write to, before it is taken as not there.
+const PATIENCE: u32 = 10_000;
+/// Seconds without packets for which an unknown flow that was cut stays so: as long as UDP with answers.
+const CUT_IDLE: u64 = 180;
+
+/// Places of words in a place of the table.
+const STANDING: usize = 6;
+const VERDICT: usize = 7;
 
 /// One way of a flow, as the kernel has it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,51 +35,98 @@ pub struct KnownFlow {
     pub value: FlowValue,
 }
 
+impl KnownFlow {
+    /// Boot time in ns of the last packet, to some 17 ms.
+    #[must_use]
+    pub fn last_seen(&self) -> u64 {
+        let gone = ticks_now().wrapping_sub(self.value.last_seen);
+        let gone = if gone < 1 << 31 { u64::from(gone) << TICK_SHIFT } else { 0 };
+        boot_now().saturating_sub(gone)
+    }
+}
+
+/// What the places of the table hold.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct FlowCounts {
+    /// Places in all.
+    pub places: usize,
+    /// Held by flows that no newcomer displaces. Every flow has one for each way.
+    pub assured: usize,
+    /// Held by what was not answered or is no connection yet: a newcomer may take the oldest of them.
+    pub half_open: usize,
+    /// Held by what had no packets for too long: as good as free.
+    pub idle: usize,
+}
+
 /// A handle on the flow table.
 pub struct Flows {
-    flows: HashMap<MapData, FlowKey, FlowValue>,
+    memory: Mapping,
+    mask: u32,
+    seed: [u64; 4],
 }
 
 impl Flows {
-    pub(super) fn open(pins: &Path) -> Result<Self, Error> {
-        let flows = HashMap::try_from(pinned(&pins.join("FLOWS"))?).map_err(Error::kernel("open FLOWS"))?;
-        Ok(Self { flows })
+    pub(super) fn open(pins: &Path, active: &ActiveWord) -> Result<Self, Error> {
+        let doing = "map the memory of FLOWS";
+        let map = pinned(&pins.join("FLOWS"))?;
+        let data = map_data(&map).ok_or_else(|| Error::kernel(doing)("not an array"))?;
+        let word = active.lock().get();
+        let bytes = (word.flow_mask as usize + 1) * size_of::<FlowSet>();
+        let memory = Mapping::of(data.fd().as_fd(), bytes).map_err(Error::kernel(doing))?;
+        Ok(Self { memory, mask: word.flow_mask, seed: word.seed })
     }
 
     /// The entry of a tuple, idle or not.
     ///
     /// # Errors
-    /// The kernel refuses.
+    /// None since the table is shared memory; kept for callers.
     pub fn get(&self, key: &FlowKey) -> Result<Option<FlowValue>, Error> {
-        match self.flows.get(key, 0) {
-            Ok(value) => Ok(Some(value)),
-            Err(aya::maps::MapError::KeyNotFound) => Ok(None),
-            Err(error) => Err(Error::kernel("read FLOWS")(error)),
-        }
+        Ok(self.of_key(key).next().map(|(_, value)| value))
     }
 
     /// Entries that are not idle, at most `limit`, in no order, each once. Every flow has one for each way.
     ///
-    /// The kernel begins anew when the key at hand goes while the table is read, which someone who opens flows fast
-    /// enough can have happen again and again: twice [`MAX_FLOWS`] keys are the end, and the list is what was seen by then.
-    ///
     /// # Errors
-    /// The kernel refuses.
+    /// None since the table is shared memory; kept for callers.
     pub fn list(&self, limit: usize) -> Result<Vec<KnownFlow>, Error> {
-        let now = boot_now();
-        let mut found = BTreeMap::new();
-        for key in self.flows.keys().take(LOOKED_AT) {
-            if found.len() >= limit {
-                break;
-            }
-            let key = key.map_err(Error::kernel("list FLOWS"))?;
-            // An entry that goes while the table is read is no error.
-            let Some(value) = self.get(&key)? else { continue };
-            if now.saturating_sub(value.last_seen) <= idle_after(&value, key.protocol) {
-                found.insert(key, value);
+        let now = ticks_now();
+        let mut found: Vec<KnownFlow> = Vec::new();
+        for set in 0..=self.mask {
+            // Two CPUs may enter the same tuple at once: it meets itself in its set only.
+            let begun = found.len();
+            for way in 0..WAYS {
+                if found.len() >= limit {
+                    return Ok(found);
+                }
+                let Some(place) = self.place(set, way).read() else { continue };
+                let known = KnownFlow { key: place.key(), value: place.value() };
+                let is_new = found.iter().skip(begun).all(|other| other.key != known.key);
+                if known.value.stands(now) && is_new {
+                    found.push(known);
+                }
             }
         }
-        Ok(found.into_iter().map(|(key, value)| KnownFlow { key, value }).collect())
+        Ok(found)
+    }
+
+    /// How full the table is.
+    #[must_use]
+    pub fn counts(&self) -> FlowCounts {
+        let now = ticks_now();
+        let mut counts = FlowCounts::default();
+        for place in self.memory.words().chunks_exact(PLACE_WORDS) {
+            counts.places += 1;
+            let standing = place[STANDING].load(Ordering::Relaxed);
+            let mut words = [0; PLACE_WORDS];
+            words[STANDING] = standing;
+            let value = FlowPlace { words }.value();
+            match value.strength(now) {
+                Strength::Assured => counts.assured += 1,
+                Strength::HalfOpen => counts.half_open += 1,
+                Strength::Free => counts.idle += usize::from(value.state != STATE_EMPTY),
+            }
+        }
+        counts
     }
 
     /// Cuts a flow both ways: nothing of it passes any more until it is idle, whatever the policy says. The tuple may
@@ -71,23 +134,27 @@ impl Flows {
     /// packet finds it.
     ///
     /// # Errors
-    /// The kernel refuses.
+    /// The flow is unknown, and every place for it is held by flows that none displaces ([`Error::Full`]).
     pub fn cut_flow(&mut self, key: FlowKey, signature: u32) -> Result<usize, Error> {
-        let cut = |value: FlowValue| FlowValue {
-            action: Action::Drop as u8,
-            reason: Reason::Signature as u8,
-            rule: signature,
-            last_seen: boot_now(),
-            ..value
-        };
-        let mut entries = self.both_ways(&key)?;
+        let entries = self.both_ways(&key);
         if entries.is_empty() {
-            let now = boot_now();
-            let value = FlowValue { first_seen: now, zone_from: key.zone, ..FlowValue::default() };
-            entries.push(KnownFlow { key, value });
+            let value = FlowValue {
+                first_seen: boot_now(),
+                last_seen: ticks_now(),
+                idle: idle_units(CUT_IDLE),
+                state: STATE_ASSURED,
+                zone_from: key.zone,
+                ..FlowValue::default()
+            };
+            self.enter(&key, &cut(value, signature))?;
+            return Ok(1);
         }
         for known in &entries {
-            self.flows.insert(known.key, cut(known.value), 0).map_err(Error::kernel("cut a flow"))?;
+            self.change(&known.key, |place| {
+                let value = cut(place.value(), signature);
+                place.stand(&value);
+                place.words[VERDICT].store(value.verdict_word(), Ordering::Relaxed);
+            });
         }
         Ok(entries.len())
     }
@@ -95,12 +162,14 @@ impl Flows {
     /// Ends the inspection of a flow, both ways: nothing more of it is copied. An unknown flow is fine.
     ///
     /// # Errors
-    /// The kernel refuses.
+    /// None since the table is shared memory; kept for callers.
     pub fn bypass_flow(&mut self, key: FlowKey) -> Result<usize, Error> {
-        let entries = self.both_ways(&key)?;
+        let entries = self.both_ways(&key);
         for known in &entries {
-            let value = FlowValue { flags: known.value.flags | FLOW_BYPASS, ..known.value };
-            self.flows.insert(known.key, value, 0).map_err(Error::kernel("end an inspection"))?;
+            self.change(&known.key, |place| {
+                let value = place.value();
+                place.stand(&FlowValue { flags: value.flags | FLOW_BYPASS, ..value });
+            });
         }
         Ok(entries.len())
     }
@@ -108,42 +177,215 @@ impl Flows {
     /// Takes one entry out; absent is fine.
     ///
     /// # Errors
-    /// The kernel refuses.
+    /// None since the table is shared memory; kept for callers.
     pub fn forget(&mut self, key: &FlowKey) -> Result<(), Error> {
-        absent_is_fine(self.flows.remove(key), "FLOWS")
+        self.change(key, |place| place.words[STANDING].store(0, Ordering::Relaxed));
+        Ok(())
+    }
+
+    /// Frees places that a process held when it was killed: their versions are odd and stay the same. Call it before
+    /// anyone else writes.
+    pub(super) fn free_abandoned(&self) {
+        let odd: Vec<(u32, usize, u32)> = (0..=self.mask)
+            .flat_map(|set| (0..WAYS).map(move |way| (set, way)))
+            .filter_map(|(set, way)| {
+                let version = self.place(set, way).version().load(Ordering::Acquire);
+                (!version.is_multiple_of(2)).then_some((set, way, version))
+            })
+            .collect();
+        // A program that writes is done long before all of this was read.
+        for (set, way, version) in odd {
+            let place = self.place(set, way);
+            if place.version().load(Ordering::Acquire) == version {
+                place.words[STANDING].store(0, Ordering::Relaxed);
+                place.version().store(version.wrapping_add(1), Ordering::Release);
+            }
+        }
     }
 
     /// The entries of a tuple and of its answers. Answers of a translated flow come in under another tuple: what
     /// leaves towards the starter is stopped by the egress program, which looks at the starter's entry.
-    fn both_ways(&self, key: &FlowKey) -> Result<Vec<KnownFlow>, Error> {
-        let mut entries = Vec::new();
-        if let Some(value) = self.get(key)? {
-            entries.push(KnownFlow { key: *key, value });
+    fn both_ways(&self, key: &FlowKey) -> Vec<KnownFlow> {
+        let one = |key: FlowKey| self.of_key(&key).next().map(|(_, value)| KnownFlow { key, value });
+        let mut entries: Vec<KnownFlow> = one(*key).into_iter().collect();
+        for zone in zones_of_answers(entries.first()) {
+            entries.extend(one(FlowKey {
+                source: key.destination,
+                destination: key.source,
+                source_port: key.destination_port,
+                destination_port: key.source_port,
+                protocol: key.protocol,
+                zone,
+                reserved: [0; 2],
+            }));
         }
-        let mut other = FlowKey {
-            source: key.destination,
-            destination: key.source,
-            source_port: key.destination_port,
-            destination_port: key.source_port,
-            protocol: key.protocol,
-            zone: 0,
-            reserved: [0; 2],
-        };
-        for zone in self.zones_of_answers(entries.first()) {
-            other.zone = zone;
-            if let Some(value) = self.get(&other)? {
-                entries.push(KnownFlow { key: other, value });
-            }
-        }
-        Ok(entries)
+        entries
     }
 
-    /// The zones in which the other way may come in: the one the entry names, else any.
-    fn zones_of_answers(&self, known: Option<&KnownFlow>) -> Vec<ZoneId> {
-        match known {
-            Some(known) if known.key.zone == known.value.zone_from => vec![known.value.zone_to],
-            Some(known) => vec![known.value.zone_from],
-            None => (ZONE_FIRST..u8::try_from(MAX_ZONES).unwrap_or(u8::MAX)).collect(),
+    /// Places that hold a tuple: one, but for the moment in which two CPUs enter it.
+    fn of_key(&self, key: &FlowKey) -> impl Iterator<Item = (Place<'_>, FlowValue)> {
+        let (words, key) = (key.words(), *key);
+        let set = abi::spot(&words, &self.seed, self.mask).set;
+        (0..WAYS).filter_map(move |way| {
+            let place = self.place(set, way);
+            let read = place.read()?;
+            (read.key() == key && read.value().state != STATE_EMPTY).then(|| (place, read.value()))
+        })
+    }
+
+    /// Changes the entries of a tuple, each while it is held.
+    fn change(&self, key: &FlowKey, change: impl Fn(&Held<'_>)) {
+        for (place, _) in self.of_key(key) {
+            if let Some(held) = place.take().filter(|held| held.key() == *key) {
+                change(&held);
+            }
         }
+    }
+
+    /// Enters a tuple where a newcomer may.
+    fn enter(&self, key: &FlowKey, value: &FlowValue) -> Result<(), Error> {
+        let now = ticks_now();
+        let Spot { set, way: first, .. } = abi::spot(&key.words(), &self.seed, self.mask);
+        let mut choices: Vec<(Strength, u32, usize)> = (0..WAYS)
+            .filter_map(|way| {
+                let way = (way + first as usize) % WAYS;
+                let held = self.place(set, way).read()?.value();
+                let age = now.wrapping_sub(held.last_seen);
+                (held.strength(now) != Strength::Assured).then_some((held.strength(now), !age, way))
+            })
+            .collect();
+        choices.sort_by_key(|(strength, youth, _)| (*strength, *youth));
+        for (.., way) in choices {
+            let Some(held) = self.place(set, way).take() else { continue };
+            if held.value().strength(now) != Strength::Assured {
+                held.write(key, value);
+                return Ok(());
+            }
+        }
+        let limit = (self.mask + 1).saturating_mul(WAYS as u32);
+        Err(Error::Full { table: "the flow table (where this flow belongs)", limit })
+    }
+
+    fn place(&self, set: u32, way: usize) -> Place<'_> {
+        let at = (set as usize * WAYS + way) * PLACE_WORDS;
+        Place { words: &self.memory.words()[at..at + PLACE_WORDS], version: &self.memory.halves()[2 * at] }
+    }
+}
+
+/// A place of the table.
+#[derive(Clone, Copy)]
+struct Place<'a> {
+    words: &'a [AtomicU64],
+    version: &'a AtomicU32,
+}
+
+impl<'a> Place<'a> {
+    const fn version(&self) -> &'a AtomicU32 {
+        self.version
+    }
+
+    /// What lies here; none if others write all the time.
+    fn read(&self) -> Option<FlowPlace> {
+        for _ in 0..PATIENCE {
+            let before = self.version.load(Ordering::Acquire);
+            if before.is_multiple_of(2) {
+                let place = self.copy();
+                fence(Ordering::Acquire);
+                if self.version.load(Ordering::Relaxed) == before {
+                    return Some(place);
+                }
+            }
+            spin_loop();
+        }
+        None
+    }
+
+    fn copy(&self) -> FlowPlace {
+        FlowPlace { words: std::array::from_fn(|at| self.words[at].load(Ordering::Relaxed)) }
+    }
+
+    /// Takes the place for writing; none if others have it all the time.
+    fn take(self) -> Option<Held<'a>> {
+        for _ in 0..PATIENCE {
+            let version = self.version.load(Ordering::Relaxed);
+            if version.is_multiple_of(2) {
+                let odd = version.wrapping_add(1);
+                let taken = self.version.compare_exchange(version, odd, Ordering::AcqRel, Ordering::Relaxed);
+                if taken.is_ok() {
+                    fence(Ordering::Release);
+                    return Some(Held { place: self, version: odd });
+                }
+            }
+            spin_loop();
+        }
+        None
+    }
+}
+
+/// A place that nobody else writes; given back on drop.
+struct Held<'a> {
+    place: Place<'a>,
+    version: u32,
+}
+
+impl Held<'_> {
+    fn key(&self) -> FlowKey {
+        self.place.copy().key()
+    }
+
+    fn value(&self) -> FlowValue {
+        self.place.copy().value()
+    }
+
+    /// Writes all but the first word's lower half, the version.
+    fn write(&self, key: &FlowKey, value: &FlowValue) {
+        let place = FlowPlace::new(0, key, value);
+        for (word, new) in self.words.iter().zip(place.words).skip(1) {
+            word.store(new, Ordering::Relaxed);
+        }
+        // The epoch, above the version.
+        let first = u64::from(self.version) | place.words[0] & !u64::from(u32::MAX);
+        self.words[0].store(first, Ordering::Relaxed);
+    }
+
+    /// Writes flags and time. The programs look at all again before they go their fast way again.
+    fn stand(&self, value: &FlowValue) {
+        let value = FlowValue { flags: value.flags & !FLOW_FAST, ..*value };
+        self.words[STANDING].store(value.standing_word(), Ordering::Relaxed);
+    }
+}
+
+impl<'a> std::ops::Deref for Held<'a> {
+    type Target = Place<'a>;
+
+    fn deref(&self) -> &Place<'a> {
+        &self.place
+    }
+}
+
+impl Drop for Held<'_> {
+    fn drop(&mut self) {
+        self.place.version.store(self.version.wrapping_add(1), Ordering::Release);
+    }
+}
+
+/// The entry, cut by a signature now.
+fn cut(value: FlowValue, signature: u32) -> FlowValue {
+    FlowValue {
+        action: Action::Drop as u8,
+        reason: Reason::Signature as u8,
+        rule: signature,
+        last_seen: ticks_now(),
+        flags: value.flags & !FLOW_FAST,
+        ..value
+    }
+}
+
+/// The zones in which the other way may come in: the one the entry names, else any.
+fn zones_of_answers(known: Option<&KnownFlow>) -> Vec<ZoneId> {
+    match known {
+        Some(known) if known.key.zone == known.value.zone_from => vec![known.value.zone_to],
+        Some(known) => vec![known.value.zone_from],
+        None => (ZONE_FIRST..u8::try_from(MAX_ZONES).unwrap_or(u8::MAX)).collect(),
     }
 }

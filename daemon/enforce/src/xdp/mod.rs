@@ -8,47 +8,73 @@
 //! [`Dataplane`] belongs to the reconciler. [`Orders`], [`Flows`], [`Counters`] and the rings are handles on the same
 //! maps for other tasks; open them before privileges are dropped.
 
+mod active;
 mod attach;
 mod clock;
 mod counters;
+mod drivers;
 mod error;
 mod flows;
+mod images;
+mod mapping;
 mod object;
 mod orders;
 mod pins;
 mod plan;
 mod rings;
+mod trial;
 
+use abi::{Active, Address, DEFAULT_FLOWS, FLOW_WAYS, MAX_FLOWS, MIN_FLOWS};
 use aya::{
-    Ebpf, EbpfLoader, Pod,
-    maps::{Array, HashMap, LpmTrie, Map, MapData, MapError, lpm_trie::Key},
+    Ebpf, EbpfLoader,
+    maps::{Map, MapData, MapError, lpm_trie::Key},
     programs::{SchedClassifier, Xdp},
 };
 use ipnet::IpNet;
 use std::{
     collections::{BTreeMap, BTreeSet},
+    io::Read as _,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use abi::{Active, Address, ListValue, PolicyKey, PolicyValue, PortKey, SlotAddress, ZoneFlags};
+use active::ActiveWord;
+use images::{Images, SLOTS};
 use object::Layout;
 
 pub use attach::{Attached, AttachedInterface, detach_all};
 pub use clock::boot_now;
 pub use counters::{Counters, PacketCount};
 pub use error::Error;
-pub use flows::{Flows, KnownFlow};
+pub use flows::{FlowCounts, Flows, KnownFlow};
 pub use object::object;
 pub use orders::Orders;
 pub use pins::ensure_bpffs;
 pub use plan::{AppliedPlan, Installed};
 pub use rings::{InspectRing, PacketRing, Receiver, Ring};
+pub use trial::Trial;
 
 /// The XDP program's name.
 const INGRESS: &str = "ingress";
 /// The TC program's name.
 const EGRESS: &str = "egress";
+/// The TC program of what comes in at devices without Ethernet.
+const INGRESS_L3: &str = "ingress_l3";
+/// The TC program of what leaves them.
+const EGRESS_L3: &str = "egress_l3";
+
+/// What is chosen when the programs are loaded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Options {
+    /// Entries of the flow table, two a flow: a power of two from [`MIN_FLOWS`] to [`MAX_FLOWS`]. Each takes 128 bytes.
+    /// Another size is another layout: the known flows are not taken along, nftables still knows them.
+    pub flows: u32,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { flows: DEFAULT_FLOWS }
+    }
+}
 
 /// The loaded programs and the tables that come from the plan.
 pub struct Dataplane {
@@ -58,9 +84,10 @@ pub struct Dataplane {
     /// The folder of this layout inside it.
     pins: PathBuf,
     active: ActiveWord,
+    images: Images,
     tables: plan::PlanTables,
-    /// Interfaces with a TC filter of the old kind, by index.
-    filters: BTreeSet<u32>,
+    /// TC filters of the old kind: index of the interface, program, name of the interface.
+    filters: BTreeSet<(u32, &'static str, String)>,
 }
 
 /// What was there already when the programs were loaded.
@@ -76,40 +103,69 @@ pub struct Adopted {
     pub bans: usize,
     /// Interfaces whose programs were replaced, atomically, by this version's.
     pub interfaces: Vec<String>,
+    /// A plan was on trial.
+    pub trial: Option<Trial>,
 }
 
 impl Dataplane {
+    /// Loads the programs as [`Self::open_with`] does, with what is chosen by default.
+    ///
+    /// # Errors
+    /// As of [`Self::open_with`].
+    pub fn open(bpffs: &Path) -> Result<(Self, Adopted), Error> {
+        Self::open_with(bpffs, &Options::default())
+    }
+
     /// Loads the programs, over the maps that are pinned under `bpffs` or new ones. Interfaces that an earlier run
-    /// with the same layout holds get this version's programs at once, without a gap.
+    /// with the same layout holds get this version's programs at once, without a gap. A plan that was on trial and
+    /// whose time is over goes.
     ///
     /// Needs `CAP_SYS_ADMIN`, or `CAP_BPF` with `CAP_NET_ADMIN` and `CAP_PERFMON`.
     ///
     /// # Errors
-    /// `bpffs` is on no BPF file system, a pinned map has another shape, or the kernel refuses the programs.
-    pub fn open(bpffs: &Path) -> Result<(Self, Adopted), Error> {
+    /// `bpffs` is on no BPF file system, the size of the flow table is none, a pinned map has another shape, or the
+    /// kernel refuses the programs.
+    pub fn open_with(bpffs: &Path, options: &Options) -> Result<(Self, Adopted), Error> {
+        let Options { flows } = *options;
+        if !flows.is_power_of_two() || !(MIN_FLOWS..=MAX_FLOWS).contains(&flows) {
+            return Err(Error::FlowTable { flows });
+        }
         ensure_bpffs(bpffs)?;
-        let layout = Layout::of_object()?;
+        let layout = Layout::of_object(flows)?;
         let pins = bpffs.join(&layout.hash);
         pins::make_folder(&pins)?;
         let maps_were_there = pins::check_shapes(&pins, &layout)?;
         let mut loader = EbpfLoader::new();
+        loader.map_max_entries("FLOWS", flows / FLOW_WAYS as u32);
         for name in layout.maps.keys() {
             loader.map_pin_path(name, pins.join(name));
         }
         let mut bpf = loader.load(object()).map_err(Error::kernel("load the BPF object"))?;
         program::<Xdp>(&mut bpf, INGRESS)?.load().map_err(Error::kernel("load the XDP program"))?;
-        program::<SchedClassifier>(&mut bpf, EGRESS)?.load().map_err(Error::kernel("load the TC program"))?;
+        for name in [EGRESS, INGRESS_L3, EGRESS_L3] {
+            let doing = format!("load the TC program {name}");
+            program::<SchedClassifier>(&mut bpf, name)?.load().map_err(Error::kernel(doing))?;
+        }
         let active = ActiveWord::open(&pins)?;
+        active.lock().prepare_flows(flows / FLOW_WAYS as u32 - 1, random()?);
+        let images = Images::open(&pins)?;
         let tables = plan::PlanTables::open(&pins)?;
-        let word = active.lock().get()?;
         let mut dataplane =
-            Self { bpf, root: bpffs.to_owned(), pins, active, tables, filters: BTreeSet::new() };
+            Self { bpf, root: bpffs.to_owned(), pins, active, images, tables, filters: BTreeSet::new() };
+        dataplane.end_trial()?;
+        if maps_were_there {
+            dataplane.flows()?.free_abandoned();
+        }
+        let orders = dataplane.orders()?;
+        orders.mend_flags();
+        let Active { generation, epoch, .. } = dataplane.active()?;
         let adopted = Adopted {
             maps: maps_were_there,
-            generation: word.generation,
-            epoch: word.epoch,
-            bans: dataplane.orders()?.bans()?.len(),
+            generation,
+            epoch,
+            bans: orders.bans()?.len(),
             interfaces: dataplane.renew_links()?,
+            trial: dataplane.trial(),
         };
         Ok((dataplane, adopted))
     }
@@ -127,7 +183,7 @@ impl Dataplane {
     /// # Errors
     /// The map cannot be opened.
     pub fn flows(&self) -> Result<Flows, Error> {
-        Flows::open(&self.pins)
+        Flows::open(&self.pins, &self.active)
     }
 
     /// A handle on the counters.
@@ -157,9 +213,9 @@ impl Dataplane {
     /// Generation and epoch as the kernel has them.
     ///
     /// # Errors
-    /// The map cannot be read.
+    /// None since the word is shared memory; kept for callers.
     pub fn active(&self) -> Result<Active, Error> {
-        self.active.lock().get()
+        Ok(self.active.lock().get())
     }
 
     /// Bytes of kernel memory that maps and programs hold, as the kernel accounts them.
@@ -177,6 +233,9 @@ impl Dataplane {
                     0
                 }
             };
+        }
+        for slot in 0..SLOTS {
+            bytes += self.images.bytes(slot)?.unwrap_or(0);
         }
         for (_, program) in self.bpf.programs() {
             let fd = program.fd().map_err(Error::kernel("ask for a program"))?;
@@ -212,46 +271,20 @@ impl Dataplane {
         program(&mut self.bpf, EGRESS)
     }
 
+    /// A TC program by name (`ingress_l3`, `egress_l3`), for test runs.
+    ///
+    /// # Errors
+    /// The object has no such program.
+    pub fn classifier(&mut self, name: &str) -> Result<&mut SchedClassifier, Error> {
+        program(&mut self.bpf, name)
+    }
+
     /// A map of the loaded object by name, for test runs.
     #[must_use]
     pub fn map(&self, name: &str) -> Option<&Map> {
         self.bpf.map(name)
     }
 }
-
-/// The word that selects everything, shared by all who change it.
-#[derive(Clone)]
-struct ActiveWord(Arc<Mutex<ActiveMap>>);
-
-struct ActiveMap(Array<MapData, Active>);
-
-impl ActiveWord {
-    fn open(pins: &Path) -> Result<Self, Error> {
-        let map = Array::try_from(pinned(&pins.join("ACTIVE"))?).map_err(Error::kernel("open ACTIVE"))?;
-        Ok(Self(Arc::new(Mutex::new(ActiveMap(map)))))
-    }
-
-    fn lock(&self) -> MutexGuard<'_, ActiveMap> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl ActiveMap {
-    fn get(&self) -> Result<Active, Error> {
-        self.0.get(&0, 0).map_err(Error::kernel("read ACTIVE"))
-    }
-
-    fn set(&mut self, active: Active) -> Result<(), Error> {
-        self.0.set(0, active, 0).map_err(Error::kernel("write ACTIVE"))
-    }
-}
-
-/// A map of plan entries, with the slot in its key.
-type SlotTrie<V> = LpmTrie<MapData, SlotAddress, V>;
-type PolicyTrie = LpmTrie<MapData, PolicyKey, PolicyValue>;
-type PortMap = HashMap<MapData, PortKey, u8>;
-type ZoneMap = Array<MapData, ZoneFlags>;
-type ListTrie = SlotTrie<ListValue>;
 
 /// The program `name` of the object.
 fn program<'a, P>(bpf: &'a mut Ebpf, name: &str) -> Result<&'a mut P, Error>
@@ -276,6 +309,7 @@ fn pinned(path: &Path) -> Result<Map, Error> {
 fn map_data(map: &Map) -> Option<&MapData> {
     match map {
         Map::Array(data)
+        | Map::ArrayOfMaps(data)
         | Map::HashMap(data)
         | Map::LpmTrie(data)
         | Map::LruHashMap(data)
@@ -330,9 +364,13 @@ fn absent_is_fine(result: Result<(), MapError>, table: &str) -> Result<(), Error
     }
 }
 
-/// Every key of a longest-prefix table.
-fn keys_of<K: Pod, V: Pod>(trie: &LpmTrie<MapData, K, V>, table: &str) -> Result<Vec<Key<K>>, Error> {
-    trie.keys().collect::<Result<_, _>>().map_err(Error::kernel(format!("list {table}")))
+/// Numbers that nobody can guess.
+fn random() -> Result<[u64; 4], Error> {
+    const SOURCE: &str = "/dev/urandom";
+    let mut bytes = [[0; 8]; 4];
+    let read = std::fs::File::open(SOURCE).and_then(|mut file| file.read_exact(bytes.as_flattened_mut()));
+    read.map_err(Error::file("read", SOURCE))?;
+    Ok(bytes.map(u64::from_ne_bytes))
 }
 
 #[cfg(test)]

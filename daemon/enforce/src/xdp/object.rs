@@ -1,5 +1,6 @@
 //! The compiled programs, and the layout of their maps.
 
+use abi::{FLOW_WAYS, image::IMAGE_MAGIC};
 use std::{collections::BTreeMap, fmt};
 
 use super::Error;
@@ -43,10 +44,10 @@ pub(crate) struct Layout {
 }
 
 impl Layout {
-    /// Reads the layout of the compiled object.
-    pub(crate) fn of_object() -> Result<Self, Error> {
+    /// Reads the layout of the compiled object, with a flow table of so many entries.
+    pub(crate) fn of_object(flows: u32) -> Result<Self, Error> {
         let parsed = aya_obj::Object::parse(object()).map_err(Error::kernel("read the BPF object"))?;
-        let maps: BTreeMap<String, Shape> = parsed
+        let mut maps: BTreeMap<String, Shape> = parsed
             .maps
             .iter()
             .filter(|(name, _)| !SCRATCH.contains(&name.as_str()) && !name.starts_with('.'))
@@ -60,14 +61,24 @@ impl Layout {
                 (name.clone(), shape)
             })
             .collect();
+        if let Some(shape) = maps.get_mut("FLOWS") {
+            shape.entries = flows / FLOW_WAYS as u32;
+        }
         let hash = hash(&maps);
         Ok(Self { maps, hash })
     }
 }
 
-/// FNV-1a (draft-eastlake-fnv) over names and shapes: equal layouts meet in one folder, whatever the version.
+/// What entries mean, where their sizes do not tell. To be raised with any change of that kind.
+const REVISION: u32 = 1;
+
+/// FNV-1a (draft-eastlake-fnv) over names and shapes and the format of images: equal layouts meet in one folder,
+/// whatever the version.
 fn hash(maps: &BTreeMap<String, Shape>) -> String {
     let mut hash = 0xcbf2_9ce4_8422_2325_u64;
+    for byte in format!("{REVISION} {IMAGE_MAGIC:016x}\n").bytes() {
+        hash = (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3);
+    }
     for (name, shape) in maps {
         for byte in format!("{name} {shape}\n").bytes() {
             hash = (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3);
@@ -82,8 +93,8 @@ mod tests {
 
     #[test]
     fn the_layout_names_every_table_and_changes_with_any_shape() {
-        let layout = Layout::of_object().unwrap();
-        for name in ["ACTIVE", "PORTS", "NETWORKS", "POLICY", "BANS", "FLOWS", "EVENTS", "INSPECT"] {
+        let layout = Layout::of_object(abi::DEFAULT_FLOWS).unwrap();
+        for name in ["ACTIVE", "IMAGES", "FLOWS", "BANS", "BANNED_RANGES", "ALLOWS", "EVENTS", "INSPECT"] {
             assert!(layout.maps.contains_key(name), "{name} is missing");
         }
         assert!(SCRATCH.iter().all(|name| !layout.maps.contains_key(*name)));
@@ -92,5 +103,8 @@ mod tests {
         assert_ne!(hash(&other), layout.hash);
         other.insert("FLOWS".into(), layout.maps["FLOWS"]);
         assert_eq!(hash(&other), layout.hash);
+        let larger = Layout::of_object(2 * abi::DEFAULT_FLOWS).unwrap();
+        assert_ne!(larger.hash, layout.hash);
+        assert_eq!(larger.maps["FLOWS"].entries, 2 * layout.maps["FLOWS"].entries);
     }
 }

@@ -1,20 +1,22 @@
-//! The plan's tables: written beside the ones in force, then switched by one word.
+//! The plan in the kernel: compiled to one image, put beside the one in force, then switched by one word.
 
 use abi::{
-    ACTIVE_OBSERVE, Active, Counter, MAX_LISTED, MAX_LISTS, MAX_NETWORKS, MAX_POLICY, MAX_PORTS,
-    MAX_PROTECTED, MAX_RULES, MAX_ZONES, PolicyKey, PortKey, RULE_DEFAULT, SlotAddress, ZONE_OBSERVE, ZoneId,
+    ACTIVE_TRIAL, Active, Counter, MAX_LISTS, MAX_RULES, RULE_DEFAULT,
+    image::{Block, PortRow},
 };
-use aya::maps::{Array, HashMap, LpmTrie, MapData, PerCpuArray, PerCpuValues, lpm_trie::Key};
-use ipnet::IpNet;
-use policy::Plan;
+use aya::maps::{MapData, PerCpuArray, PerCpuValues};
+use policy::{Plan, image};
 use std::{
     collections::{BTreeMap, BTreeSet},
     path::Path,
+    sync::Arc,
 };
 
 use super::{
-    Dataplane, Error, ListTrie, PolicyTrie, PortMap, SlotTrie, ZoneMap, absent_is_fine,
-    attach::interface_index, insertion, kernel_form, keys_of, pinned,
+    Dataplane, Error,
+    active::{following, next_generation},
+    drivers::interface_index,
+    pinned,
 };
 
 /// What a plan became.
@@ -28,6 +30,10 @@ pub struct AppliedPlan {
     pub epoch: u32,
     /// Interfaces of the plan that do not exist: their zones see no frames until they do.
     pub missing: Vec<String>,
+    /// Bytes of kernel memory that the plan takes; 0 where it was left alone.
+    pub bytes: u64,
+    /// Bytes that it and the plan before it took together for a moment; of a plan on trial: as long as that lasts.
+    pub bytes_at_swap: u64,
 }
 
 /// What [`Dataplane::install`] did.
@@ -43,67 +49,54 @@ pub struct Installed {
     pub failed: Vec<(String, String)>,
 }
 
-/// The maps that hold plans.
+/// A plan with the interfaces it was compiled for.
+#[derive(Clone, PartialEq, Eq)]
+pub(super) struct Standing {
+    plan: Arc<Plan>,
+    ports: Vec<PortRow>,
+}
+
+/// What this process knows of plans in the kernel, and the counters that go with slots.
 pub(super) struct PlanTables {
-    ports: PortMap,
-    zones: ZoneMap,
-    networks: SlotTrie<u8>,
-    protected: SlotTrie<u8>,
-    policy: PolicyTrie,
-    listed: ListTrie,
     rules: PerCpuArray<MapData, Counter>,
     lists: PerCpuArray<MapData, Counter>,
-    /// What this process put in force.
-    current: Option<(Plan, Vec<(PortKey, ZoneId)>)>,
-    /// An earlier run may have left entries in the slot that is not in force.
-    other_slot_is_clean: bool,
+    /// The plan in force, if this process put it there.
+    pub(super) current: Option<Standing>,
+    /// While a plan is on trial: the one before it.
+    pub(super) previous: Option<Standing>,
 }
 
 impl PlanTables {
     pub(super) fn open(pins: &Path) -> Result<Self, Error> {
         let open = |name: &str| pinned(&pins.join(name));
-        let wrong = |name: &str| Error::kernel(format!("open {name}"));
         Ok(Self {
-            ports: HashMap::try_from(open("PORTS")?).map_err(wrong("PORTS"))?,
-            zones: Array::try_from(open("ZONES")?).map_err(wrong("ZONES"))?,
-            networks: LpmTrie::try_from(open("NETWORKS")?).map_err(wrong("NETWORKS"))?,
-            protected: LpmTrie::try_from(open("PROTECTED")?).map_err(wrong("PROTECTED"))?,
-            policy: LpmTrie::try_from(open("POLICY")?).map_err(wrong("POLICY"))?,
-            listed: LpmTrie::try_from(open("LISTED")?).map_err(wrong("LISTED"))?,
-            rules: PerCpuArray::try_from(open("RULES")?).map_err(wrong("RULES"))?,
-            lists: PerCpuArray::try_from(open("LISTS")?).map_err(wrong("LISTS"))?,
+            rules: PerCpuArray::try_from(open("RULES")?).map_err(Error::kernel("open RULES"))?,
+            lists: PerCpuArray::try_from(open("LISTS")?).map_err(Error::kernel("open LISTS"))?,
             current: None,
-            other_slot_is_clean: false,
+            previous: None,
         })
     }
 }
 
 impl Dataplane {
-    /// Puts a plan in force: its tables are written and switched, then its interfaces are held, then those it does
+    /// Puts a plan in force: its image is written and switched to, then its interfaces are held, then those it does
     /// not name are let go. An interface that cannot be held stops none of the others. The same plan again repairs
     /// what is missing and changes nothing else.
     ///
     /// # Errors
     /// As of [`Self::apply`] (every interface stays held as it was), or a pin cannot be removed.
     pub fn install(&mut self, plan: &Plan) -> Result<Installed, Error> {
-        // Interface → frames carry tags that matter.
-        let mut interfaces = BTreeMap::<&str, bool>::new();
-        for port in &plan.ports {
-            *interfaces.entry(&port.interface).or_default() |= port.vlan != 0;
+        let plan_applied = self.apply(plan)?;
+        let mut installed = self.hold_interfaces(plan, plan_applied)?;
+        // What a plan on trial does not name may be needed again.
+        if self.trial().is_some() {
+            return Ok(installed);
         }
-        let mut installed = Installed { plan: self.apply(plan)?, ..Installed::default() };
-        for (&interface, &tagged) in &interfaces {
-            if installed.plan.missing.iter().any(|missing| missing == interface) {
-                continue;
-            }
-            if let Err(error) = self.attach(interface, tagged) {
-                installed.failed.push((interface.to_owned(), error.with_causes()));
-            }
-        }
-        for held in self.pinned_interfaces()? {
-            if !interfaces.contains_key(held.name.as_str()) {
-                self.detach(&held.name)?;
-                installed.detached.push(held.name);
+        let named: BTreeSet<&str> = plan.ports.iter().map(|port| port.interface.as_str()).collect();
+        for (held, _) in self.pinned_interfaces()? {
+            if !named.contains(held.as_str()) {
+                self.detach(&held)?;
+                installed.detached.push(held);
             }
         }
         // An interface that could not be taken over from another layout stays held by that one.
@@ -114,160 +107,133 @@ impl Dataplane {
         Ok(installed)
     }
 
-    /// Writes the plan's tables beside those in force, then switches by one word and has flows judged again. No packet
-    /// is judged by half a plan. The plan in force already is left alone.
+    /// Holds the interfaces of a plan; lets none go.
+    pub(super) fn hold_interfaces(&mut self, plan: &Plan, applied: AppliedPlan) -> Result<Installed, Error> {
+        // Interface → frames carry tags that matter.
+        let mut interfaces = BTreeMap::<&str, bool>::new();
+        for port in &plan.ports {
+            *interfaces.entry(&port.interface).or_default() |= port.vlan != 0;
+        }
+        let mut installed = Installed { plan: applied, ..Installed::default() };
+        for (interface, tagged) in interfaces {
+            if installed.plan.missing.iter().any(|missing| missing == interface) {
+                continue;
+            }
+            if let Err(error) = self.attach(interface, tagged) {
+                installed.failed.push((interface.to_owned(), error.with_causes()));
+            }
+        }
+        installed.attached = self.attached()?;
+        Ok(installed)
+    }
+
+    /// Compiles the plan, writes its image beside the one in force, then switches by one word and has flows judged
+    /// again. No packet is judged by half a plan. The plan in force already is left alone.
     ///
     /// # Errors
-    /// A named limit is exceeded (nothing was changed), or the kernel refuses an entry (the old plan stays).
+    /// The plan does not fit, or another is on trial (nothing was changed); or the kernel refuses (the old plan
+    /// stays).
     pub fn apply(&mut self, plan: &Plan) -> Result<AppliedPlan, Error> {
-        check_limits(plan)?;
+        self.switch_to(plan, None)
+    }
+
+    /// The same; with a deadline (boot time in ns) the plan before it is kept, see [`Self::apply_until`].
+    pub(super) fn switch_to(&mut self, plan: &Plan, deadline: Option<u64>) -> Result<AppliedPlan, Error> {
+        self.end_trial()?;
+        let (ports, missing) = self.ports_of(plan);
+        let before = self.active.lock().get();
+        let same = AppliedPlan {
+            changed: false,
+            generation: before.generation & !ACTIVE_TRIAL,
+            epoch: before.epoch,
+            missing,
+            ..AppliedPlan::default()
+        };
+        if before.generation != 0
+            && self.tables.current.as_ref().is_some_and(|now| *now.plan == *plan && now.ports == ports)
+        {
+            return Ok(same);
+        }
+        if let Some(trial) = self.trial() {
+            return Err(Error::OnTrial { seconds: trial.seconds_left() });
+        }
+        let image = image::compile(plan, &ports)?;
+        let (old, new) = (before.generation & 1, (before.generation & 1) ^ 1);
+        let standing = Standing { plan: Arc::new(plan.clone()), ports };
+        // A restart with the same plan changes nothing.
+        if before.generation != 0 && self.images.holds(old, &image.blocks) {
+            self.tables.current = Some(standing);
+            return Ok(same);
+        }
+        let bytes = self.put(new, plan, &image.blocks)?;
+        drop(image);
+        let bytes_at_swap = bytes + self.images.bytes(old)?.unwrap_or(0);
+        let (generation, epoch) = self.switch(deadline);
+        let previous = self.tables.current.replace(standing);
+        if deadline.is_some() {
+            self.tables.previous = previous;
+        } else {
+            self.clear_when_unused(old)?;
+        }
+        Ok(AppliedPlan { changed: true, generation, epoch, bytes, bytes_at_swap, ..same })
+    }
+
+    fn ports_of(&self, plan: &Plan) -> (Vec<PortRow>, Vec<String>) {
         let mut missing = BTreeSet::new();
         let mut ports = Vec::with_capacity(plan.ports.len());
         for port in &plan.ports {
             match interface_index(&port.interface) {
-                Ok(ifindex) => ports.push((ifindex, port.vlan, port.zone)),
+                Ok(ifindex) => ports.push(PortRow { ifindex, vlan: port.vlan, zone: port.zone }),
                 Err(_) => {
                     missing.insert(port.interface.clone());
                 }
             }
         }
-        let missing: Vec<String> = missing.into_iter().collect();
-        let before = self.active()?;
-        let slot = (before.generation.wrapping_add(1) & 1) as u8;
-        let ports: Vec<(PortKey, ZoneId)> = ports
-            .into_iter()
-            .map(|(ifindex, vlan, zone)| (PortKey { ifindex, vlan, slot, reserved: 0 }, zone))
-            .collect();
-        if let Some((current, current_ports)) = &self.tables.current
-            && before.generation != 0
-            && current == plan
-            && same_ports(current_ports, &ports)
-        {
-            let Active { generation, epoch, .. } = before;
-            return Ok(AppliedPlan { changed: false, generation, epoch, missing });
-        }
-        if !self.tables.other_slot_is_clean {
-            self.tables.clear_everything(slot)?;
-        }
-        self.tables.other_slot_is_clean = false;
-        self.tables.write(slot, plan, &ports)?;
-        self.tables.carry_counters(slot, plan)?;
-        let (generation, epoch) = self.switch(plan.observe)?;
-        wait_for_packets();
-        match self.tables.current.take() {
-            Some((old, old_ports)) => self.tables.clear_plan(slot ^ 1, &old, &old_ports)?,
-            None => self.tables.clear_everything(slot ^ 1)?,
-        }
-        self.tables.other_slot_is_clean = true;
-        self.tables.current = Some((plan.clone(), ports));
-        Ok(AppliedPlan { changed: true, generation, epoch, missing })
+        ports.sort_unstable();
+        (ports, missing.into_iter().collect())
     }
 
-    fn switch(&self, observe: bool) -> Result<(u32, u32), Error> {
+    /// Writes what goes with a slot that nobody reads yet.
+    fn put(&mut self, slot: u32, plan: &Plan, blocks: &[Block]) -> Result<u64, Error> {
+        self.tables.carry_counters(slot, plan)?;
+        self.images.put(slot, blocks)
+    }
+
+    fn switch(&self, deadline: Option<u64>) -> (u32, u32) {
         let mut word = self.active.lock();
-        let before = word.get()?;
-        // 0 means that there is no plan; after it wraps, the next of the same slot is taken.
-        let generation = match before.generation.wrapping_add(1) {
-            0 => 2,
-            generation => generation,
-        };
-        let epoch = before.epoch.wrapping_add(1);
-        word.set(Active { generation, epoch, flags: if observe { ACTIVE_OBSERVE } else { 0 }, reserved: 0 })?;
-        Ok((generation, epoch))
+        let Active { generation, epoch, .. } = word.get();
+        let (generation, epoch) = (next_generation(generation), following(epoch));
+        match deadline {
+            Some(deadline) => {
+                word.set_deadline(deadline);
+                word.stand(generation | ACTIVE_TRIAL, epoch);
+            }
+            None => word.stand(generation, epoch),
+        }
+        (generation, epoch)
+    }
+
+    /// Frees the image of a slot that the word does not name any more. Where the kernel cannot be waited for, the next
+    /// plan in that slot frees it.
+    pub(super) fn clear_when_unused(&self, slot: u32) -> Result<(), Error> {
+        if wait_for_packets() { self.images.clear(slot) } else { Ok(()) }
     }
 }
 
 impl PlanTables {
-    fn write(&mut self, slot: u8, plan: &Plan, ports: &[(PortKey, ZoneId)]) -> Result<(), Error> {
-        for (key, zone) in ports {
-            self.ports.insert(key, zone, 0).map_err(insertion("interfaces and VLANs", MAX_PORTS))?;
-        }
-        for zone in 0..MAX_ZONES {
-            let mut flags = ZoneId::try_from(zone)
-                .ok()
-                .and_then(|zone| plan.zones.get(&zone))
-                .copied()
-                .unwrap_or_default();
-            if plan.observe {
-                flags.flags |= ZONE_OBSERVE;
-            }
-            let index = u32::from(slot) * MAX_ZONES + zone;
-            self.zones.set(index, flags, 0).map_err(insertion("zones", MAX_ZONES))?;
-        }
-        for (net, zone) in &plan.networks {
-            self.networks
-                .insert(&slot_key(slot, *net), zone, 0)
-                .map_err(insertion("networks", MAX_NETWORKS))?;
-        }
-        for net in &plan.protected {
-            let key = slot_key(slot, *net);
-            self.protected.insert(&key, 1, 0).map_err(insertion("protected addresses", MAX_PROTECTED))?;
-        }
-        for (prefix, value) in &plan.policy {
-            let key = policy_key(slot, prefix);
-            self.policy.insert(&key, value, 0).map_err(insertion("policy prefixes", MAX_POLICY))?;
-        }
-        for (net, value) in plan.listed.iter() {
-            self.listed
-                .insert(&slot_key(slot, *net), value, 0)
-                .map_err(insertion("listed prefixes", MAX_LISTED))?;
-        }
-        Ok(())
-    }
-
-    /// Takes out what a plan of this process put into a slot.
-    fn clear_plan(&mut self, slot: u8, plan: &Plan, ports: &[(PortKey, ZoneId)]) -> Result<(), Error> {
-        for (key, _) in ports {
-            absent_is_fine(self.ports.remove(&PortKey { slot, ..*key }), "PORTS")?;
-        }
-        for net in plan.networks.keys() {
-            absent_is_fine(self.networks.remove(&slot_key(slot, *net)), "NETWORKS")?;
-        }
-        for net in &plan.protected {
-            absent_is_fine(self.protected.remove(&slot_key(slot, *net)), "PROTECTED")?;
-        }
-        for prefix in plan.policy.keys() {
-            absent_is_fine(self.policy.remove(&policy_key(slot, prefix)), "POLICY")?;
-        }
-        for (net, _) in plan.listed.iter() {
-            absent_is_fine(self.listed.remove(&slot_key(slot, *net)), "LISTED")?;
-        }
-        Ok(())
-    }
-
-    /// Takes out everything of a slot, whoever put it there.
-    fn clear_everything(&mut self, slot: u8) -> Result<(), Error> {
-        let ports: Vec<PortKey> =
-            self.ports.keys().collect::<Result<_, _>>().map_err(Error::kernel("list PORTS"))?;
-        for key in ports.iter().filter(|key| key.slot == slot) {
-            absent_is_fine(self.ports.remove(key), "PORTS")?;
-        }
-        for key in keys_of(&self.networks, "NETWORKS")?.iter().filter(|key| key.data().slot == slot) {
-            absent_is_fine(self.networks.remove(key), "NETWORKS")?;
-        }
-        for key in keys_of(&self.protected, "PROTECTED")?.iter().filter(|key| key.data().slot == slot) {
-            absent_is_fine(self.protected.remove(key), "PROTECTED")?;
-        }
-        for key in keys_of(&self.policy, "POLICY")?.iter().filter(|key| key.data().slot == slot) {
-            absent_is_fine(self.policy.remove(key), "POLICY")?;
-        }
-        for key in keys_of(&self.listed, "LISTED")?.iter().filter(|key| key.data().slot == slot) {
-            absent_is_fine(self.listed.remove(key), "LISTED")?;
-        }
-        Ok(())
-    }
-
     /// Counters of rules and lists that stay the same go on counting; the others begin at zero.
-    fn carry_counters(&mut self, slot: u8, plan: &Plan) -> Result<(), Error> {
-        let (same_rules, same_lists) = self
-            .current
-            .as_ref()
-            .map_or((false, false), |(old, _)| (old.policy == plan.policy, old.listed == plan.listed));
+    fn carry_counters(&mut self, slot: u32, plan: &Plan) -> Result<(), Error> {
+        let (same_rules, same_lists) =
+            self.current.as_ref().map_or((false, false), |Standing { plan: old, .. }| {
+                let same_rules =
+                    old.rows == plan.rows && old.sets == plan.sets && old.devices == plan.devices;
+                (same_rules, old.listed == plan.listed)
+            });
         let rules: BTreeSet<u32> = plan
-            .policy
-            .values()
-            .filter(|value| value.rule != RULE_DEFAULT)
-            .map(|value| u32::from(value.rule))
+            .rows
+            .iter()
+            .filter(|row| row.value.rule != RULE_DEFAULT)
+            .map(|row| u32::from(row.value.rule))
             .filter(|rule| *rule < MAX_RULES)
             .collect();
         carry(&mut self.rules, MAX_RULES, slot, &rules, same_rules)?;
@@ -279,7 +245,7 @@ impl PlanTables {
 fn carry(
     counters: &mut PerCpuArray<MapData, Counter>,
     size: u32,
-    slot: u8,
+    slot: u32,
     wanted: &BTreeSet<u32>,
     same: bool,
 ) -> Result<(), Error> {
@@ -290,92 +256,21 @@ fn carry(
     })?;
     for index in wanted.iter().filter(|index| **index < size) {
         let values = if same {
-            counters.get(&(u32::from(slot ^ 1) * size + index), 0).map_err(Error::kernel("read counters"))?
+            counters.get(&((slot ^ 1) * size + index), 0).map_err(Error::kernel("read counters"))?
         } else {
             PerCpuValues::try_from(vec![Counter::default(); processors])
                 .map_err(Error::kernel("clear counters"))?
         };
-        counters.set(u32::from(slot) * size + index, values, 0).map_err(Error::kernel("write counters"))?;
-    }
-    Ok(())
-}
-
-fn same_ports(a: &[(PortKey, ZoneId)], b: &[(PortKey, ZoneId)]) -> bool {
-    let bare = |ports: &[(PortKey, ZoneId)]| -> BTreeSet<(u32, u16, ZoneId)> {
-        ports.iter().map(|(key, zone)| (key.ifindex, key.vlan, *zone)).collect()
-    };
-    bare(a) == bare(b)
-}
-
-fn slot_key(slot: u8, net: IpNet) -> Key<SlotAddress> {
-    let (address, bits) = kernel_form(net);
-    Key::new(8 + bits, SlotAddress { slot, address })
-}
-
-fn policy_key(slot: u8, prefix: &policy::PolicyPrefix) -> Key<PolicyKey> {
-    Key::new(
-        32 + u32::from(prefix.bits),
-        PolicyKey {
-            slot,
-            from: prefix.from,
-            to: prefix.to,
-            protocol: prefix.protocol,
-            port: prefix.port.to_be_bytes(),
-        },
-    )
-}
-
-/// Two generations share a table for a moment, so each may fill half of it.
-fn check_limits(plan: &Plan) -> Result<(), Error> {
-    let half = |limit: u32| limit as usize / 2;
-    let highest_zone = plan.zones.keys().max().map_or(0, |zone| usize::from(*zone) + 1);
-    let highest_list = plan.listed.iter().map(|(_, value)| usize::from(value.list) + 1).max().unwrap_or(0);
-    for (table, name, needed, limit) in [
-        ("interfaces and VLANs", "MAX_PORTS", plan.ports.len(), MAX_PORTS as usize),
-        ("zones", "MAX_ZONES", highest_zone, MAX_ZONES as usize),
-        ("networks", "MAX_NETWORKS", plan.networks.len(), half(MAX_NETWORKS)),
-        ("protected addresses", "MAX_PROTECTED", plan.protected.len(), half(MAX_PROTECTED)),
-        ("policy prefixes", "MAX_POLICY", plan.policy.len(), half(MAX_POLICY)),
-        ("listed prefixes", "MAX_LISTED", plan.listed.len(), half(MAX_LISTED)),
-        ("lists", "MAX_LISTS", highest_list, MAX_LISTS as usize),
-    ] {
-        if needed > limit {
-            return Err(Error::Limit { table, needed, limit, name });
-        }
+        counters.set(slot * size + index, values, 0).map_err(Error::kernel("write counters"))?;
     }
     Ok(())
 }
 
 /// Waits until every packet that read the old word is through: programs run inside RCU, and this barrier waits for
-/// all of its readers (membarrier(2), `MEMBARRIER_CMD_GLOBAL`).
+/// all of its readers (membarrier(2), `MEMBARRIER_CMD_GLOBAL`). `false` where the kernel has none (`nohz_full`).
 #[expect(unsafe_code, reason = "membarrier has no wrapper")]
-fn wait_for_packets() {
+fn wait_for_packets() -> bool {
     const MEMBARRIER_CMD_GLOBAL: libc::c_int = 1;
     // SAFETY: the call takes three integers and touches no memory of ours.
-    if unsafe { libc::syscall(libc::SYS_membarrier, MEMBARRIER_CMD_GLOBAL, 0, 0) } != 0 {
-        tracing::debug!("membarrier is not there; the old slot is cleared without waiting");
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use abi::ZoneFlags;
-    use std::sync::Arc;
-
-    #[test]
-    fn a_plan_over_a_limit_is_refused_with_numbers() {
-        let net = |n: u32| IpNet::new(std::net::Ipv4Addr::from(n).into(), 32).unwrap();
-        let plan = Plan { protected: (0..5000).map(net).collect(), ..Plan::default() };
-        assert_eq!(
-            check_limits(&plan).unwrap_err().to_string(),
-            "protected addresses would need 5000 entries, the limit is 4096 (abi::MAX_PROTECTED); make the config or list smaller"
-        );
-        let high = abi::ListValue { list: 300, ..abi::ListValue::default() };
-        let plan = Plan { listed: Arc::from([(net(1), high)]), ..Plan::default() };
-        assert!(check_limits(&plan).unwrap_err().to_string().starts_with("lists would need 301 entries"));
-        let plan = Plan { zones: [(64, ZoneFlags::default())].into(), ..Plan::default() };
-        assert!(check_limits(&plan).is_err());
-        assert!(check_limits(&Plan::default()).is_ok());
-    }
+    unsafe { libc::syscall(libc::SYS_membarrier, MEMBARRIER_CMD_GLOBAL, 0, 0) == 0 }
 }

@@ -1,10 +1,10 @@
 //! Frames that go where the code goes: openings, followers of known flows, oddities, mutations and noise.
 
 use abi::{Address, FlowKey, mapped};
-use datapath::host::{FrameBuilder, MemoryTables, Payload};
+use datapath::host::{FrameBuilder, Payload};
 use std::net::Ipv6Addr;
 
-use crate::world::VLANS;
+use crate::world::{MACS, VLANS};
 
 /// Seeded chance (xorshift64*).
 pub(crate) struct Chance(u64);
@@ -79,20 +79,33 @@ impl<'a> Frames<'a> {
         Self(chance)
     }
 
-    /// Some frame; `host` lends the flows it knows.
-    pub(crate) fn any(&mut self, host: &MemoryTables) -> Vec<u8> {
-        if self.0.one_in(2) {
+    /// Some frame; `known` are tuples of flows that were opened.
+    pub(crate) fn any(&mut self, known: &[FlowKey]) -> Vec<u8> {
+        let mut frame = self.plain(known);
+        if self.0.one_in(30) {
+            frame = self.with_options(frame);
+        }
+        if self.0.one_in(40) {
+            frame = self.in_a_session(frame);
+        }
+        if self.0.one_in(2) && frame.len() >= 12 {
+            frame[6..12].copy_from_slice(&self.0.pick(&MACS));
+        }
+        frame
+    }
+
+    fn plain(&mut self, known: &[FlowKey]) -> Vec<u8> {
+        if self.0.one_in(3) {
             return self.opening();
         }
-        let mut frame = match self.0.below(20) {
+        let mut frame = match self.0.below(24) {
             0 => self.noise(),
             1 => self.not_ip(),
             2..=3 => self.essential(),
-            4..=8 => match self.follower(host) {
-                Some(frame) => frame,
-                None => self.packet(),
-            },
-            9 => self.with_extensions(),
+            4..=11 => self.follower(known).unwrap_or_else(|| self.packet()),
+            12..=13 => self.error(known).unwrap_or_else(|| self.packet()),
+            14 => self.with_extensions(),
+            15 => self.knock(),
             _ => self.packet(),
         };
         if self.0.one_in(8) {
@@ -185,10 +198,18 @@ impl<'a> Frames<'a> {
         builder.build()
     }
 
-    /// A packet of a flow that is known, either way of it.
-    fn follower(&mut self, host: &MemoryTables) -> Option<Vec<u8>> {
-        let known: Vec<FlowKey> = host.flows.borrow().keys().take(400).copied().collect();
-        let key = *self.0.of(&known)?;
+    /// A packet of a flow that is known, either way of it. Mostly with the numbers of a real handshake.
+    fn follower(&mut self, known: &[FlowKey]) -> Option<Vec<u8>> {
+        let key = *self.0.of(known)?;
+        let mut builder = self.of_flow(&key);
+        if self.0.one_in(3) {
+            // As it leaves at the other end.
+            std::mem::swap(&mut builder.source, &mut builder.destination);
+        }
+        Some(builder.build())
+    }
+
+    fn of_flow(&mut self, key: &FlowKey) -> FrameBuilder {
         let (from, to) = (u16::from_be_bytes(key.source_port), u16::from_be_bytes(key.destination_port));
         let payload = match key.protocol {
             6 => Payload::Tcp { from, to, flags: self.0.pick(&TCP_FLAGS) },
@@ -197,16 +218,70 @@ impl<'a> Frames<'a> {
             58 => Payload::Icmp { kind: self.0.pick(&[128, 129]), code: 0, id: from },
             other => Payload::Other(other),
         };
-        let mut builder = FrameBuilder::new(key.source, key.destination, payload);
+        let mut builder = FrameBuilder::new(key.source, key.destination, payload)
+            .numbered(1000, if self.0.one_in(9) { self.0.next() as u32 } else { 1001 });
         let vlan = VLANS.iter().find(|(_, zone)| *zone == key.zone).map_or(0, |(vlan, _)| *vlan);
         if vlan != 0 {
             builder.tags = vec![vlan];
         }
-        if self.0.one_in(4) {
-            // As it leaves at the other end.
-            std::mem::swap(&mut builder.source, &mut builder.destination);
+        builder
+    }
+
+    /// An ICMP error about a known flow, from its receiver or from somewhere on the way; some with a foreign inside.
+    fn error(&mut self, known: &[FlowKey]) -> Option<Vec<u8>> {
+        let (about, elsewhere) = (*self.0.of(known)?, *self.0.of(known)?);
+        // What the error is about went the other way than it comes.
+        let inner = self.of_flow(&about);
+        let is_v6 = about.source[..12] != mapped([0; 4])[..12];
+        let kinds: &[u8] = if is_v6 { &[1, 2, 3, 4] } else { &[3, 11, 12, 3, 5] };
+        let payload = Payload::Icmp { kind: self.0.pick(kinds), code: self.0.pick(&[0, 1, 3, 4]), id: 0 };
+        let sender = if self.0.one_in(2) { about.destination } else { elsewhere.source };
+        let receiver = if self.0.one_in(5) { elsewhere.source } else { about.source };
+        let mut builder = FrameBuilder::new(sender, receiver, payload);
+        builder.tags = self.tags(&sender);
+        let mut inside = inner.packet();
+        let header = if is_v6 { 40 } else { 20 };
+        inside.truncate(header + self.0.pick(&[8, 8, 8, 20, 4, 0]));
+        if self.0.one_in(9) {
+            let place = self.0.below(inside.len());
+            inside[place] = self.0.next().to_le_bytes()[7];
         }
-        Some(builder.build())
+        Some(longer(builder.build(), 14 + 4 * builder.tags.len(), &inside))
+    }
+
+    /// From outside to a port that is shut, as scanners do.
+    fn knock(&mut self) -> Vec<u8> {
+        let to = 1000 + self.0.below(200) as u16;
+        let payload = Payload::Tcp { from: 55_555, to, flags: 2 };
+        FrameBuilder::v4(self.0.pick(&[[9, 9, 9, 9], [9, 9, 9, 10]]), [203, 0, 113, 1], payload).build()
+    }
+
+    /// IPv4 with options between header and payload.
+    fn with_options(&mut self, mut frame: Vec<u8>) -> Vec<u8> {
+        if frame.get(12..15) == Some(&[8, 0, 0x45]) && frame.len() >= 34 {
+            let words = 1 + self.0.below(10);
+            let total = u16::from_be_bytes([frame[16], frame[17]]).saturating_add(4 * words as u16);
+            frame[14] = 0x45 + words as u8;
+            frame[16..18].copy_from_slice(&total.to_be_bytes());
+            frame.splice(34..34, vec![1; 4 * words]);
+        }
+        frame
+    }
+
+    /// IPv4 or IPv6 in a PPPoE session (RFC 2516), sometimes with a length that is none.
+    fn in_a_session(&mut self, frame: Vec<u8>) -> Vec<u8> {
+        let kind: [u8; 2] = match frame.get(12..14) {
+            Some([8, 0]) => [0, 0x21],
+            Some([0x86, 0xdd]) => [0, 0x57],
+            _ => return frame,
+        };
+        let kind = if self.0.one_in(6) { [0xc0, 0x21] } else { kind };
+        let length = (frame.len() - 14 + 2 - if self.0.one_in(8) { 3 } else { 0 }) as u16;
+        let [high, low] = length.to_be_bytes();
+        let mut session = frame[..12].to_vec();
+        session.extend([0x88, 0x64, 0x11, 0, 0, 7, high, low, kind[0], kind[1]]);
+        session.extend(&frame[14..]);
+        session
     }
 
     fn with_extensions(&mut self) -> Vec<u8> {
@@ -274,6 +349,15 @@ impl<'a> Frames<'a> {
             }
         }
     }
+}
+
+/// The frame with more bytes at its end, and the length in its network header, at `at`, put right.
+fn longer(mut frame: Vec<u8>, at: usize, more: &[u8]) -> Vec<u8> {
+    let place = if frame[at] >> 4 == 4 { at + 2 } else { at + 4 };
+    let length = u16::from_be_bytes([frame[place], frame[place + 1]]) + more.len() as u16;
+    frame[place..place + 2].copy_from_slice(&length.to_be_bytes());
+    frame.extend(more);
+    frame
 }
 
 /// The tag of the VLAN in which an address lives.

@@ -1,0 +1,90 @@
+//! What is against an address: bans and lists, by direction, and what holds against neither.
+
+use abi::{
+    ACTIVE_ALLOWS, ACTIVE_BANS, ACTIVE_RANGES, Action, Address, DIRECTION_IN, DIRECTION_OUT, Reason,
+    image::{ADDRESS_IN_OBSERVED, ADDRESS_OUT_OBSERVED, ADDRESS_PROTECTED, AddressClass, NOTHING},
+};
+
+use crate::{Tables, Verdict};
+
+/// Which address of a packet.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Side {
+    Source,
+    Destination,
+}
+
+impl Side {
+    /// The address.
+    #[inline(always)]
+    pub(crate) fn of(self, verdict: &Verdict) -> &Address {
+        match self {
+            Self::Source => &verdict.flow.source,
+            Self::Destination => &verdict.flow.destination,
+        }
+    }
+
+    /// What is known of it, once it was looked up.
+    #[inline(always)]
+    pub(crate) fn known(self, verdict: &Verdict) -> &AddressClass {
+        match self {
+            Self::Source => &verdict.work.source,
+            Self::Destination => &verdict.work.destination,
+        }
+    }
+}
+
+/// Looks up what is known of both addresses.
+#[inline(always)]
+pub(crate) fn look_up<T: Tables>(tables: &T, verdict: &mut Verdict) {
+    let slot = verdict.work.setting.slot;
+    let mut side = 0;
+    // A loop, so that the walk is there once.
+    while side < 2 {
+        let address = if side == 0 { &verdict.flow.source } else { &verdict.flow.destination };
+        let known = tables.address(slot, address);
+        if side == 0 {
+            verdict.work.source = known;
+        } else {
+            verdict.work.destination = known;
+        }
+        side += 1;
+    }
+}
+
+/// A ban or list is against the address in this direction, and it is not protected. `true` if that ends the matter.
+#[inline(always)]
+pub(crate) fn unwanted<T: Tables>(tables: &T, verdict: &mut Verdict, side: Side, direction: u8) -> bool {
+    debug_assert!(direction == DIRECTION_IN || direction == DIRECTION_OUT);
+    let starts = direction == DIRECTION_IN;
+    let (now, active) = (verdict.work.setting.now, verdict.work.setting.active);
+    if active & (ACTIVE_BANS | ACTIVE_RANGES) != 0
+        && let Some(ban) = tables.ban(active, side.of(verdict))
+        && ban.directions & direction != 0
+        && ban.until > now
+        && !is_protected(tables, verdict, side)
+    {
+        let reason = if starts { Reason::BannedSource } else { Reason::BannedDestination };
+        if verdict.deny_if(Action::Drop, reason, ban.decision, ban.observe != 0) {
+            return true;
+        }
+    }
+    let known = side.known(verdict);
+    let (list, observed) = if starts {
+        (known.listed_in, known.flags & ADDRESS_IN_OBSERVED != 0)
+    } else {
+        (known.listed_out, known.flags & ADDRESS_OUT_OBSERVED != 0)
+    };
+    if list != NOTHING && !is_protected(tables, verdict, side) {
+        let reason = if starts { Reason::ListedSource } else { Reason::ListedDestination };
+        return verdict.deny_if(Action::Drop, reason, list as u32, observed);
+    }
+    false
+}
+
+#[inline(always)]
+fn is_protected<T: Tables>(tables: &T, verdict: &Verdict, side: Side) -> bool {
+    let (now, active) = (verdict.work.setting.now, verdict.work.setting.active);
+    side.known(verdict).flags & ADDRESS_PROTECTED != 0
+        || (active & ACTIVE_ALLOWS != 0 && tables.allowed(side.of(verdict)).is_some_and(|until| until > now))
+}

@@ -1,0 +1,272 @@
+//! The flow table: find an entry, remember one, change one. The layout is [`abi::FlowPlace`]'s.
+//!
+//! Several CPUs and userspace use a set at once. Whoever writes a place takes its version from even to odd, and who
+//! reads it looks at the version before and after. A read that met a write is a miss, a write that meets another is left
+//! out: both cost the speed of one packet. (On machines that reorder loads a reader may see a mix for the nanoseconds
+//! of a write; the next packet does not.)
+
+mod state;
+
+use abi::{
+    Active, FLOW_ANSWERED, FLOW_FAST, FLOW_REPLY, FLOW_TAUGHT, FlowKey, FlowValue, Lost, STATE_ASSURED,
+    Strength, FLOW_WAYS, spot,
+};
+
+pub(crate) use state::{Watch, idle_for, incoming, is_closed, is_inspected, may_be_fast, outgoing};
+
+use crate::{Tables, parse::TCP};
+
+/// A set of places, shared with other CPUs and userspace. Ways are taken modulo [`FLOW_WAYS`], words modulo 16.
+pub trait Places {
+    /// A word of a place.
+    fn load(&self, way: u32, word: u32) -> u64;
+    /// Writes a word of a place that was taken, or a count.
+    fn store(&self, way: u32, word: u32, value: u64);
+    /// Writes the lower half of word 6: when the last packet was seen.
+    fn mark(&self, way: u32, ticks: u32);
+    /// Takes a place: makes the version, if it still is this even one, odd.
+    fn take(&self, way: u32, version: u32) -> bool;
+}
+
+/// A place that holds the tuple asked for.
+pub(crate) struct Found<S> {
+    set: S,
+    way: u32,
+    version: u32,
+}
+
+const WORD_STANDING: u32 = 6;
+const WORD_VERDICT: u32 = 7;
+const WORD_COLD: u32 = 8;
+const WORD_PACKETS: u32 = 8;
+const WORD_BYTES: u32 = 9;
+
+/// What of a place a packet of a known flow looks at.
+#[derive(Clone, Copy)]
+pub(crate) struct Hot {
+    pub(crate) way: u32,
+    pub(crate) epoch: u32,
+    pub(crate) standing: u64,
+    pub(crate) verdict: u64,
+    version: u32,
+}
+
+/// The place of a tuple, its first line read. One line of the cache, if the tuple lies where it is looked for first.
+#[inline(always)]
+pub(crate) fn hot<S: Places>(set: &S, first_way: u32, words: &[u64; 5]) -> Option<Hot> {
+    let mut tried = 0;
+    while tried < FLOW_WAYS as u32 {
+        let way = (first_way + tried) & (FLOW_WAYS as u32 - 1);
+        let first = set.load(way, 0);
+        if is_here(set, way, words) {
+            let (standing, verdict) = (set.load(way, WORD_STANDING), set.load(way, WORD_VERDICT));
+            let version = first as u32;
+            if version & 1 != 0 || set.load(way, 0) as u32 != version {
+                return None;
+            }
+            return Some(Hot { way, epoch: (first >> 32) as u32, standing, verdict, version });
+        }
+        tried += 1;
+    }
+    None
+}
+
+/// Counts a packet of a known flow that changes nothing.
+#[inline(always)]
+pub(crate) fn count<S: Places>(set: &S, way: u32, standing: u64, now: u32, length: u32) {
+    if standing as u32 != now {
+        set.mark(way, now);
+    }
+    set.store(way, WORD_PACKETS, set.load(way, WORD_PACKETS).wrapping_add(1));
+    set.store(way, WORD_BYTES, set.load(way, WORD_BYTES).wrapping_add(length as u64));
+}
+
+#[inline(always)]
+fn is_here<S: Places>(set: &S, way: u32, words: &[u64; 5]) -> bool {
+    let [a, b, c, d, e] = *words;
+    (set.load(way, 2) ^ b)
+        | (set.load(way, 4) ^ d)
+        | (set.load(way, 5) ^ e)
+        | (set.load(way, 1) ^ a)
+        | (set.load(way, 3) ^ c)
+        == 0
+}
+
+/// Reads the entry of a tuple. `None`: there is none that stands at `now` (ticks).
+#[inline(always)]
+pub(crate) fn find<'a, T: Tables>(
+    tables: &'a T,
+    key: &FlowKey,
+    now: u32,
+    value: &mut FlowValue,
+) -> Option<Found<T::Set<'a>>> {
+    let active = tables.active();
+    let words = key.words();
+    let spot = spot(&words, &active.seed, active.flow_mask);
+    let set = tables.set(spot.set)?;
+    let Hot { way, epoch, standing, verdict, version } = hot(&set, spot.way, &words)?;
+    let cold = [
+        set.load(way, WORD_COLD),
+        set.load(way, WORD_COLD + 1),
+        set.load(way, WORD_COLD + 2),
+        set.load(way, WORD_COLD + 3),
+        set.load(way, WORD_COLD + 4),
+        set.load(way, WORD_COLD + 5),
+    ];
+    *value = FlowValue::from_words(epoch, standing, verdict, cold);
+    if value.stands(now) { Some(Found { set, way, version }) } else { None }
+}
+
+impl<S: Places> Found<S> {
+    /// Counts a packet.
+    #[inline(always)]
+    pub(crate) fn count(&self, value: &FlowValue, now: u32, length: u32) {
+        count(&self.set, self.way, value.last_seen as u64, now, length);
+    }
+
+    /// Notes that a packet of the other way was seen.
+    #[inline(always)]
+    pub(crate) fn mark(&self, now: u32) {
+        self.set.mark(self.way, now);
+    }
+
+    /// More than counts would change.
+    #[inline(always)]
+    pub(crate) fn differs(&self, value: &FlowValue) -> bool {
+        let Self { set, way, .. } = self;
+        let [_, _, _, copied, handshake, _] = value.cold_words();
+        // The lower half of word 6 is when the last packet was seen.
+        (set.load(*way, WORD_STANDING) ^ value.standing_word()) >> 32
+            | (set.load(*way, WORD_VERDICT) ^ value.verdict_word())
+            | (set.load(*way, WORD_COLD + 3) ^ copied)
+            | (set.load(*way, WORD_COLD + 4) ^ handshake)
+            | (set.load(*way, 0) >> 32 ^ value.epoch as u64)
+            != 0
+    }
+
+    /// Writes what changed of the entry, its counts excepted. Left out if another has written meanwhile.
+    #[inline(always)]
+    pub(crate) fn change(&self, value: &FlowValue) {
+        let Self { set, way, version } = self;
+        if !set.take(*way, *version) {
+            return;
+        }
+        let [_, _, _, copied, handshake, _] = value.cold_words();
+        set.store(*way, WORD_STANDING, value.standing_word());
+        set.store(*way, WORD_VERDICT, value.verdict_word());
+        set.store(*way, WORD_COLD + 3, copied);
+        set.store(*way, WORD_COLD + 4, handshake);
+        set.store(*way, 0, version.wrapping_add(2) as u64 | (value.epoch as u64) << 32);
+    }
+}
+
+/// Enters a tuple where its set has a place that is free or half-open (the oldest). If there is none it is not
+/// remembered: that is counted, and noted, so that its packets go to nftables rather than be taken for new ones.
+#[inline(always)]
+pub(crate) fn remember<T: Tables>(tables: &T, key: &FlowKey, value: &FlowValue, now: u32) {
+    let Active { seed, flow_mask, .. } = tables.active();
+    let words = key.words();
+    let home = spot(&words, &seed, flow_mask);
+    let Some(set) = tables.set(home.set) else { return };
+    let mut best = NO_PLACE;
+    let (mut best_way, mut best_version) = (0, 0);
+    let mut tried = 0;
+    while tried < FLOW_WAYS as u32 {
+        let way = (home.way + tried) & (FLOW_WAYS as u32 - 1);
+        let version = set.load(way, 0) as u32;
+        let standing = set.load(way, WORD_STANDING);
+        let cost = if is_here(&set, way, &words) { Cost::ours(standing, now) } else { Cost::of(standing, now, tried) };
+        if cost < best && version & 1 == 0 {
+            (best, best_way, best_version) = (cost, way, version);
+        }
+        tried += 1;
+    }
+    if best == KEEP {
+        return;
+    }
+    if best == NO_PLACE || !set.take(best_way, best_version) {
+        tables.forget(home.tag, now);
+        tables.lost(Lost::Flow);
+        return;
+    }
+    if best >= HALF_OPEN {
+        forget_victim(tables, &set, best_way, &seed, now);
+    }
+    let [a, b, c, d, e] = words;
+    let [f, g, h, i, j, k] = value.cold_words();
+    set.store(best_way, 1, a);
+    set.store(best_way, 2, b);
+    set.store(best_way, 3, c);
+    set.store(best_way, 4, d);
+    set.store(best_way, 5, e);
+    set.store(best_way, WORD_STANDING, value.standing_word());
+    set.store(best_way, WORD_VERDICT, value.verdict_word());
+    set.store(best_way, WORD_COLD, f);
+    set.store(best_way, WORD_COLD + 1, g);
+    set.store(best_way, WORD_COLD + 2, h);
+    set.store(best_way, WORD_COLD + 3, i);
+    set.store(best_way, WORD_COLD + 4, j);
+    set.store(best_way, WORD_COLD + 5, k);
+    set.store(best_way, 0, best_version.wrapping_add(2) as u64 | (value.epoch as u64) << 32);
+}
+
+/// What it costs to take a place: less is better.
+struct Cost;
+
+/// The tuple's own place, still in use by both ends.
+const KEEP: u64 = 0;
+/// The tuple's own place.
+const OURS: u64 = 1;
+/// A free place; those tried first before the others.
+const FREE: u64 = 2;
+/// Another's half-open place, the older the better.
+const HALF_OPEN: u64 = 1 << 40;
+/// An assured one: not to be had.
+const NO_PLACE: u64 = u64::MAX;
+
+impl Cost {
+    #[inline(always)]
+    const fn of(standing: u64, now: u32, tried: u32) -> u64 {
+        let value = FlowValue::from_words(0, standing, 0, [0; 6]);
+        match value.strength(now) {
+            Strength::Free => FREE + tried as u64,
+            Strength::HalfOpen => {
+                let age = now.wrapping_sub(value.last_seen);
+                HALF_OPEN + (u32::MAX - if age < 1 << 31 { age } else { 0 }) as u64
+            }
+            Strength::Assured => NO_PLACE,
+        }
+    }
+
+    #[inline(always)]
+    const fn ours(standing: u64, now: u32) -> u64 {
+        let value = FlowValue::from_words(0, standing, 0, [0; 6]);
+        if value.state == STATE_ASSURED && value.stands(now) { KEEP } else { OURS }
+    }
+}
+
+/// A half-open entry makes way. Its answer may still come, and would be taken for a new flow where there is no sign in
+/// the packet itself that it is none.
+#[inline(always)]
+fn forget_victim<T: Tables>(tables: &T, set: &T::Set<'_>, way: u32, seed: &[u64; 4], now: u32) {
+    let flags = (set.load(way, WORD_STANDING) >> 56) as u8;
+    let protocol = (set.load(way, 5) >> 32) as u8;
+    if protocol == TCP || flags & (FLOW_REPLY | FLOW_TAUGHT | FLOW_ANSWERED) == 0 {
+        return;
+    }
+    let words = [set.load(way, 1), set.load(way, 2), set.load(way, 3), set.load(way, 4), set.load(way, 5)];
+    tables.forget(spot(&words, seed, 0).tag, now);
+}
+
+/// The tuple was forgotten lately.
+#[inline(always)]
+pub(crate) fn is_forgotten<T: Tables>(tables: &T, key: &FlowKey, now: u32) -> bool {
+    let at = tables.forgotten(spot(&key.words(), &tables.active().seed, 0).tag);
+    at != 0 && now.wrapping_sub(at) <= abi::ticks(abi::FORGOTTEN_NS)
+}
+
+/// The entry passes packets that change nothing without another look.
+#[inline(always)]
+pub(crate) const fn is_fast(standing: u64) -> bool {
+    (standing >> 56) as u8 & FLOW_FAST != 0
+}

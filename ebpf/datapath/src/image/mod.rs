@@ -1,0 +1,61 @@
+//! Walks through an image ([`abi::image`]), the compiled plan of one generation.
+//!
+//! The same code reads the image in the kernel and on the host. Whatever its bytes are, each walk ends within a stated
+//! number of steps and gives an answer: every place is taken modulo the size of a block, and a block that is not there
+//! answers for "nothing is known".
+
+mod addresses;
+mod classifier;
+mod devices;
+mod ports;
+
+use abi::{
+    MAX_RATES, ZoneId,
+    image::{Block, HEADER_BLOCK, HEADER_ZONES, RATES_BLOCK, RateRow, ZoneRow},
+};
+
+pub use addresses::{address, address_class, class_of, words};
+pub use classifier::{Question, classify};
+pub use devices::device;
+pub use ports::port;
+
+/// The blocks of one image.
+pub trait Image {
+    /// A block; none beyond the end.
+    fn block(&self, index: u32) -> Option<&Block>;
+}
+
+impl Image for [Block] {
+    #[inline(always)]
+    fn block(&self, index: u32) -> Option<&Block> {
+        self.get(index as usize)
+    }
+}
+
+impl<I: Image + ?Sized> Image for &I {
+    #[inline(always)]
+    fn block(&self, index: u32) -> Option<&Block> {
+        (**self).block(index)
+    }
+}
+
+/// What holds for a zone. One block lookup.
+#[inline(always)]
+#[must_use]
+pub fn zone<I: Image + ?Sized>(image: &I, zone: ZoneId) -> ZoneRow {
+    match image.block(HEADER_BLOCK) {
+        Some(header) => ZoneRow::from_word(header.word(HEADER_ZONES + (zone as u32 & (abi::MAX_ZONES - 1)))),
+        None => ZoneRow::EMPTY,
+    }
+}
+
+/// A rate by its number; the interval of one that is not there is 0. One block lookup.
+#[inline(always)]
+#[must_use]
+pub fn rate<I: Image + ?Sized>(image: &I, number: u16) -> RateRow {
+    let Some(block) = image.block(RATES_BLOCK).filter(|_| (number as u32) < MAX_RATES) else {
+        return RateRow { interval: 0, burst: 0 };
+    };
+    let at = number as u32 * 2;
+    RateRow { interval: block.word(at), burst: block.word(at + 1) as u32 }
+}
