@@ -498,12 +498,25 @@ impl Default for Blocks {
 }
 
 fetched! { url_is_shown = false;
-/// The GeoIP database (MMDB).
+/// The GeoIP database (MMDB) of countries, or of both.
 #[derive(Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct GeoipDraft {
     /// The file. Either this or `url` or `catalogue`; with none of them rules cannot name countries.
     #[schemars(length(min = 1), extend("examples" = ["/var/lib/secd/geoip.mmdb"]))]
+    pub(crate) path: Option<Located<String>>,
+    /// The database of autonomous systems, where it is another one.
+    pub(crate) systems: GeoipSystemsDraft,
+}
+}
+
+fetched! { url_is_shown = false;
+/// The GeoIP database (MMDB) of autonomous systems.
+#[derive(Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct GeoipSystemsDraft {
+    /// The file. Either this or `url` or `catalogue`.
+    #[schemars(length(min = 1), extend("examples" = ["/var/lib/secd/geoip-asn.mmdb"]))]
     pub(crate) path: Option<Located<String>>,
 }
 }
