@@ -461,6 +461,7 @@ enum State {
 struct Groups {
     state: Vec<State>,
     done: Vec<Arc<[IpNet]>>,
+    /// Addresses of all that are done.
     total: usize,
 }
 
@@ -542,19 +543,18 @@ impl Groups {
 
     fn finish(&mut self, group: Open, name: &Located<String>, report: &mut Report<'_>) {
         self.state[group.place] = State::Done;
+        let nets = address_set(group.nets);
         let before = self.total;
-        self.total += group.nets.len();
-        if self.total > MOST_GROUPED {
-            if before <= MOST_GROUPED {
-                report.add(
-                    name.at,
-                    format!("with the group {} the groups hold more than {MOST_GROUPED} addresses", quoted(name)),
-                    "put long lists into files of their own (`[[lists]]` with `block = false`) and name them `list:NAME`",
-                );
-            }
-            return;
+        self.total += nets.len();
+        if self.total <= MOST_GROUPED {
+            self.done[group.place] = nets;
+        } else if before <= MOST_GROUPED {
+            report.add(
+                name.at,
+                format!("with the group {} the groups hold more than {MOST_GROUPED} addresses", quoted(name)),
+                "put long lists into files of their own (`[[lists]]` with `block = false`) and name them `list:NAME`",
+            );
         }
-        self.done[group.place] = address_set(group.nets);
     }
 }
 
