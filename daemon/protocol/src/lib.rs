@@ -44,7 +44,7 @@ mod why;
 
 pub use apply::{
     Applied, ApplyRequest, DiffRequest, Difference, FlowChange, MAX_CONFIG_BYTES, MAX_FLOWS_COMPARED,
-    MAX_TRIAL_SECONDS, MIN_TRIAL_SECONDS, SettleRequest, Settled, Trial, TrialReply,
+    MAX_TRIAL_SECONDS, MIN_TRIAL_SECONDS, PolicyChange, SettleRequest, Settled, Trial, TrialReply,
 };
 pub use decisions::{Decisions, DecisionsQuery, Lasting, Lift, Lifted, Order, Ordered};
 pub use doctor::{Diagnosis, Finding, Level};

@@ -23,7 +23,7 @@ use std::{
 
 use crate::{
     standing::{ListSets, needs_geoip},
-    subscriptions::GEOIP,
+    subscriptions::{GEOIP, GEOIP_SYSTEMS},
 };
 
 /// All lists as they are in force.
@@ -43,18 +43,18 @@ pub struct Feeds {
     pub geoip_error: Option<String>,
 }
 
-/// A GeoIP database, and the file it was read from.
+/// GeoIP databases asked as one, and the files they were read from.
 #[derive(Clone)]
 pub struct Database {
     /// The database.
     pub data: Arc<GeoIp>,
-    file: PathBuf,
-    changed: Option<SystemTime>,
+    /// Files, each with when it was changed.
+    from: Vec<(SystemTime, PathBuf)>,
 }
 
 impl std::fmt::Debug for Database {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_tuple("Database").field(&self.file).finish()
+        f.debug_tuple("Database").field(&self.from).finish()
     }
 }
 
@@ -208,30 +208,40 @@ fn inspect(source: &ListSource, bytes: &[u8], reading: &Reading<'_>) -> Result<R
     }
 }
 
-/// The GeoIP database, read anew where its file changed; none where no rule needs it.
+/// The GeoIP databases, read anew where a file changed; none where no rule needs them.
 fn database(config: &Config, reading: &Reading<'_>) -> Result<Option<Database>, String> {
     if !needs_geoip(&config.policy) {
         return Ok(None);
     }
-    let file = match &config.geoip {
-        Some(Geoip::File(file)) => file.clone(),
-        Some(Geoip::Subscription(_)) => {
-            (reading.fetched)(GEOIP).ok_or("the GeoIP database has not been fetched yet")?
+    let mut files = Vec::new();
+    for (source, name) in [(&config.geoip, GEOIP), (&config.geoip_systems, GEOIP_SYSTEMS)] {
+        match source {
+            Some(Geoip::File(file)) => files.push(file.clone()),
+            Some(Geoip::Subscription(_)) => files
+                .push((reading.fetched)(name).ok_or_else(|| format!("the {name} has not been fetched yet"))?),
+            None => {}
         }
-        None => return Err("rules name countries or providers, and there is no [geoip]".into()),
-    };
-    let wrong = |error: &dyn std::fmt::Display| format!("the GeoIP database {}: {error}", file.display());
-    let changed =
-        fs::metadata(&file).and_then(|metadata| metadata.modified()).map_err(|error| wrong(&error))?;
-    if let Some(former) = &reading.former.geoip
-        && former.file == file
-        && former.changed == Some(changed)
-    {
+    }
+    let wrong = |file: &Path, error: &dyn std::fmt::Display| format!("{}: {error}", file.display());
+    let mut from = Vec::new();
+    for file in files {
+        let changed = fs::metadata(&file).and_then(|metadata| metadata.modified());
+        from.push((changed.map_err(|error| wrong(&file, &error))?, file));
+    }
+    if let Some(former) = reading.former.geoip.as_ref().filter(|former| former.from == from) {
         return Ok(Some(former.clone()));
     }
-    let bytes = read(&file).map_err(|error| wrong(&error))?;
-    let data = Arc::new(GeoIp::open(bytes).map_err(|error| wrong(&error))?);
-    Ok(Some(Database { data, file, changed: Some(changed) }))
+    let mut data: Option<GeoIp> = None;
+    for (_, file) in &from {
+        let bytes = read(file).map_err(|error| wrong(file, &error))?;
+        let opened = GeoIp::open(bytes).map_err(|error| wrong(file, &error))?;
+        data = Some(match data {
+            Some(first) => first.with(opened),
+            None => opened,
+        });
+    }
+    let data = data.ok_or("rules name countries or providers, and there is no [geoip]")?;
+    Ok(Some(Database { data: Arc::new(data), from }))
 }
 
 fn listed(list: Arc<AddressList>, id: u16, source: &ListSource, mode: Mode) -> ListedAs {
@@ -261,7 +271,9 @@ fn take(
         let report = inspect(&bytes).map_err(|error| error.to_string())?;
         let previous = read(copy).ok().and_then(|old| inspect(&old).ok());
         let previous: Option<(u64, Dangers)> = previous.map(|old| (old.entries, old.dangers));
-        guard_report(previous, &report)
+        // The first version of an own file is what someone wants; its dangerous entries are left out all the same.
+        previous
+            .map_or(Ok(()), |previous| guard_report(Some(previous), &report))
             .map_err(|error| format!("{error}; if it is meant, remove {} and reload", copy.display()))?;
         Ok(bytes)
     });

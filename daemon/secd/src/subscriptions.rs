@@ -6,6 +6,8 @@ use config::{Config, Geoip, ListKind};
 
 /// What the GeoIP database is called among subscriptions.
 pub const GEOIP: &str = "geoip database";
+/// What the database of providers is called, where it is one of its own.
+pub const GEOIP_SYSTEMS: &str = "geoip database of systems";
 
 /// What a set of rules is called among subscriptions: lists and sets of rules may have the same names.
 #[must_use]
@@ -31,10 +33,11 @@ pub fn subscriptions(config: &Config) -> (Vec<Subscription>, Vec<String>) {
         .sources
         .iter()
         .map(|source| (rules_name(&source.name), Kind::Rules, &source.subscription));
-    let geoip = match &config.geoip {
-        Some(Geoip::Subscription(subscription)) => Some((GEOIP.to_owned(), Kind::GeoIp, subscription)),
+    let databases = [(&config.geoip, GEOIP), (&config.geoip_systems, GEOIP_SYSTEMS)];
+    let geoip = databases.into_iter().filter_map(|(source, name)| match source {
+        Some(Geoip::Subscription(subscription)) => Some((name.to_owned(), Kind::GeoIp, subscription)),
         Some(Geoip::File(_)) | None => None,
-    };
+    });
     let (mut good, mut bad) = (Vec::new(), Vec::new());
     for (name, kind, subscription) in lists.chain(rules).chain(geoip) {
         match made(&name, kind, subscription) {

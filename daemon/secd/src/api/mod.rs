@@ -10,8 +10,8 @@ use axum::{
     routing::{MethodRouter, get, post},
 };
 use protocol::{
-    API_HEADER, API_VERSION, ApplyRequest, DecisionsQuery, DeviceOrder, ErrorReply, FlowsQuery, Lift,
-    ListOrder, MAX_CONFIG_BYTES, MAX_REQUEST_BYTES, ModeRequest, Order, Peer, SettleRequest, TailQuery,
+    API_HEADER, API_VERSION, ApplyRequest, DecisionsQuery, DeviceOrder, DiffRequest, ErrorReply, FlowsQuery,
+    Lift, ListOrder, MAX_CONFIG_BYTES, MAX_REQUEST_BYTES, ModeRequest, Order, Peer, SettleRequest, TailQuery,
     TopQuery, WhyQuery, path,
 };
 use serde::Serialize;
@@ -88,6 +88,7 @@ fn router(appliance: Arc<Appliance>) -> Router {
         .route(path::MODE, get(async |State(secd): Of| Json(secd.mode())).post(mode))
         .route(path::RELOAD, post(async |State(secd): Of| answer(secd.reload().await)))
         .route(path::APPLY, get(async |State(secd): Of| Json(secd.trial())).merge(with_config(post(apply))))
+        .route(path::DIFF, with_config(post(diff)))
         .route(path::CONFIRM, post(confirm))
         .route(path::REVERT, post(revert))
         .route(path::DETACH, post(async |State(secd): Of| answer(secd.detach().await)))
@@ -160,6 +161,13 @@ async fn mode(State(secd): Of, mode: Result<Json<ModeRequest>, JsonRejection>) -
 async fn apply(State(secd): Of, request: Result<Json<ApplyRequest>, JsonRejection>) -> Response {
     match request {
         Ok(Json(request)) => answer(secd.apply_config(request).await),
+        Err(error) => unreadable(&error),
+    }
+}
+
+async fn diff(State(secd): Of, request: Result<Json<DiffRequest>, JsonRejection>) -> Response {
+    match request {
+        Ok(Json(request)) => answer(secd.diff(request).await),
         Err(error) => unreadable(&error),
     }
 }

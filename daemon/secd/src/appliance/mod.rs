@@ -4,6 +4,7 @@ mod answers;
 mod apply;
 mod changes;
 mod diagnosis;
+mod diff;
 mod flows;
 mod hosts;
 mod plan;
