@@ -306,8 +306,10 @@ pub(crate) struct ForwardDraft {
     /// Empty: everyone.
     #[schemars(extend("examples" = [["198.51.100.0/24"]]))]
     pub(crate) sources: Vec<Located<String>>,
-    /// The inner zones reach it by the outer address as well.
-    pub(crate) hairpin: bool,
+    /// Every inner zone reaches it by the outer address as well, whatever rules and `sources` say: it is open like to
+    /// the Internet. Left out: `true`, unless `sources` says who may use it.
+    #[schemars(extend("examples" = [true]))]
+    pub(crate) hairpin: Option<bool>,
     /// For people; `secctl rules` shows it.
     #[schemars(length(max = 200))]
     pub(crate) comment: String,
@@ -322,7 +324,7 @@ impl Default for ForwardDraft {
             port: None,
             from: Located::from("wan".to_owned()),
             sources: Vec::new(),
-            hairpin: true,
+            hairpin: None,
             comment: String::new(),
         }
     }

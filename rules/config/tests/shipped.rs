@@ -34,8 +34,9 @@ fn the_example_parses_as_it_is_and_with_everything_switched_on() {
     assert_eq!(config.policy.zones.len(), 8);
     assert_eq!(config.mode, model::Mode::Observe);
     let everything = must_parse("image/secd.toml", &switched_on(&text));
-    assert_eq!((everything.lists.len(), everything.logs.len()), (2, 2));
-    assert!(everything.loki.is_some() && everything.policy.rules.len() == config.policy.rules.len() + 2);
+    assert_eq!((everything.lists.len(), everything.logs.len()), (3, 2));
+    assert!(everything.geoip.is_some() && !everything.policy.devices.is_empty());
+    assert!(everything.loki.is_some() && everything.policy.rules.len() == config.policy.rules.len() + 3);
 }
 
 /// The copy in `docs/reference` is what the types say. `SECD_REGENERATE=1` writes it anew.
