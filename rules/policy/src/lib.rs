@@ -5,6 +5,7 @@
 
 mod diff;
 mod explain;
+mod helped;
 mod host;
 mod judge;
 mod lower;
@@ -24,7 +25,7 @@ pub use explain::{ExplainError, Explanation, RulePlace, opening_frame};
 pub use host::{HostFlow, HostTables, from_kernel, to_kernel};
 pub use judge::{Judgement, LOWERED, Question, has_ports};
 pub use lower::LowerError;
-pub use plan::{Found, Plan, PolicyPrefix, Port, Row, Selector};
+pub use plan::{Found, Helped, Plan, PolicyPrefix, Port, Row, Selector};
 pub use review::{Finding, FindingKind, Review};
 pub use rows::address_set;
 pub use schedule::{DAYS, TimeZones};
