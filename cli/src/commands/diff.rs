@@ -35,13 +35,31 @@ fn print(output: &mut Output<'_>, difference: &Difference) -> io::Result<()> {
         output.line("The policy stays as it is.")?;
     }
     for change in &difference.changes {
-        let paint = match change.chars().next() {
-            Some('+') => Paint::Good,
-            Some('-') => Paint::Bad,
-            _ => Paint::Plain,
+        let paint = match change.kind.as_str() {
+            "added" => Paint::Good,
+            "removed" => Paint::Bad,
+            _ => Paint::Warn,
         };
-        output.paragraph(0, change, paint)?;
+        let place = match (&change.old_place, &change.new_place) {
+            (Some(old), Some(new)) if old != new => format!(" ({old}, now {new})"),
+            (Some(place), _) | (None, Some(place)) => format!(" ({place})"),
+            (None, None) => String::new(),
+        };
+        let line = format!(
+            "{} {}{}",
+            output.paint(&change.name, Paint::Title),
+            output.paint(&change.kind, paint),
+            escape(&place)
+        );
+        output.sentence(&line)?;
+        for before in &change.before {
+            output.paragraph(2, &format!("- {before}"), Paint::Bad)?;
+        }
+        for after in &change.after {
+            output.paragraph(2, &format!("+ {after}"), Paint::Good)?;
+        }
     }
+    super::ban::notes(output, &difference.notes)?;
     output.line("")?;
     if !difference.flows.is_empty() {
         output.table(

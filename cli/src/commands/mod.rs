@@ -9,6 +9,7 @@ pub(crate) mod completions;
 pub(crate) mod config;
 pub(crate) mod decisions;
 pub(crate) mod detach;
+pub(crate) mod device;
 pub(crate) mod diff;
 pub(crate) mod doctor;
 pub(crate) mod explain;
@@ -61,7 +62,8 @@ pub(crate) fn run(arguments: Arguments, environment: &Environment, output: &mut 
         Command::Unban(asked) => online(&|online| unban::run(&asked, online)),
         Command::Allow(asked) => online(&|online| allow::run(&asked, online)),
         Command::Decisions(asked) => online(&|online| decisions::run(&asked, online)),
-        Command::Lists => online(&lists::run),
+        Command::Lists(asked) => online(&|online| lists::run(&asked, online)),
+        Command::Device(asked) => online(&|online| device::run(&asked, online)),
         Command::Rules(asked) => online(&|online| rules::run(&asked, online)),
         Command::Top(asked) => online(&|online| top::run(&asked, online)),
         Command::Flows(asked) => online(&|online| flows::run(&asked, online)),

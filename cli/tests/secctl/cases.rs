@@ -59,6 +59,11 @@ fn answer(target: &str) -> Vec<u8> {
         path::RELOAD => ok(typed::<Reloaded>("reloaded")),
         path::TOP => ok(typed::<protocol::Top>("top")),
         path::DOCTOR => ok(typed::<protocol::Diagnosis>("diagnosis")),
+        path::REFRESH => ok(typed::<protocol::ListOrdered>("refreshed")),
+        path::ACCEPT => {
+            ok(r#"{"outcomes":["ipsum: 31 400 entries, 12 more than before"],"failed":false}"#.into())
+        }
+        path::DEVICES => ok(typed::<protocol::Devices>("devices")),
         path::APPLY => ok(typed::<protocol::Applied>("applied")),
         path::CONFIRM => ok(typed::<protocol::Settled>("confirmed")),
         path::REVERT => ok(typed::<protocol::Settled>("reverted")),

@@ -130,6 +130,23 @@ fn requests_are_what_the_protocol_says() {
         ),
         (vec!["apply", "--confirmed"], request("POST /v1/apply/confirm", r#"{"user":"ada"}"#)),
         (vec!["apply", "--revert"], request("POST /v1/apply/revert", r#"{"user":"ada"}"#)),
+        (vec!["lists", "refresh"], request("POST /v1/lists/refresh", r#"{"user":"ada"}"#)),
+        (
+            vec!["lists", "accept", "ipsum"],
+            request("POST /v1/lists/accept", r#"{"name":"ipsum","user":"ada"}"#),
+        ),
+        (vec!["device"], request("GET /v1/devices", "")),
+        (
+            vec!["device", "allow", "AA-bb-cc-dd-ee-01", "--group", "tvs"],
+            request(
+                "POST /v1/devices",
+                r#"{"mac":"aa:bb:cc:dd:ee:01","allow":true,"group":"tvs","user":"ada"}"#,
+            ),
+        ),
+        (
+            vec!["device", "forget", "aa:bb:cc:dd:ee:01"],
+            request("POST /v1/devices", r#"{"mac":"aa:bb:cc:dd:ee:01","allow":false,"user":"ada"}"#),
+        ),
         (vec!["doctor"], request("GET /v1/doctor", "")),
         (vec!["diff"], request("POST /v1/diff", "{}")),
         (vec!["detach", "--yes"], request("POST /v1/detach", "{}")),

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use std::{
     fs::{self, File},
     io::{self, Read, Write},
+    os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
 };
 
@@ -21,7 +22,7 @@ use crate::{
 const MAX_NOTE: u64 = 64 * 1024;
 
 /// What is known of a file on disk.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Note {
     /// [`Subscription::identity`] when it was fetched.
     pub(crate) identity: String,
@@ -146,17 +147,22 @@ impl Folder {
         self.0.join(format!("{file}.{}{held}", subscription.kind))
     }
 
-    /// What is known of a file, if it is there and can be read as the subscription says.
+    /// What is known of a file, if it is there and is read as the subscription says. A file of which nothing is known
+    /// any more stands in all the same: stale beats empty.
     pub(crate) fn note(&self, subscription: &Subscription, which: Which) -> Option<Note> {
         let file = self.file(subscription, which);
-        let length = fs::metadata(&file).ok()?.len();
-        let mut text = Vec::new();
-        File::open(note_of(&file)).ok()?.take(MAX_NOTE).read_to_end(&mut text).ok()?;
-        let mut note: Note = serde_json::from_slice(&text).ok()?;
-        if note.bytes != length {
+        let metadata = fs::metadata(&file).ok().filter(fs::Metadata::is_file)?;
+        let reading = reading(&subscription.kind);
+        let mut note = read_note(&note_of(&file)).unwrap_or_else(|| Note {
+            reading: reading.clone(),
+            fetched: Timestamp::from_seconds(metadata.mtime()),
+            bytes: metadata.len(),
+            ..Note::default()
+        });
+        if note.bytes != metadata.len() {
             note.forget();
         }
-        (note.reading == reading(&subscription.kind)).then_some(note)
+        (note.reading == reading).then_some(note)
     }
 
     /// The bytes of a file; none if it is not there.
@@ -217,6 +223,12 @@ impl Folder {
         fs::rename(&fresh, path)?;
         File::open(&self.0)?.sync_all()
     }
+}
+
+fn read_note(path: &Path) -> Option<Note> {
+    let mut text = Vec::new();
+    File::open(path).ok()?.take(MAX_NOTE).read_to_end(&mut text).ok()?;
+    serde_json::from_slice(&text).ok()
 }
 
 fn note_of(file: &Path) -> PathBuf {

@@ -213,9 +213,9 @@ fn a_tree_whose_branches_meet_again_is_refused() {
 
 /// The database that `cargo xtask setup` fetches; none, told on stderr, where it is not there.
 fn real(test: &str) -> Option<Vec<u8>> {
-    let path = std::env::var_os("SECD_GEOIP").map(PathBuf::from).or_else(|| {
-        Some(PathBuf::from(std::env::var_os("HOME")?).join(".cache/secd/geoip/geo-whois-asn-country.mmdb"))
-    });
+    let var = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    let cache = || var("XDG_CACHE_HOME").or_else(|| Some(var("HOME")?.join(".cache")));
+    let path = var("SECD_GEOIP").or_else(|| Some(cache()?.join("secd/geoip/geo-whois-asn-country.mmdb")));
     let bytes = path.and_then(|path| std::fs::read(path).ok());
     if bytes.is_none() {
         eprintln!("SKIP: {test}: no GeoIP database (cargo xtask setup fetches it where there is npm)");

@@ -339,6 +339,7 @@ async fn damaged_files_on_disk_are_mended() {
     for damage in ["", "garbage", "{}", "{\"identity\":1}"] {
         fs::write(folder.path().join("feeds/list.addresses.json"), damage).unwrap();
         let keeper = keeper(folder.path(), subscription.clone());
+        assert_eq!(in_force(&keeper).unwrap(), "192.0.2.1\n", "it stands in all the same");
         assert_eq!(keeper.next_due(), Some(at(0)), "due at once");
         assert!(keeper.refresh("list", &[], at(1)).await.unwrap().is_change());
         assert_eq!(fs::read(&file).unwrap(), b"192.0.2.1\n");

@@ -99,14 +99,36 @@ pub struct DiffRequest {
 /// Reply to [`DiffRequest`].
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Difference {
-    /// What changes, a sentence each; empty = nothing.
-    pub changes: Vec<String>,
-    /// Flows that are open now and would be judged otherwise.
+    /// What changes, in the order of the config; empty = nothing.
+    pub changes: Vec<PolicyChange>,
+    /// Flows that are open now and would be judged otherwise, the largest first.
     pub flows: Vec<FlowChange>,
     /// Flows that were asked about: those with the most bytes, at most [`MAX_FLOWS_COMPARED`].
     pub compared: u64,
     /// Flows that are open.
     pub open: u64,
+    /// What could not be compared.
+    #[serde(default)]
+    pub notes: Vec<String>,
+}
+
+/// One difference between two policies.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PolicyChange {
+    /// `added`, `removed`, `moved` or `changed`.
+    pub kind: String,
+    /// To what: `mode`, `zone`, `group`, `devices`, `schedule`, `forward`, `rule` or `allow`.
+    pub subject: String,
+    /// Its name; of a rule `rule 3`.
+    pub name: String,
+    /// What it said, a line for each thing that differs.
+    pub before: Vec<String>,
+    /// What it would say.
+    pub after: Vec<String>,
+    /// Where a rule or forward stood, as `secd.toml:41`.
+    pub old_place: Option<String>,
+    /// Where it stands.
+    pub new_place: Option<String>,
 }
 
 /// Flows that are compared one by one. The rest is not asked about, and [`Difference`] says so.

@@ -9,6 +9,10 @@
 //! | `POST /v1/decisions` | [`Order`] | [`Ordered`] |
 //! | `POST /v1/lift` | [`Lift`] | [`Lifted`] |
 //! | `GET /v1/lists` | | [`Lists`] |
+//! | `POST /v1/lists/refresh` | [`ListOrder`] | [`ListOrdered`] |
+//! | `POST /v1/lists/accept` | [`ListOrder`] | [`ListOrdered`] |
+//! | `GET /v1/devices` | | [`Devices`] |
+//! | `POST /v1/devices` | [`DeviceOrder`] | [`DeviceOrdered`] |
 //! | `GET /v1/rules` | | [`Rules`] |
 //! | `GET /v1/flows` | [`FlowsQuery`] | [`Flows`] |
 //! | `GET /v1/top` | [`TopQuery`] | [`Top`] |
@@ -40,7 +44,7 @@ mod why;
 
 pub use apply::{
     Applied, ApplyRequest, DiffRequest, Difference, FlowChange, MAX_CONFIG_BYTES, MAX_FLOWS_COMPARED,
-    MAX_TRIAL_SECONDS, MIN_TRIAL_SECONDS, SettleRequest, Settled, Trial, TrialReply,
+    MAX_TRIAL_SECONDS, MIN_TRIAL_SECONDS, PolicyChange, SettleRequest, Settled, Trial, TrialReply,
 };
 pub use decisions::{Decisions, DecisionsQuery, Lasting, Lift, Lifted, Order, Ordered};
 pub use doctor::{Diagnosis, Finding, Level};
@@ -50,8 +54,9 @@ pub use status::{
     ModeRequest, PacketsStatus, Reloaded, SignaturesStatus, Status,
 };
 pub use tables::{
-    FlowOrder, FlowRow, Flows, FlowsQuery, ListKind, ListRow, Lists, RuleRow, RuleTraffic, Rules, Top,
-    TopQuery, ZoneTraffic,
+    DeviceOrder, DeviceOrdered, DeviceRow, Devices, FetchedList, FlowOrder, FlowRow, Flows, FlowsQuery,
+    ListKind, ListOrder, ListOrdered, ListRow, Lists, RuleRow, RuleTraffic, Rules, Top, TopQuery,
+    ZoneTraffic,
 };
 pub use tail::{EventFilter, TailQuery};
 pub use version::{API_HEADER, API_VERSION, Peer, VersionMismatch};
@@ -87,6 +92,12 @@ pub mod path {
     pub const LIFT: &str = "/v1/lift";
     /// `GET`: [`Lists`](crate::Lists).
     pub const LISTS: &str = "/v1/lists";
+    /// `POST`: [`ListOrdered`](crate::ListOrdered).
+    pub const REFRESH: &str = "/v1/lists/refresh";
+    /// `POST`: [`ListOrdered`](crate::ListOrdered).
+    pub const ACCEPT: &str = "/v1/lists/accept";
+    /// `GET`: [`Devices`](crate::Devices); `POST`: [`DeviceOrdered`](crate::DeviceOrdered).
+    pub const DEVICES: &str = "/v1/devices";
     /// `GET`: [`Rules`](crate::Rules).
     pub const RULES: &str = "/v1/rules";
     /// `GET`: [`Flows`](crate::Flows).

@@ -1,7 +1,7 @@
 //! Lists, rules and flows, row by row.
 
 use ipnet::IpNet;
-use model::{Direction, Mode, Protocol, Timestamp};
+use model::{Direction, Mac, Mode, Protocol, Timestamp};
 use serde::{Deserialize, Serialize};
 use std::{collections::BTreeMap, net::IpAddr};
 
@@ -45,6 +45,105 @@ pub struct ListRow {
     pub loaded: Option<Timestamp>,
     /// Why a newer version was not taken.
     pub error: Option<String>,
+    /// How it is fetched; null for a list that is a file.
+    #[serde(default)]
+    pub fetched: Option<FetchedList>,
+}
+
+/// A list that is fetched.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FetchedList {
+    /// Where from, without what may be secret.
+    pub from: String,
+    /// When what is in force was fetched.
+    pub at: Option<Timestamp>,
+    /// When the server last said that it is still the newest.
+    pub checked: Option<Timestamp>,
+    /// When it is fetched next.
+    pub next: Timestamp,
+    /// Failures in a row.
+    pub failures: u32,
+    /// Why a newer file waits to be accepted.
+    pub held: Option<String>,
+}
+
+/// `POST /v1/lists/refresh` and `POST /v1/lists/accept`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ListOrder {
+    /// The list; left out, all (for `refresh` only).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// Who asks.
+    pub user: String,
+}
+
+/// Reply to [`ListOrder`].
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ListOrdered {
+    /// What came of each, a sentence.
+    pub outcomes: Vec<String>,
+    /// One of them could not be fetched, or is held.
+    pub failed: bool,
+}
+
+/// Reply to `GET /v1/devices`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Devices {
+    /// By MAC address.
+    pub devices: Vec<DeviceRow>,
+}
+
+/// A device of a zone.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeviceRow {
+    /// Its MAC address.
+    pub mac: Mac,
+    /// The zone it was seen in; null if it was not.
+    pub zone: Option<String>,
+    /// Groups it is in.
+    pub groups: Vec<String>,
+    /// Its zone holds new devices back, and it is one.
+    pub held: bool,
+    /// Its addresses.
+    pub addresses: Vec<IpAddr>,
+    /// When this daemon first saw it.
+    pub first: Option<Timestamp>,
+    /// When it was last seen.
+    pub last: Option<Timestamp>,
+    /// Who let it in by command.
+    pub allowed_by: Option<String>,
+}
+
+/// `POST /v1/devices`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DeviceOrder {
+    /// The device.
+    pub mac: Mac,
+    /// Let it in; else take that back.
+    pub allow: bool,
+    /// The group of the config it is to belong to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub group: Option<String>,
+    /// Who asks.
+    pub user: String,
+}
+
+/// Reply to [`DeviceOrder`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeviceOrdered {
+    /// The device.
+    pub mac: Mac,
+    /// It is let in now.
+    pub allowed: bool,
+    /// That is new.
+    pub changed: bool,
+    /// The group.
+    pub group: Option<String>,
+    /// What is odd.
+    #[serde(default)]
+    pub notes: Vec<String>,
 }
 
 /// Reply to `GET /v1/rules`.

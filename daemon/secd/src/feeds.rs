@@ -1,19 +1,29 @@
-//! Reading lists: file, guard, last good copy, set.
+//! Reading lists: file, guard, last good copy, set. Lists that are fetched come from the keeper of subscriptions, which has
+//! done all of that already; here they are read as they are.
 //!
 //! A file that is refused (a web page, empty, half its former size) changes nothing: the last good copy in the state
 //! folder stands in for it, over restarts too, and an event says why. Stale beats empty.
 
-use config::{Config, ListKind, ListSource};
+use ::feeds::geoip::GeoIp;
+use config::{Config, Geoip, ListKind, ListSource};
 use ipnet::IpNet;
 use lists::{
-    AddressList, AddressLists, AddressReading, DomainSet, DomainSetBuilder, ListedAs, Report, guard, limits,
+    AddressList, AddressLists, AddressReading, Dangers, DomainSet, DomainSetBuilder, ListError, ListedAs,
+    Report, guard_report, limits,
 };
 use model::{Body, Event, EventAction, Mode, Severity, Timestamp};
+use policy::SetKind;
 use std::{
     fs, io,
     io::Read,
     path::{Path, PathBuf},
     sync::Arc,
+    time::SystemTime,
+};
+
+use crate::{
+    standing::{ListSets, needs_geoip},
+    subscriptions::{GEOIP, GEOIP_SYSTEMS},
 };
 
 /// All lists as they are in force.
@@ -25,6 +35,43 @@ pub struct Feeds {
     pub addresses: Arc<AddressLists>,
     /// What became of each file, in the order of the config.
     pub states: Vec<ListState>,
+    /// The addresses of lists that rules name.
+    pub sets: ListSets,
+    /// The GeoIP database, where rules need one.
+    pub geoip: Option<Database>,
+    /// Why there is none.
+    pub geoip_error: Option<String>,
+}
+
+/// GeoIP databases asked as one, and the files they were read from.
+#[derive(Clone)]
+pub struct Database {
+    /// The database.
+    pub data: Arc<GeoIp>,
+    /// Files, each with when it was changed.
+    from: Vec<(SystemTime, PathBuf)>,
+}
+
+impl std::fmt::Debug for Database {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Database").field(&self.from).finish()
+    }
+}
+
+/// What lists are read with.
+pub struct Reading<'a> {
+    /// Networks that no list may block.
+    pub own: &'a [IpNet],
+    /// Where copies are kept.
+    pub state_dir: &'a Path,
+    /// What is in force.
+    pub former: &'a Feeds,
+    /// The last good file of something that is fetched.
+    pub fetched: &'a dyn Fn(&str) -> Option<PathBuf>,
+    /// The time.
+    pub now: Timestamp,
+    /// Keys the hash table.
+    pub seed: u64,
 }
 
 /// What became of one list's file.
@@ -58,24 +105,21 @@ impl Feeds {
             domains: Arc::new(DomainSetBuilder::new(0).finish()),
             addresses: Arc::new(AddressLists::default()),
             states: Vec::new(),
+            sets: ListSets::new(),
+            geoip: None,
+            geoip_error: None,
         }
     }
 
-    /// Reads every list of `config`; what is refused is replaced by its last good copy under `state_dir/lists`.
-    /// `own` are networks that no address list may hold. `seed` keys the hash table. Where all address lists together are
-    /// more than the kernel holds, `former` stays in force.
+    /// Reads every list of `config`; what is refused is replaced by its last good copy under `state_dir/lists`. Where all
+    /// address lists together are more than the kernel holds, the former ones stay in force.
     #[must_use]
-    pub fn load(
-        config: &Config,
-        own: &[IpNet],
-        state_dir: &Path,
-        former: &Arc<AddressLists>,
-        now: Timestamp,
-        seed: u64,
-    ) -> (Self, Vec<Event>) {
-        let copies = state_dir.join("lists");
-        let mut domains = DomainSetBuilder::new(seed);
+    pub fn load(config: &Config, reading: &Reading<'_>) -> (Self, Vec<Event>) {
+        let now = reading.now;
+        let copies = reading.state_dir.join("lists");
+        let mut domains = DomainSetBuilder::new(reading.seed);
         let mut addresses = Vec::new();
+        let mut sets = ListSets::new();
         let mut states = Vec::new();
         let mut events = Vec::new();
         if let Err(error) = domains.add_allowed("dns.allow", config.dns.allow.iter().map(|name| (name, 0))) {
@@ -83,25 +127,33 @@ impl Feeds {
         }
         for (number, source) in (0..=u16::MAX).zip(&config.lists) {
             let mode = config.mode.and(source.mode);
-            let copy = copies.join(copy_name(source));
-            let taken = match source.kind {
-                ListKind::Domains => take(source, &copy, DomainSetBuilder::inspect, |bytes| {
-                    domains.add(&source.name, config.dns.mode.and(mode), bytes)
-                }),
-                ListKind::Addresses => {
-                    let reading =
-                        AddressReading { min_score: (source.min_score > 0).then_some(source.min_score), own };
-                    take(
-                        source,
-                        &copy,
-                        |bytes| AddressList::read(bytes, reading).map(|(_, report)| report),
-                        |bytes| {
-                            let (list, report) = AddressList::read(bytes, reading)?;
-                            addresses.push(listed(list, number, source, mode));
-                            Ok(report)
-                        },
-                    )
+            let mut add = |bytes: &[u8]| match source.kind {
+                ListKind::Domains => {
+                    domains.add_as(&source.name, config.dns.mode.and(mode), bytes, &source.format)
                 }
+                ListKind::Addresses => {
+                    let (list, report) =
+                        AddressList::read_as(bytes, &source.format, rules_of(source, reading))?;
+                    let list = Arc::new(list);
+                    if config
+                        .policy
+                        .sets
+                        .iter()
+                        .any(|set| set.name == source.name && set.kind == SetKind::List)
+                    {
+                        sets.insert(source.name.clone(), policy::address_set(list.nets().collect()));
+                    }
+                    if source.block {
+                        addresses.push(listed(list, number, source, mode));
+                    }
+                    Ok(report)
+                }
+            };
+            let taken = if source.subscription.is_some() {
+                take_fetched((reading.fetched)(&source.name), &mut add)
+            } else {
+                let copy = copies.join(copy_name(source));
+                take(source, &copy, |bytes| inspect(source, bytes, reading), &mut add)
             };
             events.push(event(
                 &source.name,
@@ -127,29 +179,101 @@ impl Feeds {
                     state.error = Some(error.clone());
                 }
                 events.push(event("all address lists", 0, 0, Some(error), now));
-                Arc::clone(former)
+                Arc::clone(&reading.former.addresses)
             }
         };
-        (Self { domains: Arc::new(domains.finish()), addresses, states }, events)
+        let (geoip, geoip_error) = match database(config, reading) {
+            Ok(database) => (database, None),
+            Err(error) => (reading.former.geoip.clone(), Some(error)),
+        };
+        let domains = Arc::new(domains.finish());
+        (Self { domains, addresses, states, sets, geoip, geoip_error }, events)
     }
 }
 
-fn listed(list: AddressList, id: u16, source: &ListSource, mode: Mode) -> ListedAs {
-    ListedAs { list: Arc::new(list), id, direction: source.direction, mode }
+/// How an address list is read. One that only rules name may hold our own networks.
+fn rules_of<'a>(source: &ListSource, reading: &Reading<'a>) -> AddressReading<'a> {
+    AddressReading {
+        min_score: (source.min_score > 0).then_some(source.min_score),
+        own: if source.block { reading.own } else { &[] },
+    }
+}
+
+fn inspect(source: &ListSource, bytes: &[u8], reading: &Reading<'_>) -> Result<Report, ListError> {
+    match source.kind {
+        ListKind::Domains => DomainSetBuilder::inspect_as(bytes, &source.format),
+        ListKind::Addresses => {
+            AddressList::read_as(bytes, &source.format, rules_of(source, reading)).map(|(_, report)| report)
+        }
+    }
+}
+
+/// The GeoIP databases, read anew where a file changed; none where no rule needs them.
+fn database(config: &Config, reading: &Reading<'_>) -> Result<Option<Database>, String> {
+    if !needs_geoip(&config.policy) {
+        return Ok(None);
+    }
+    let mut files = Vec::new();
+    for (source, name) in [(&config.geoip, GEOIP), (&config.geoip_systems, GEOIP_SYSTEMS)] {
+        match source {
+            Some(Geoip::File(file)) => files.push(file.clone()),
+            Some(Geoip::Subscription(_)) => files
+                .push((reading.fetched)(name).ok_or_else(|| format!("the {name} has not been fetched yet"))?),
+            None => {}
+        }
+    }
+    let wrong = |file: &Path, error: &dyn std::fmt::Display| format!("{}: {error}", file.display());
+    let mut from = Vec::new();
+    for file in files {
+        let changed = fs::metadata(&file).and_then(|metadata| metadata.modified());
+        from.push((changed.map_err(|error| wrong(&file, &error))?, file));
+    }
+    if let Some(former) = reading.former.geoip.as_ref().filter(|former| former.from == from) {
+        return Ok(Some(former.clone()));
+    }
+    let mut data: Option<GeoIp> = None;
+    for (_, file) in &from {
+        let bytes = read(file).map_err(|error| wrong(file, &error))?;
+        let opened = GeoIp::open(bytes).map_err(|error| wrong(file, &error))?;
+        data = Some(match data {
+            Some(first) => first.with(opened),
+            None => opened,
+        });
+    }
+    let data = data.ok_or("rules name countries or providers, and there is no [geoip]")?;
+    Ok(Some(Database { data: Arc::new(data), from }))
+}
+
+fn listed(list: Arc<AddressList>, id: u16, source: &ListSource, mode: Mode) -> ListedAs {
+    ListedAs { list, id, direction: source.direction, mode }
+}
+
+/// Takes a file that the keeper of subscriptions has judged.
+fn take_fetched(file: Option<PathBuf>, add: &mut dyn FnMut(&[u8]) -> Result<Report, ListError>) -> Taken {
+    let nothing = |error: String| Taken { report: Report::default(), error: Some(error) };
+    let Some(file) = file else { return nothing("it has not been fetched yet".into()) };
+    let bytes = match read(&file) {
+        Ok(bytes) => bytes,
+        Err(error) => return nothing(format!("{}: {error}", file.display())),
+    };
+    add(&bytes).map_or_else(|error| nothing(error.to_string()), |report| Taken { report, error: None })
 }
 
 /// Takes the file if it is good and near the size of the last good one, else the last good copy.
 fn take(
     source: &ListSource,
     copy: &Path,
-    inspect: impl Fn(&[u8]) -> Result<Report, lists::ListError>,
-    mut add: impl FnMut(&[u8]) -> Result<Report, lists::ListError>,
+    inspect: impl Fn(&[u8]) -> Result<Report, ListError>,
+    add: &mut dyn FnMut(&[u8]) -> Result<Report, ListError>,
 ) -> Taken {
     let fresh = read(&source.path).map_err(|error| format!("{}: {error}", source.path.display()));
     let fresh = fresh.and_then(|bytes| {
         let report = inspect(&bytes).map_err(|error| error.to_string())?;
         let previous = read(copy).ok().and_then(|old| inspect(&old).ok());
-        guard(previous.map(|old| old.entries), report.entries)
+        let previous: Option<(u64, Dangers)> = previous.map(|old| (old.entries, old.dangers));
+        // The first version of an own file is what someone wants; its dangerous entries are left out all the same.
+        previous
+            .map_or(Ok(()), |previous| guard_report(Some(previous), &report))
             .map_err(|error| format!("{error}; if it is meant, remove {} and reload", copy.display()))?;
         Ok(bytes)
     });
@@ -257,6 +381,42 @@ mod tests {
         config::parse("secd.toml", &text).unwrap()
     }
 
+    fn read_with(config: &Config, own: &[IpNet], state_dir: &Path) -> (Feeds, Vec<Event>) {
+        let (former, fetched) = (Feeds::empty(), |_: &str| None);
+        let reading =
+            Reading { own, state_dir, former: &former, fetched: &fetched, now: Timestamp(0), seed: 1 };
+        Feeds::load(config, &reading)
+    }
+
+    #[test]
+    fn what_is_fetched_is_read_where_the_keeper_has_it_and_what_rules_name_is_a_set() {
+        let folder = tempfile::tempdir().unwrap();
+        let text = "[zones.wan]\ninterface = 'wan0'\nwan = true\n\
+            [[lists]]\nname = 'bad'\nurl = 'https://lists.example/bad'\nkind = 'addresses'\n\
+            [[lists]]\nname = 'office'\nurl = 'https://lists.example/office'\nkind = 'addresses'\nblock = false\n\
+            [[rules]]\nfrom = ['list:office']\nto = ['self']\nservices = ['ssh']\naction = 'allow'\n";
+        let config = config::parse("secd.toml", text).unwrap();
+        let own: [IpNet; 1] = ["10.4.0.0/24".parse().unwrap()];
+        let file = folder.path().join("good");
+        fs::write(&file, "198.51.100.7\n10.4.0.9\n").unwrap();
+        let former = Feeds::empty();
+        let load = |fetched: &dyn Fn(&str) -> Option<PathBuf>| {
+            let (state_dir, now) = (folder.path(), Timestamp(0));
+            Feeds::load(&config, &Reading { own: &own, state_dir, former: &former, fetched, now, seed: 1 }).0
+        };
+        let none = load(&|_| None);
+        assert!(none.states.iter().all(|state| state.error.as_ref().unwrap().contains("not been fetched")));
+        let feeds = load(&|_| Some(file.clone()));
+        assert_eq!(
+            (feeds.states[0].entries, feeds.states[1].entries),
+            (1, 2),
+            "own networks are not blocked"
+        );
+        assert_eq!(feeds.addresses.table().len(), 1, "what only rules name blocks nobody");
+        assert_eq!(feeds.sets["office"].len(), 2);
+        assert!(!feeds.sets.contains_key("bad"));
+    }
+
     #[test]
     fn a_bad_file_leaves_the_last_good_one_in_force_over_restarts() {
         let folder = tempfile::tempdir().unwrap();
@@ -264,7 +424,7 @@ mod tests {
         fs::write(folder.path().join("phishing"), "evil.example\n").unwrap();
         fs::write(folder.path().join("bad"), "198.51.100.7\n0.0.0.0/0\n10.4.0.9\n").unwrap();
         let own = ["10.4.0.0/24".parse().unwrap()];
-        let load = || Feeds::load(&config, &own, folder.path(), &Arc::default(), Timestamp(0), 1);
+        let load = || read_with(&config, &own, folder.path());
         let (feeds, _) = load();
         assert_eq!(feeds.states[0].entries, 1);
         assert_eq!(
@@ -291,7 +451,7 @@ mod tests {
         let config = config(folder.path());
         let names = |count: u32| (0..count).map(|n| format!("host{n}.example\n")).collect::<String>();
         fs::write(folder.path().join("phishing"), names(5000)).unwrap();
-        let load = || Feeds::load(&config, &[], folder.path(), &Arc::default(), Timestamp(0), 1).0;
+        let load = || read_with(&config, &[], folder.path()).0;
         assert_eq!(load().states[0].entries, 5000);
         fs::write(folder.path().join("phishing"), names(10)).unwrap();
         let held = load();

@@ -34,6 +34,8 @@ pub struct Loaded {
     pub unread_rules: Vec<String>,
     /// What is odd but no error.
     pub notes: Vec<String>,
+    /// How many of the notes are about the config; the others are about signatures.
+    told: usize,
     /// The config's text.
     pub text: String,
     /// What messages call it: the file, as a rule.
@@ -69,12 +71,26 @@ impl Loaded {
         let (mut config, library) =
             loaded.map_err(|errors| errors.into_iter().map(problem).collect::<Vec<_>>())?;
         let mut notes: Vec<String> = config.warnings.iter().map(ToString::to_string).collect();
+        let told = notes.len();
         let (signatures, unread_rules) =
             signatures(&config.signatures.files, &config.signatures.variables, &mut notes);
         let configured = config.mode;
         config.mode = chosen.unwrap_or(configured);
         config.policy.mode = config.mode;
-        Ok(Self { config, configured, library, signatures, unread_rules, notes, text, file: name })
+        Ok(Self { config, configured, library, signatures, unread_rules, notes, told, text, file: name })
+    }
+}
+
+impl Loaded {
+    /// Reads the signatures again, together with these files that were fetched.
+    pub fn read_rules(&mut self, fetched: &[PathBuf]) {
+        if fetched.is_empty() {
+            return;
+        }
+        self.notes.truncate(self.told);
+        let settings = &self.config.signatures;
+        let files: Vec<PathBuf> = settings.files.iter().chain(fetched).cloned().collect();
+        (self.signatures, self.unread_rules) = signatures(&files, &settings.variables, &mut self.notes);
     }
 }
 

@@ -24,8 +24,13 @@ impl Names {
     pub fn by(&self, reason: Reason, rule: u32, zone_from: u8) -> Option<String> {
         match reason {
             Reason::RuleAllowed | Reason::RuleDenied | Reason::RateLimited => {
-                let rule = self.policy.rules.get(usize::try_from(rule).ok()?)?;
-                Some(format!("rule {} ({}:{})", rule.id, rule.span.file, rule.span.line))
+                let id = u16::try_from(rule).ok()?;
+                let (name, span) = match (self.policy.rule(id), self.policy.forward(id)) {
+                    (Some(rule), _) => (format!("rule {id}"), &rule.span),
+                    (None, Some(forward)) => (format!("forward {}", forward.name), &forward.span),
+                    (None, None) => return None,
+                };
+                Some(format!("{name} ({}:{})", span.file, span.line))
             }
             Reason::DefaultDenied => Some(format!("default of zone {}", self.policy.zone_name(zone_from))),
             Reason::ListedSource | Reason::ListedDestination => {

@@ -137,7 +137,7 @@ impl ConfigFiles {
 }
 
 /// Writes a file whole or not at all, so that it is there after a loss of power.
-fn durable(path: &Path, text: &str, permissions: Option<fs::Permissions>) -> io::Result<()> {
+pub(crate) fn durable(path: &Path, text: &str, permissions: Option<fs::Permissions>) -> io::Result<()> {
     let mut name = path.as_os_str().to_owned();
     name.push(".new");
     let fresh = PathBuf::from(name);

@@ -41,8 +41,10 @@ pub struct Config {
     pub events: Events,
     /// The control socket.
     pub api: Api,
-    /// The GeoIP database; none = there is none, and no rule names a country or provider.
+    /// The GeoIP database of countries, or of both; none = there is none.
     pub geoip: Option<Geoip>,
+    /// The GeoIP database of autonomous systems, where it is another one.
+    pub geoip_systems: Option<Geoip>,
     /// Sizes of tables in the kernel.
     pub limits: Limits,
     /// What is allowed but probably not meant.

@@ -306,8 +306,10 @@ pub(crate) struct ForwardDraft {
     /// Empty: everyone.
     #[schemars(extend("examples" = [["198.51.100.0/24"]]))]
     pub(crate) sources: Vec<Located<String>>,
-    /// The inner zones reach it by the outer address as well.
-    pub(crate) hairpin: bool,
+    /// Every inner zone reaches it by the outer address as well, whatever rules and `sources` say: it is open like to
+    /// the Internet. Left out: `true`, unless `sources` says who may use it.
+    #[schemars(extend("examples" = [true]))]
+    pub(crate) hairpin: Option<bool>,
     /// For people; `secctl rules` shows it.
     #[schemars(length(max = 200))]
     pub(crate) comment: String,
@@ -322,7 +324,7 @@ impl Default for ForwardDraft {
             port: None,
             from: Located::from("wan".to_owned()),
             sources: Vec::new(),
-            hairpin: true,
+            hairpin: None,
             comment: String::new(),
         }
     }
@@ -498,12 +500,25 @@ impl Default for Blocks {
 }
 
 fetched! { url_is_shown = false;
-/// The GeoIP database (MMDB).
+/// The GeoIP database (MMDB) of countries, or of both.
 #[derive(Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct GeoipDraft {
     /// The file. Either this or `url` or `catalogue`; with none of them rules cannot name countries.
     #[schemars(length(min = 1), extend("examples" = ["/var/lib/secd/geoip.mmdb"]))]
+    pub(crate) path: Option<Located<String>>,
+    /// The database of autonomous systems, where it is another one.
+    pub(crate) systems: GeoipSystemsDraft,
+}
+}
+
+fetched! { url_is_shown = false;
+/// The GeoIP database (MMDB) of autonomous systems.
+#[derive(Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct GeoipSystemsDraft {
+    /// The file. Either this or `url` or `catalogue`.
+    #[schemars(length(min = 1), extend("examples" = ["/var/lib/secd/geoip-asn.mmdb"]))]
     pub(crate) path: Option<Located<String>>,
 }
 }

@@ -6,8 +6,9 @@ use std::fmt::{self, Write};
 
 use crate::{
     draft::{
-        ApiDraft, DnsDraft, Draft, EventsDraft, ForwardDraft, GeoipDraft, LimitsDraft, ListDraft, LogDraft,
-        LokiDraft, RuleDraft, RuleSourceDraft, ScheduleDraft, SignaturesDraft, StoreDraft, ZoneDraft,
+        ApiDraft, DnsDraft, Draft, EventsDraft, ForwardDraft, GeoipDraft, GeoipSystemsDraft, LimitsDraft,
+        ListDraft, LogDraft, LokiDraft, RuleDraft, RuleSourceDraft, ScheduleDraft, SignaturesDraft,
+        StoreDraft, ZoneDraft,
     },
     shape::{Key, Shape, toml_text},
 };
@@ -79,6 +80,7 @@ fn table(text: &mut String, keys: &[Key], path: &str, is_example: bool) {
         "lists" => fields::<ListDraft>(),
         "logs" => fields::<LogDraft>(),
         "geoip" => fields::<GeoipDraft>(),
+        "geoip.systems" => fields::<GeoipSystemsDraft>(),
         "signatures.sources" => fields::<RuleSourceDraft>(),
         "limits" => fields::<LimitsDraft>(),
         "signatures" => fields::<SignaturesDraft>(),

@@ -124,3 +124,92 @@ fn windows_line_ends_and_a_byte_order_mark_are_no_mistakes() {
     let places: Vec<_> = errors.iter().map(|error| (error.line, error.column)).collect();
     assert_eq!(places, [(7, 12)], "{errors:?}");
 }
+
+#[test]
+fn as_many_groups_addresses_and_devices() {
+    let groups = |count: usize| -> String {
+        let names = (0..count).map(|place| format!("g{place} = [\"10.4.0.2\"]\n"));
+        std::iter::once("[addresses]\n".to_owned()).chain(names).collect()
+    };
+    let most = abi::MAX_SETS as usize;
+    assert_eq!(messages(&groups(most)), [""; 0]);
+    assert_eq!(messages(&groups(most + 1)), [format!("`addresses` has {} groups", most + 1)]);
+    let devices = |groups: usize, each: usize| -> String {
+        let mut text = "[devices]\n".to_owned();
+        for group in 0..groups {
+            let macs: Vec<String> = (0..each)
+                .map(|n| format!("\"02:00:{group:02x}:00:{:02x}:{:02x}\"", n / 256, n % 256))
+                .collect();
+            let _ = writeln!(text, "d{group} = [{}]", macs.join(", "));
+        }
+        text
+    };
+    let most = abi::MAX_DEVICE_GROUPS as usize - 1;
+    assert_eq!(messages(&devices(most, 1)), [""; 0]);
+    assert_eq!(messages(&devices(most + 1, 1)), [format!("`devices` has {} groups", most + 1)]);
+    let most = abi::MAX_DEVICES as usize;
+    assert_eq!(messages(&devices(8, most / 8)), [""; 0]);
+    assert_eq!(
+        messages(&devices(9, most / 8)),
+        [format!("the groups of `devices` have {} devices", most / 8 * 9)]
+    );
+}
+
+#[test]
+fn groups_within_groups_do_not_multiply() {
+    // Each group holds the one before twice: 2,000 addresses and up to 250 of its own, 1,000,000 in all with the 459th.
+    let mut text = "[addresses]\ng0 = [".to_owned();
+    for place in 0..2000 {
+        let _ = write!(text, "\"10.{}.{}.1\", ", place / 250, place % 250);
+    }
+    text.push_str("]\n");
+    for place in 1..600 {
+        let _ = writeln!(text, "g{place} = [\"g{0}\", \"g{0}\", \"192.0.2.{1}\"]", place - 1, place % 250);
+    }
+    assert_eq!(messages(&text), ["with the group `g458` the groups hold more than 1000000 addresses"]);
+}
+
+#[test]
+fn a_hundred_thousand_rules_are_refused() {
+    let rule = "[[rules]]\nfrom=[\"iot\"]\nto=[\"x\"]\n";
+    let errors = config::parse("f", &format!("{ZONES}{}", rule.repeat(100_000))).unwrap_err();
+    // All lack an action, those within the limit name an unknown zone, and there are too many.
+    assert_eq!(
+        errors[200].message,
+        format!("{} more mistakes are not shown", 100_000 + abi::MAX_RULES + 1 - 200)
+    );
+    let over = abi::MAX_RULES as usize * 3 + 6 + 1;
+    assert!(errors.len() == 201 && (errors[0].line as usize) < over);
+}
+
+#[test]
+fn a_list_of_five_million_entries_is_refused() {
+    let text = format!("{ZONES}[addresses]\nhuge = [{}]\n", "\"10.4.0.2\",".repeat(5_000_000));
+    let errors = config::parse("f", &text).unwrap_err();
+    assert_eq!(errors.len(), 1);
+    assert!(errors[0].help.contains("files of their own"), "{}", errors[0]);
+}
+
+#[test]
+fn the_defaults_of_the_new_keys() {
+    let text = format!(
+        "{ZONES}[[rules]]\nfrom = [\"wan\"]\nto = [\"self\"]\naction = \"limit\"\nlimit = \"10/minute\"\n\
+         [[forwards]]\nname = \"web\"\nservices = [\"https\"]\nto = \"10.4.0.2\"\n\
+         [[lists]]\nname = \"drop\"\ncatalogue = \"spamhaus-drop-v4\"\n[geoip.systems]\ncatalogue = \"geoip-asn\"\n"
+    );
+    let config = config::parse("f", &text).unwrap();
+    let [wan, iot] = &config.policy.zones[..] else { panic!("two zones") };
+    assert_eq!((wan.bogons, wan.bogons_asked, wan.scan, wan.fail_open), (true, false, true, false));
+    assert_eq!((iot.bogons, iot.scan, iot.fail_open, iot.loose || iot.strict), (false, false, true, false));
+    assert!(wan.new_flows.is_none() && iot.routes.is_empty() && !iot.isolate && !iot.quarantine);
+    assert_eq!(config.policy.rules[0].limit, Some(policy::Rate { interval: 6_000_000_000, burst: 10 }));
+    let forward = &config.policy.forwards[0];
+    assert_eq!((forward.from, forward.hairpin, forward.port), (wan.id, true, None));
+    assert_eq!(config.policy.rule_name(config.policy.forward_id(0)).unwrap(), "forward `web`");
+    assert_eq!(config.limits.flows, 131_072);
+    let list = &config.lists[0];
+    let subscription = list.subscription.as_ref().unwrap();
+    assert!(subscription.url.starts_with("https://") && list.block && list.path.as_os_str().is_empty());
+    assert_eq!(list.kind, config::ListKind::Addresses);
+    assert!(config.geoip.is_none() && matches!(config.geoip_systems, Some(config::Geoip::Subscription(_))));
+}

@@ -165,7 +165,8 @@ fn check(
 fn answered(policy: &Policy, own: &[IpAddr], flow: &Flow, said: &Explanation) -> Result<(), String> {
     let zone = |name: &str| policy.zones.iter().find(|zone| zone.name == name);
     let (Some(from), Some(to)) = (zone(&said.zone_in), zone(&said.zone_out)) else { return Ok(()) };
-    if !matches!(flow.proto, Protocol::TCP | Protocol::UDP) || said.reason == Reason::Spoofed {
+    let apart = matches!(said.reason, Reason::Spoofed | Reason::Isolated | Reason::NewDevice);
+    if !matches!(flow.proto, Protocol::TCP | Protocol::UDP) || apart {
         return Ok(());
     }
     // As enforced, whatever the mode of the file is.

@@ -34,8 +34,19 @@ fn the_example_parses_as_it_is_and_with_everything_switched_on() {
     assert_eq!(config.policy.zones.len(), 8);
     assert_eq!(config.mode, model::Mode::Observe);
     let everything = must_parse("image/secd.toml", &switched_on(&text));
-    assert_eq!((everything.lists.len(), everything.logs.len()), (2, 2));
-    assert!(everything.loki.is_some() && everything.policy.rules.len() == config.policy.rules.len() + 2);
+    assert_eq!((everything.lists.len(), everything.logs.len()), (3, 2));
+    assert!(everything.geoip.is_some() && !everything.policy.devices.is_empty());
+    assert!(everything.loki.is_some() && everything.policy.rules.len() == config.policy.rules.len() + 3);
+}
+
+#[test]
+fn every_rule_of_the_example_decides_something() {
+    let text = std::fs::read_to_string(root().join("image/secd.toml")).unwrap();
+    let own = ["203.0.113.7", "10.5.0.1", "10.0.0.1"].map(|address| address.parse().unwrap());
+    for text in [text.clone(), switched_on(&text)] {
+        let review = must_parse("image/secd.toml", &text).policy.review(&own);
+        assert_eq!(review, policy::Review::default());
+    }
 }
 
 /// The copy in `docs/reference` is what the types say. `SECD_REGENERATE=1` writes it anew.

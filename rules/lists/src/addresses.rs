@@ -5,7 +5,10 @@
 //! somebody else is rejected with the reason, the rest of the file is taken.
 
 use ipnet::{IpNet, Ipv4Net, Ipv4Subnets, Ipv6Net, Ipv6Subnets};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::{
+    borrow::Cow,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+};
 
 use crate::{
     Format, ListError, Report,
@@ -279,13 +282,14 @@ fn entry(record: Record<'_>, format: &Format, min_score: Option<u32>) -> Result<
     let text = text.split_once('#').map_or(text, |(before, _)| before);
     let (text, comment) = text.split_once(';').map_or((text, None), |(before, after)| (before, Some(after)));
     let mut words = text.split([' ', '\t', ',']).filter(|word| !word.is_empty());
-    let mut word = words.next().ok_or("no address before the comment")?.to_owned();
+    let mut word = Cow::Borrowed(words.next().ok_or("no address before the comment")?);
     let mut next = words.next();
     // A range may have blanks around its hyphen.
     if let Some(hyphen) = next.filter(|next| next.starts_with('-') || word.ends_with('-')) {
-        word += hyphen;
+        let range = word.to_mut();
+        range.push_str(hyphen);
         if hyphen == "-" {
-            word += words.next().ok_or("a range without end: write `FIRST-LAST`")?;
+            *range += words.next().ok_or("a range without end: write `FIRST-LAST`")?;
         }
         next = words.next();
     }

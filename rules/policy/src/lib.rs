@@ -5,6 +5,7 @@
 
 mod diff;
 mod explain;
+mod helped;
 mod host;
 pub mod image;
 mod judge;
@@ -25,7 +26,7 @@ pub use explain::{ExplainError, Explanation, RulePlace, opening_frame};
 pub use host::{HostTables, from_kernel, to_kernel};
 pub use judge::{Judgement, LOWERED, Question, has_ports};
 pub use lower::LowerError;
-pub use plan::{Found, Plan, PolicyPrefix, Port, Row, Selector};
+pub use plan::{Found, Helped, Plan, PolicyPrefix, Port, Row, Selector};
 pub use review::{Finding, FindingKind, Review};
 pub use rows::address_set;
 pub use schedule::{DAYS, TimeZones};

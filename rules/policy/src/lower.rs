@@ -124,6 +124,7 @@ impl Policy {
             devices: rows.devices,
             rates: rows.rates,
             zone_rates: rows.zone_rates,
+            helped: self.helped(),
         })
     }
 

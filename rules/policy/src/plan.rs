@@ -2,9 +2,12 @@
 
 use abi::{ListValue, POLICY_CONTINUE, PolicyValue, ZoneFlags, ZoneId};
 use ipnet::IpNet;
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
-use model::Mac;
+use model::{Mac, Protocol};
 
 use crate::{Question, Rate, ServiceMatch};
 
@@ -39,6 +42,20 @@ pub struct Plan {
     pub rates: Vec<Rate>,
     /// New flows a source may start in a zone: place in `rates`.
     pub zone_rates: BTreeMap<ZoneId, u16>,
+    /// Flows of which the second wall may know that they belong to others (data connections of FTP, speech of SIP): a
+    /// denial of such a flow is left to it.
+    pub helped: BTreeSet<Helped>,
+}
+
+/// Between two zones connections open others that only nftables can foresee.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Helped {
+    /// Zone in which such a further flow can start.
+    pub from: ZoneId,
+    /// Zone to which it can go.
+    pub to: ZoneId,
+    /// TCP for FTP, UDP for SIP.
+    pub protocol: Protocol,
 }
 
 /// One line of the policy as the classifier matches it: all of its parts must hold. A rule that names zones and

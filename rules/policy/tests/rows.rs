@@ -400,3 +400,42 @@ fn rates_read_as_they_are_written() {
         assert_eq!(rate.to_string(), text);
     }
 }
+
+#[test]
+fn where_helpers_know_more_the_second_wall_is_asked() {
+    let named = |name: &str, action| Rule {
+        from: side(&[IOT], &[], &[]),
+        to: side(&[WAN], &[], &[]),
+        services: vec![Service {
+            name: name.into(),
+            matches: vec![ServiceMatch::new(Protocol::TCP, 21, 21)],
+        }],
+        action,
+        ..Rule::default()
+    };
+    let helped = |policy: &Policy| -> Vec<(ZoneId, ZoneId, Protocol)> {
+        let plan = policy.lower(&own(), Arc::new([])).unwrap();
+        plan.helped.iter().map(|helped| (helped.from, helped.to, helped.protocol)).collect()
+    };
+    let of = |rule| helped(&numbered(ground(), vec![rule]));
+    assert_eq!(of(named("ftp", Action::Pass)), [(WAN, IOT, Protocol::TCP), (IOT, WAN, Protocol::TCP)]);
+    assert_eq!(of(named("sip", Action::Pass)), [(WAN, IOT, Protocol::UDP), (IOT, WAN, Protocol::UDP)]);
+    assert_eq!(of(named("ftp", Action::Drop)), []);
+    assert_eq!(of(named("tcp/21", Action::Pass)), []);
+    let mut policy = ground();
+    policy.forwards = vec![Forward {
+        name: "ftp".into(),
+        from: WAN,
+        services: vec![ServiceMatch::new(Protocol::TCP, 2121, 2121)],
+        to: "10.1.0.5".parse().unwrap(),
+        port: Some(21),
+        hairpin: false,
+        sources: vec![],
+        comment: None,
+        span: model::Span::default(),
+    }];
+    assert_eq!(
+        helped(&policy),
+        [(WAN, ZONE_SELF, Protocol::TCP), (WAN, IOT, Protocol::TCP), (IOT, WAN, Protocol::TCP)]
+    );
+}

@@ -22,8 +22,8 @@ use std::{path::PathBuf, time::Duration};
 use render::render_as;
 use transaction::TRIAL;
 
-/// How long one run of nft may take.
-pub const DEADLINE: Duration = Duration::from_secs(10);
+/// How long one run of nft may take; the largest ruleset takes a few seconds on an idle machine.
+pub const DEADLINE: Duration = Duration::from_secs(30);
 
 /// The table `inet secd`, as it should be and as it was last read back.
 #[derive(Debug)]

@@ -142,7 +142,7 @@ impl<'a> Rendering<'a> {
                 self.rule("arrivals", vec![ours.clone(), destination, label.clone()], None);
             }
         }
-        let (many, own) = self.to_us();
+        let (many, own) = self.own_maps();
         self.multicast_maps("arrivals", MetaKey::Iifname, &many);
         self.map("arrivals", vec![to_the_router()], meta(MetaKey::Iifname), own);
     }
@@ -155,12 +155,12 @@ impl<'a> Rendering<'a> {
         self.tracked("input");
         self.rule("input", vec![judged(), accept()], None);
         self.essentials("input", MetaKey::Iifname);
-        let (many, own) = self.to_us();
+        let (many, own) = self.own_maps();
         self.multicast_maps("input", MetaKey::Iifname, &many);
         self.map("input", vec![], meta(MetaKey::Iifname), own);
     }
 
-    fn to_us(&mut self) -> (Mapping, Mapping) {
+    fn own_maps(&mut self) -> (Mapping, Mapping) {
         let (mut many, mut own) = (Mapping::new(), Mapping::new());
         for zone in &self.policy.zones {
             many.push(self.leads("input", &device(zone), zone.id, ZONE_MULTICAST));

@@ -7,7 +7,13 @@ use model::{Action, Mode, Protocol, Span};
 use policy::{
     AddressSet, DeviceGroup, Forward, Mac, Rate, Rule, Service, ServiceMatch, SetKind, Side, Zone, ZoneSet,
 };
-use std::{fs, os::unix::fs::PermissionsExt, path::Path, process::Command};
+use std::{
+    fs,
+    net::{IpAddr, Ipv4Addr},
+    os::unix::fs::PermissionsExt,
+    path::Path,
+    process::Command,
+};
 
 const WAN: ZoneId = ZONE_FIRST;
 const MANAGEMENT: ZoneId = ZONE_FIRST + 1;
@@ -215,6 +221,69 @@ fn as_written_down(file: &str, rendered: &str) {
         assert_eq!(rendered, expected, "line {} of {}", number + 1, path.display());
     }
     assert_eq!(rendered.lines().count(), expected.lines().count());
+}
+
+#[test]
+fn what_nft_could_not_take_in_time_is_refused_with_numbers() {
+    let refused = |policy: &Policy| render(policy, &Options::default()).unwrap_err().to_string();
+    // Every second address, so that none merge.
+    let many = |count: u32| {
+        (0..count).map(|number| IpNet::from(IpAddr::from(Ipv4Addr::from(2 * number)))).collect::<Vec<_>>()
+    };
+    let mut policy = wide();
+    policy.sets[1].nets = many(MAX_ELEMENTS as u32 / 2).into();
+    let message = refused(&policy);
+    assert!(message.contains("networks in rules, and nft takes 131072"), "{message}");
+    let mut policy = small();
+    let one = rule(&[], &[], &[ServiceMatch::new(Protocol::TCP, 1, 1)], Action::Drop);
+    policy.rules = (0..7000).map(|id| Rule { id, ..one.clone() }).collect();
+    let message = refused(&policy);
+    assert!(message.contains("lines of nftables") && message.contains("nft takes 65536"), "{message}");
+    // Nothing was run for it.
+    let error = Wall::new("secd-no-such-program", DEADLINE)
+        .apply_with(&policy, &Options { keeps_proven: true, ..Options::default() });
+    assert!(matches!(error, Err(NftError::Missing { .. } | NftError::TooMany { .. })), "{error:?}");
+}
+
+/// Measures nft with large policies. Run by hand: it takes a while and asserts nothing about time.
+#[test]
+#[ignore = "a measurement"]
+fn large_policies() {
+    let Some(namespace) = Namespace::new("large_policies") else { return };
+    let say = |what: &str, wall: &mut Wall, policy: &Policy| {
+        let started = std::time::Instant::now();
+        let ruleset = render(policy, &Options::default()).unwrap();
+        let rendered = started.elapsed();
+        let size = ruleset.transaction().len();
+        let result = wall.apply(policy);
+        eprintln!(
+            "{what}: {} lines, {} networks, {size} bytes; rendered in {rendered:?}, applied and read in {:?}: {result:?}",
+            ruleset.rules.len(),
+            ruleset.elements,
+            started.elapsed()
+        );
+    };
+    let mut wall = namespace.wall();
+    wall.deadline = Duration::from_secs(300);
+    for count in [20_000u32, 100_000, 250_000] {
+        let mut policy = wide();
+        let nets: Vec<IpNet> = (0..count)
+            .map(|number| IpNet::from(IpAddr::from(Ipv4Addr::from(0x0b00_0000 + 2 * number))))
+            .collect();
+        policy.forwards.clear();
+        policy.rules[1].from.devices.clear();
+        policy.sets[1].nets = nets.into();
+        say("networks", &mut wall, &policy);
+    }
+    for count in [1000u16, 10_000] {
+        let mut policy = small();
+        let one = |id: u16| Rule {
+            id,
+            ..rule(&[IOT], &[MANAGEMENT], &[ServiceMatch::new(Protocol::TCP, id, id)], Action::Pass)
+        };
+        policy.rules = (1..=count).map(one).collect();
+        say("rules between two zones", &mut wall, &policy);
+    }
 }
 
 #[test]

@@ -10,8 +10,9 @@ use axum::{
     routing::{MethodRouter, get, post},
 };
 use protocol::{
-    API_HEADER, API_VERSION, ApplyRequest, DecisionsQuery, ErrorReply, FlowsQuery, Lift, MAX_CONFIG_BYTES,
-    MAX_REQUEST_BYTES, ModeRequest, Order, Peer, SettleRequest, TailQuery, TopQuery, WhyQuery, path,
+    API_HEADER, API_VERSION, ApplyRequest, DecisionsQuery, DeviceOrder, DiffRequest, ErrorReply, FlowsQuery,
+    Lift, ListOrder, MAX_CONFIG_BYTES, MAX_REQUEST_BYTES, ModeRequest, Order, Peer, SettleRequest, TailQuery,
+    TopQuery, WhyQuery, path,
 };
 use serde::Serialize;
 use shippers::Tailed;
@@ -77,6 +78,9 @@ fn router(appliance: Arc<Appliance>) -> Router {
         .route(path::DECISIONS, get(decisions).post(order))
         .route(path::LIFT, post(lift))
         .route(path::LISTS, get(async |State(secd): Of| Json(secd.lists())))
+        .route(path::REFRESH, post(refresh))
+        .route(path::ACCEPT, post(accept))
+        .route(path::DEVICES, get(async |State(secd): Of| Json(secd.device_rows())).post(order_device))
         .route(path::RULES, get(async |State(secd): Of| Json(secd.rules())))
         .route(path::FLOWS, get(flows))
         .route(path::TOP, get(top))
@@ -84,6 +88,7 @@ fn router(appliance: Arc<Appliance>) -> Router {
         .route(path::MODE, get(async |State(secd): Of| Json(secd.mode())).post(mode))
         .route(path::RELOAD, post(async |State(secd): Of| answer(secd.reload().await)))
         .route(path::APPLY, get(async |State(secd): Of| Json(secd.trial())).merge(with_config(post(apply))))
+        .route(path::DIFF, with_config(post(diff)))
         .route(path::CONFIRM, post(confirm))
         .route(path::REVERT, post(revert))
         .route(path::DETACH, post(async |State(secd): Of| answer(secd.detach().await)))
@@ -160,6 +165,13 @@ async fn apply(State(secd): Of, request: Result<Json<ApplyRequest>, JsonRejectio
     }
 }
 
+async fn diff(State(secd): Of, request: Result<Json<DiffRequest>, JsonRejection>) -> Response {
+    match request {
+        Ok(Json(request)) => answer(secd.diff(request).await),
+        Err(error) => unreadable(&error),
+    }
+}
+
 async fn confirm(State(secd): Of, request: Result<Json<SettleRequest>, JsonRejection>) -> Response {
     match request {
         Ok(Json(request)) => answer(secd.confirm(request).await),
@@ -170,6 +182,27 @@ async fn confirm(State(secd): Of, request: Result<Json<SettleRequest>, JsonRejec
 async fn revert(State(secd): Of, request: Result<Json<SettleRequest>, JsonRejection>) -> Response {
     match request {
         Ok(Json(request)) => answer(secd.revert(request).await),
+        Err(error) => unreadable(&error),
+    }
+}
+
+async fn refresh(State(secd): Of, order: Result<Json<ListOrder>, JsonRejection>) -> Response {
+    match order {
+        Ok(Json(order)) => answer(secd.refresh(order).await),
+        Err(error) => unreadable(&error),
+    }
+}
+
+async fn accept(State(secd): Of, order: Result<Json<ListOrder>, JsonRejection>) -> Response {
+    match order {
+        Ok(Json(order)) => answer(secd.accept(order).await),
+        Err(error) => unreadable(&error),
+    }
+}
+
+async fn order_device(State(secd): Of, order: Result<Json<DeviceOrder>, JsonRejection>) -> Response {
+    match order {
+        Ok(Json(order)) => answer(secd.order_device(order).await),
         Err(error) => unreadable(&error),
     }
 }

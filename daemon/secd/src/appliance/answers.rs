@@ -6,9 +6,9 @@ use ipnet::IpNet;
 use model::{Flow, Mode, Reason, Target};
 use policy::{Policy, ZoneSet};
 use protocol::{
-    API_VERSION, By, ByKind, DEFAULT_ROWS, DecisionsQuery, DnsStatus, EventsStatus, InterfaceStatus, ListRow,
-    ListSummary, Lists, LogStatus, MAX_ROWS, MemoryStatus, ModeReply, PacketsStatus, RuleRow, Rules,
-    SignaturesStatus, Status, Subject, Why,
+    API_VERSION, By, ByKind, DEFAULT_ROWS, DecisionsQuery, DnsStatus, EventsStatus, FetchedList,
+    InterfaceStatus, ListRow, ListSummary, Lists, LogStatus, MAX_ROWS, MemoryStatus, ModeReply,
+    PacketsStatus, RuleRow, Rules, SignaturesStatus, Status, Subject, Why,
 };
 use std::{collections::BTreeMap, net::IpAddr, sync::PoisonError};
 
@@ -120,17 +120,24 @@ impl Appliance {
         let current = self.current.load();
         let hits = self.counters_handle().lists(current.loaded.config.lists.len()).unwrap_or_default();
         let states = current.feeds.states.iter().zip(&current.loaded.config.lists).enumerate();
+        let fetched = self.fetched.states();
         let lists = states.map(|(number, (state, source))| ListRow {
             name: state.name.clone(),
             kind: list_kind(state.kind),
             path: source.path.display().to_string(),
+            fetched: fetched.iter().find(|fetched| fetched.name == state.name).map(fetched_list),
             mode: source.mode,
             direction: (source.kind == ListKind::Addresses).then_some(source.direction),
             entries: state.entries,
             rejected: state.rejected,
             hits: hits.get(number).map_or(0, |counter| counter.packets),
             loaded: state.loaded,
-            error: state.error.clone(),
+            // What cannot be fetched is worse news than what is in force.
+            error: fetched
+                .iter()
+                .find(|fetched| fetched.name == state.name)
+                .and_then(|fetched| fetched.error.clone())
+                .or_else(|| state.error.clone()),
         });
         Lists { lists: lists.collect() }
     }
@@ -139,15 +146,16 @@ impl Appliance {
     pub fn rules(&self) -> Rules {
         let current = self.current.load();
         let policy = &current.loaded.config.policy;
-        let counters = self.counters_handle().rules(policy.rules.len()).unwrap_or_default();
+        let all = policy.rules.len() + policy.forwards.len();
+        let counters = self.counters_handle().rules(all).unwrap_or_default();
         let rules = policy.rules.iter().map(|rule| {
             let counter = counters.get(usize::from(rule.id)).copied().unwrap_or_default();
             RuleRow {
                 id: Some(rule.id),
-                from: zone_names(policy, &rule.from),
-                to: zone_names(policy, &rule.to),
+                from: side_names(policy, &rule.from),
+                to: side_names(policy, &rule.to),
                 services: rule.services.iter().map(|service| service.name.clone()).collect(),
-                action: if rule.action == Action::Pass { "allow".into() } else { rule.action.name().into() },
+                action: action_word(rule).into(),
                 mode: rule.mode,
                 log: rule.log,
                 comment: rule.comment.clone(),
@@ -158,6 +166,27 @@ impl Appliance {
             }
         });
         let mut rows: Vec<_> = rules.collect();
+        rows.extend(policy.forwards.iter().enumerate().map(|(place, forward)| {
+            let id = policy.forward_id(place);
+            let counter = counters.get(usize::from(id)).copied().unwrap_or_default();
+            RuleRow {
+                id: Some(id),
+                from: vec![policy.zone_name(forward.from).to_owned()],
+                to: vec![forward.port.map_or_else(
+                    || forward.to.to_string(),
+                    |port| std::net::SocketAddr::new(forward.to, port).to_string(),
+                )],
+                services: forward.services.iter().map(service_text).collect(),
+                action: "forward".into(),
+                mode: Mode::Enforce,
+                log: false,
+                comment: Some(forward.comment.clone().unwrap_or_else(|| forward.name.clone())),
+                file: forward.span.file.clone(),
+                line: forward.span.line,
+                packets: counter.packets,
+                bytes: counter.bytes,
+            }
+        }));
         let packets = self.counters_handle().packets().unwrap_or_default();
         for zone in &policy.zones {
             let denied =
@@ -328,7 +357,7 @@ impl Appliance {
             observed: false,
             also: Vec::new(),
         };
-        let explained = match config.policy.explain(&own, flow) {
+        let explained = match current.standing.now.explain(&own, flow) {
             Ok(explained) => explained,
             Err(error) => {
                 why.by = Some(By { kind: ByKind::Check, name: error.to_string(), line: None, file: None });
@@ -341,10 +370,9 @@ impl Appliance {
         why.reason = explained.reason.name().into();
         why.by = Some(match explained.rule {
             Some(rule) => {
-                let comment =
-                    config.policy.rules.get(usize::from(rule.id)).and_then(|rule| rule.comment.clone());
-                let name = comment
-                    .map_or_else(|| format!("rule {}", rule.id), |text| format!("rule {}: {text}", rule.id));
+                let comment = config.policy.rule(rule.id).and_then(|rule| rule.comment.clone());
+                let name = config.policy.rule_name(rule.id).unwrap_or_else(|| format!("rule {}", rule.id));
+                let name = comment.map_or_else(|| name.clone(), |text| format!("{name}: {text}"));
                 By { kind: ByKind::Rule, name, line: Some(rule.line), file: Some(rule.file) }
             }
             None if explained.reason == Reason::DefaultDenied => {
@@ -414,6 +442,17 @@ pub(super) fn limit(asked: Option<u32>) -> usize {
     asked.unwrap_or(DEFAULT_ROWS).min(MAX_ROWS) as usize
 }
 
+fn fetched_list(state: &::feeds::State) -> FetchedList {
+    FetchedList {
+        from: state.location.clone(),
+        at: state.fetched,
+        checked: state.checked,
+        next: state.next,
+        failures: state.failures,
+        held: state.held.as_ref().map(|held| held.why.clone()),
+    }
+}
+
 fn list_kind(kind: ListKind) -> protocol::ListKind {
     match kind {
         ListKind::Domains => protocol::ListKind::Domains,
@@ -421,10 +460,33 @@ fn list_kind(kind: ListKind) -> protocol::ListKind {
     }
 }
 
-fn zone_names(policy: &Policy, zones: &policy::Side) -> Vec<String> {
-    match &zones.zones {
+/// What one side of a rule names, as it is written.
+fn side_names(policy: &Policy, side: &policy::Side) -> Vec<String> {
+    let mut names = match &side.zones {
         ZoneSet::Any => vec!["any".into()],
         ZoneSet::Of(ids) => ids.iter().map(|id| policy.zone_name(*id).to_owned()).collect(),
+    };
+    let sets = side.sets.iter().filter_map(|place| policy.sets.get(usize::from(*place)));
+    names.extend(sets.map(policy::AddressSet::written));
+    let groups = side.devices.iter().filter_map(|place| policy.devices.get(usize::from(*place)));
+    names.extend(groups.map(|group| group.name.clone()));
+    names
+}
+
+/// `tcp/443`, `udp/5000-5010`.
+fn service_text(service: &policy::ServiceMatch) -> String {
+    let (first, last) = (service.ports.first, service.ports.last);
+    let ports = if first == last { first.to_string() } else { format!("{first}-{last}") };
+    format!("{}/{ports}", service.protocol)
+}
+
+/// A rule's action in the word of the config.
+fn action_word(rule: &policy::Rule) -> &'static str {
+    match rule.action {
+        _ if rule.goes_on => "log",
+        Action::Pass if rule.limit.is_some() => "limit",
+        Action::Pass => "allow",
+        Action::Drop | Action::Reject => rule.action.name(),
     }
 }
 

@@ -5,6 +5,7 @@
 //! policy; a daemon that was killed meanwhile settles the rest when it starts (see [`crate::trial`]).
 
 use anyhow::{Context as _, Result};
+use enforce::nft::Options;
 use model::{Severity, Timestamp};
 use policy::{Plan, Policy};
 use protocol::{
@@ -224,7 +225,10 @@ impl Appliance {
         files.abandon();
         *self.trial.lock().unwrap_or_else(PoisonError::into_inner) = None;
         let outcome = async {
-            tokio::task::block_in_place(|| walls.revert())?;
+            // What follows puts all of it in force anew, whatever became of this.
+            if let Err(error) = tokio::task::block_in_place(|| walls.revert()) {
+                tracing::warn!(error = format!("{error:#}"), "the trial could not be ended in one step");
+            }
             let former = self.current.load_full();
             let chosen = self.chosen_mode(&former).await;
             let good = files.good();
@@ -267,7 +271,17 @@ impl Walls {
     /// The second wall, as long as `lasting` says.
     pub(super) fn raise_wall(&mut self, policy: &Policy, lasting: Lasting) -> Result<()> {
         match lasting {
-            Lasting::ForGood | Lasting::Trial(_) => self.wall.apply(policy)?,
+            Lasting::ForGood => self.wall.apply(policy)?,
+            Lasting::Trial(time) => self.wall.apply_until(policy, &Options::default(), time)?,
+        }
+        Ok(())
+    }
+
+    /// The second wall as it was before [`Self::raise_wall`]: the first one did not follow.
+    pub(super) fn lower_wall(&mut self, former: &Policy, lasting: Lasting) -> Result<()> {
+        match lasting {
+            Lasting::ForGood => self.wall.apply(former)?,
+            Lasting::Trial(_) => self.wall.revert()?,
         }
         Ok(())
     }
@@ -285,12 +299,12 @@ impl Walls {
 
     /// What is on trial stays.
     fn confirm(&mut self) -> Result<()> {
-        Ok(())
+        Ok(self.wall.confirm()?)
     }
 
-    /// What was before the trial is in force again.
+    /// What was before the trial is in force again, as far as the kernel has not done that itself.
     fn revert(&mut self) -> Result<()> {
-        Ok(())
+        Ok(self.wall.revert()?)
     }
 
     fn generation(&self) -> u64 {

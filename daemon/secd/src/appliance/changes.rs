@@ -1,21 +1,20 @@
 //! Plan, then apply: one path for start, reload, change of mode and repair.
 
 use anyhow::Result;
-use enforce::nft::WallState;
 use model::{Mode, Severity};
 use protocol::{Detached, ErrorReply, ModeReply, Problem, Reloaded};
 use resolver::{ClientNetwork, Resolver, Settings};
 use std::{collections::HashMap, sync::Arc};
 
-use super::{Appliance, Current, SHIP_BY, Walls, apply::Lasting, tell};
+use super::{Appliance, Current, SHIP_BY, Walls, apply::Lasting, plan::Wanted, tell};
 use crate::{
     clock,
     decisions::Failure,
     events::{self, QuerySink},
-    feeds::Feeds,
     loading::Loaded,
     machine::Machine,
     packets::Names,
+    subscriptions::subscriptions,
 };
 
 impl Appliance {
@@ -84,7 +83,6 @@ impl Appliance {
         {
             notes.push("`[loki]` and `[events]` change with a restart: systemctl restart secd".into());
         }
-        notes.extend(loaded.unread_rules.clone());
         if let Some(chosen) = chosen.filter(|chosen| *chosen != loaded.configured) {
             let configured = loaded.configured;
             notes.push(format!("mode {chosen} was chosen by command and wins over the config's; `secctl mode {configured}` ends that"));
@@ -143,52 +141,6 @@ impl Appliance {
         Ok(Detached { removed })
     }
 
-    /// Compares the kernel with the plan and repairs it. Called every minute and when interfaces change.
-    pub(super) async fn reconcile(&self) {
-        let mut walls = self.change.lock().await;
-        // A plan on trial stands beside the former one, to which the kernel goes back by itself: until that is settled,
-        // no third one may take the former's place.
-        if self.in_trouble("enforcement") || self.on_trial() {
-            return;
-        }
-        let current = self.current.load_full();
-        let machine = Machine::read();
-        if self.in_trouble("dns") {
-            // An address it is to listen on may have come meanwhile.
-            let resolver = self.update_resolver(&current.loaded).await;
-            self.trouble("dns", resolver.err().map(|error| format!("{error:#}")));
-        }
-        if machine != current.machine {
-            let ended = self.decisions.keeper().protect(machine.protected(&current.loaded.config));
-            self.end_now_protected(&ended).await;
-        }
-        let applied = tokio::task::block_in_place(|| {
-            self.apply(&mut walls, &current.loaded, &machine, &current.feeds, Lasting::ForGood)
-        });
-        match applied {
-            Ok(applied) => {
-                if let Some(repaired) = applied.repaired {
-                    self.system(Severity::Warning, repaired);
-                }
-                let names = names(&current.loaded, &machine);
-                self.current.store(Arc::new(Current {
-                    loaded: current.loaded.clone(),
-                    machine,
-                    feeds: current.feeds.clone(),
-                    names: Arc::new(names),
-                    applied: if applied.changed { Some(clock::now().wall) } else { current.applied },
-                    counted: if applied.rules_changed { Some(clock::now().wall) } else { current.counted },
-                    interfaces: applied.interfaces,
-                }));
-                self.trouble("interfaces", applied.absent);
-                self.trouble("the packet path", None);
-            }
-            Err(error) => {
-                self.trouble("the packet path", Some(format!("the plan could not be applied: {error:#}")))
-            }
-        }
-    }
-
     /// Puts a config in force: both walls, then everything that is fed by it.
     ///
     /// # Errors
@@ -200,6 +152,8 @@ impl Appliance {
         lasting: Lasting,
     ) -> Result<()> {
         let former = self.current.load_full();
+        let sources = self.rule_sources(&loaded);
+        loaded.read_rules(&sources);
         let unread = (!loaded.unread_rules.is_empty()).then(|| loaded.unread_rules.join("; "));
         let instead = if unread.is_some() && former.applied.is_some() {
             loaded.signatures = Arc::clone(&former.loaded.signatures);
@@ -209,20 +163,16 @@ impl Appliance {
         };
         let machine = Machine::read();
         let config = &loaded.config;
-        let own: Vec<_> = config
-            .policy
-            .zones
-            .iter()
-            .flat_map(|zone| zone.networks.iter().copied())
-            .chain(machine.addresses.iter().chain(&machine.gateways).map(|address| (*address).into()))
-            .collect();
-        let seed = std::hash::BuildHasher::hash_one(&std::hash::RandomState::new(), 0);
         let now = clock::now().wall;
+        let (subscriptions, odd) = subscriptions(config);
+        loaded.notes.extend(odd);
+        self.fetched.configure(subscriptions, now);
         // Reading lists and running nft take their time; the other tasks go on meanwhile.
-        let (feeds, told) = tokio::task::block_in_place(|| {
-            Feeds::load(config, &own, &self.flags.state_dir, &former.feeds.addresses, now, seed)
-        });
-        let applied = tokio::task::block_in_place(|| self.apply(walls, &loaded, &machine, &feeds, lasting))?;
+        let (feeds, told) =
+            tokio::task::block_in_place(|| self.read_feeds(config, &machine, &former.feeds, now));
+        let (standing, addresses, odd) = self.standing(&config.policy, &feeds, now);
+        let wanted = Wanted { machine: &machine, feeds: &feeds, standing: &standing };
+        let applied = tokio::task::block_in_place(|| self.apply(walls, wanted, lasting))?;
         // The packet path holds. From here on nothing may fail the change: what does is a trouble and is told.
         for event in told {
             self.sender.send(event);
@@ -248,6 +198,8 @@ impl Appliance {
             names,
             feeds,
             machine,
+            standing,
+            addresses,
             applied: Some(now),
             counted: if applied.rules_changed { Some(now) } else { former.counted },
             interfaces: applied.interfaces,
@@ -258,64 +210,8 @@ impl Appliance {
         }
         self.trouble("enforcement", None);
         self.trouble("interfaces", applied.absent);
+        self.trouble("address sets", odd);
         Ok(())
-    }
-
-    /// Brings both walls to the plan, the second one first: what XDP then lets through meets the new policy.
-    fn apply(
-        &self,
-        walls: &mut Walls,
-        loaded: &Loaded,
-        machine: &Machine,
-        feeds: &Feeds,
-        lasting: Lasting,
-    ) -> Result<Applied> {
-        let own: Vec<_> = machine.addresses.iter().copied().collect();
-        let mut plan = loaded.config.policy.lower(&own, feeds.addresses.table())?;
-        plan.protected.extend(machine.gateways.iter().map(|gateway| ipnet::IpNet::from(*gateway)));
-        let policy_is_new = self.current.load().applied.is_none()
-            || self.current.load().loaded.config.policy != loaded.config.policy;
-        let state = walls.wall.check()?;
-        let mut repaired = None;
-        if policy_is_new || state != WallState::Same {
-            walls.raise_wall(&loaded.config.policy, lasting)?;
-            if !policy_is_new {
-                let table = enforce::nft::TABLE;
-                repaired =
-                    Some(format!("the nftables table inet {table} was changed by someone else; repaired"));
-            }
-        }
-        let installed = match walls.install(&plan, lasting) {
-            Ok(installed) => installed,
-            Err(error) => {
-                let error = anyhow::Error::new(error);
-                // Both walls say the same, so the second one goes back as well.
-                let former = self.current.load();
-                if policy_is_new
-                    && former.applied.is_some()
-                    && let Err(stuck) = walls.wall.apply(&former.loaded.config.policy)
-                {
-                    return Err(error.context(format!("and nftables could not go back: {stuck}")));
-                }
-                return Err(error);
-            }
-        };
-        plan.listed = Arc::default();
-        let rules_changed =
-            walls.plan.as_ref().is_none_or(|held| held.policy != plan.policy || held.rows != plan.rows);
-        walls.plan = Some(plan);
-        let mut absent: Vec<String> =
-            installed.plan.missing.iter().map(|name| format!("{name} is not there")).collect();
-        absent.extend(installed.failed.iter().map(|(name, error)| format!("{name}: {error}")));
-        let absent =
-            (!absent.is_empty()).then(|| format!("{}; zones on them see no packets", absent.join(", ")));
-        Ok(Applied {
-            changed: installed.plan.changed,
-            rules_changed,
-            interfaces: installed.attached.into_iter().map(|held| (held.name, held.how.name())).collect(),
-            absent,
-            repaired,
-        })
     }
 
     /// Goes on with other sinks where the config names others; the old ones deliver what they have.
@@ -348,7 +244,7 @@ impl Appliance {
         }
     }
 
-    async fn update_resolver(&self, loaded: &Loaded) -> Result<()> {
+    pub(super) async fn update_resolver(&self, loaded: &Loaded) -> Result<()> {
         let settings = dns_settings(loaded);
         let mut resolver = self.resolver.write().await;
         if settings.listen.is_empty() {
@@ -369,7 +265,7 @@ impl Appliance {
     }
 
     /// Lifts bans of what has become protected.
-    async fn end_now_protected(&self, ids: &[u64]) {
+    pub(super) async fn end_now_protected(&self, ids: &[u64]) {
         for id in ids {
             let Some(target) = self.decisions.keeper().get(*id).map(|ban| ban.target.clone()) else {
                 continue;
@@ -392,16 +288,7 @@ pub(super) fn not_applied(error: anyhow::Error) -> Failure {
     (503, ErrorReply::new(format!("{error:#}"), help))
 }
 
-/// What [`Appliance::apply`] did.
-struct Applied {
-    changed: bool,
-    rules_changed: bool,
-    interfaces: Vec<(String, &'static str)>,
-    absent: Option<String>,
-    repaired: Option<String>,
-}
-
-fn names(loaded: &Loaded, machine: &Machine) -> Names {
+pub(super) fn names(loaded: &Loaded, machine: &Machine) -> Names {
     Names {
         policy: Arc::new(loaded.config.policy.clone()),
         lists: loaded.config.lists.iter().map(|list| list.name.clone()).collect(),

@@ -4,9 +4,14 @@ mod answers;
 mod apply;
 mod changes;
 mod diagnosis;
+mod diff;
 mod flows;
+mod hosts;
+mod plan;
+mod refresh;
 mod tasks;
 
+use ::feeds::{SystemResolver, Web, WebLimits};
 use abi::Active;
 use anyhow::{Context, Result};
 use arc_swap::ArcSwap;
@@ -15,14 +20,15 @@ use enforce::{
     nft::Wall,
     xdp::{Counters, Dataplane, Flows},
 };
+use jiff::tz::TimeZone;
 use lists::DomainSet;
 use model::{Body, Event, EventAction, Mode, Severity, Timestamp};
-use policy::Plan;
+use policy::{Plan, TimeZones};
 use shippers::{EventSender, Shippers, Tail};
 use std::{
     collections::BTreeMap,
     path::PathBuf,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::AtomicBool},
     time::Duration,
 };
 use store::Store;
@@ -32,6 +38,7 @@ use crate::{
     api::MAX_TAILS,
     clock,
     decisions::{Decisions, Held, Tell},
+    devices::{Addresses, AllowedDevices, Devices},
     events,
     feeds::Feeds,
     flags::Flags,
@@ -42,6 +49,7 @@ use crate::{
     logs::Pipeline,
     machine::Machine,
     packets::Names,
+    standing::Standing,
     trial::ConfigFiles,
 };
 
@@ -70,6 +78,16 @@ pub struct Appliance {
     shippers: tokio::sync::Mutex<Option<Shippers>>,
     tails: Arc<Semaphore>,
     troubles: Mutex<BTreeMap<&'static str, String>>,
+    /// Lists, rule sets and databases that are fetched.
+    fetched: ::feeds::Keeper,
+    /// Devices of the zones.
+    devices: Mutex<Devices>,
+    /// Devices that people have let in.
+    allowed: Mutex<AllowedDevices>,
+    /// Someone let a device in, or took that back, and the plan does not have it yet.
+    let_in: AtomicBool,
+    /// Time zones of schedules.
+    zones: TimeZones,
     /// The config that goes back by itself. Changed under `change` only.
     trial: Mutex<Option<apply::OnTrial>>,
 }
@@ -81,6 +99,10 @@ struct Current {
     machine: Machine,
     feeds: Feeds,
     names: Arc<Names>,
+    /// The policy with everything put in.
+    standing: Standing,
+    /// Addresses of devices that it was made with.
+    addresses: Addresses,
     /// When the plan was last changed.
     applied: Option<Timestamp>,
     /// When its rules were: they are counted since then.
@@ -141,6 +163,13 @@ impl Appliance {
         let flows = dataplane.flows()?;
         let inspection =
             Inspection::start(&loaded, dataplane.inspect_ring()?, dataplane.flows()?, Arc::clone(&tell))?;
+        let web = Web::new(Arc::new(SystemResolver), WebLimits::default());
+        let seed = std::hash::BuildHasher::hash_one(&std::hash::RandomState::new(), 1);
+        let fetched = ::feeds::Keeper::open(flags.state_dir.join("feeds"), [], web, seed, started)
+            .context("the folder for what is fetched cannot be made")?;
+        let allowed = flags.state_dir.join("devices.json");
+        let allowed = AllowedDevices::open(&allowed)
+            .with_context(|| format!("devices that were let in: {} cannot be read", allowed.display()))?;
         let packet_ring = dataplane.packet_ring()?;
         let appliance = Arc::new(Self {
             started,
@@ -154,6 +183,8 @@ impl Appliance {
                 machine,
                 feeds: Feeds::empty(),
                 names: Arc::default(),
+                standing: Standing::default(),
+                addresses: Addresses::new(),
                 applied: None,
                 counted: None,
                 interfaces: Vec::new(),
@@ -168,6 +199,11 @@ impl Appliance {
             shippers: tokio::sync::Mutex::new(Some(shippers)),
             tails: Arc::new(Semaphore::new(MAX_TAILS)),
             troubles: Mutex::default(),
+            fetched,
+            devices: Mutex::default(),
+            allowed: Mutex::new(allowed),
+            let_in: AtomicBool::new(false),
+            zones: TimeZones::new(TimeZone::system()),
             trial: Mutex::default(),
         });
         if adopted.maps {

@@ -5,7 +5,7 @@ use enforce::xdp::PacketRing;
 use std::{sync::Arc, time::Duration};
 
 use super::Appliance;
-use crate::{clock, machine::Machine};
+use crate::{clock, machine::Machine, neighbours::Neighbours};
 
 /// How often decisions that are over are taken out.
 const EXPIRE_EVERY: Duration = Duration::from_secs(1);
@@ -13,6 +13,11 @@ const EXPIRE_EVERY: Duration = Duration::from_secs(1);
 const RECONCILE_EVERY: Duration = Duration::from_secs(60);
 /// How often interfaces and addresses are looked at.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
+/// Least time between two plans that differ in the addresses of devices only.
+const DEVICES_PAUSE: Duration = Duration::from_secs(5);
+/// Longest and shortest time between two looks at what is to be fetched.
+const FETCH_EVERY: Duration = Duration::from_secs(30);
+const FETCH_PAUSE: Duration = Duration::from_secs(1);
 /// How often ended decisions are forgotten, and after what time.
 const PRUNE_EVERY: Duration = Duration::from_secs(3600);
 const KEEP_ENDED: Duration = Duration::from_secs(90 * 86_400);
@@ -49,16 +54,17 @@ impl Appliance {
             }
         });
         let secd = Arc::clone(self);
+        let neighbours = Neighbours::connect();
+        tokio::spawn(async move { secd.follow(neighbours).await });
+        let secd = Arc::clone(self);
         tokio::spawn(async move {
-            let mut tick = tokio::time::interval(LOOK_EVERY);
-            let mut since = tokio::time::Instant::now();
+            let mut waits = false;
             loop {
-                tick.tick().await;
-                // An interface that comes, goes or changes its address changes the plan.
-                if Machine::read() != secd.current.load().machine || since.elapsed() >= RECONCILE_EVERY {
-                    secd.reconcile().await;
-                    since = tokio::time::Instant::now();
-                }
+                let due = secd.fetched.next_due().map_or(FETCH_EVERY, |due| due.since(clock::now().wall));
+                tokio::time::sleep(due.clamp(FETCH_PAUSE, FETCH_EVERY)).await;
+                // What could not be put in force because of a trial is tried again.
+                let again = waits && !secd.reconcile(true).await;
+                waits = secd.refresh_due().await || again;
             }
         });
         let store = self.store.clone();
@@ -74,5 +80,40 @@ impl Appliance {
         });
         tokio::spawn(Arc::clone(&self.logs).keep_saving(self.store.clone()));
         Ok(())
+    }
+
+    /// Looks at interfaces, devices and the time; brings the kernel to the plan when they change it, and every minute.
+    async fn follow(&self, neighbours: Result<Neighbours>) {
+        let neighbours = match neighbours {
+            Ok(neighbours) => Some(neighbours),
+            Err(error) => {
+                self.trouble("devices", Some(format!("devices are not known by address: {error:#}")));
+                None
+            }
+        };
+        let mut tick = tokio::time::interval(LOOK_EVERY);
+        let mut since = tokio::time::Instant::now();
+        loop {
+            tick.tick().await;
+            let mut devices = false;
+            if let Some(neighbours) = &neighbours {
+                match neighbours.read().await {
+                    Ok(found) => {
+                        devices = self.look_at_neighbours(&found);
+                        self.trouble("devices", None);
+                    }
+                    Err(error) => self.trouble("devices", Some(format!("{error:#}"))),
+                }
+            }
+            let current = self.current.load_full();
+            let scheduled = current.standing.next_change.is_some_and(|at| at <= clock::now().wall);
+            let machine = Machine::read() != current.machine;
+            // Devices come and go all the time: the plan follows in groups, not one by one.
+            let devices = devices && since.elapsed() >= DEVICES_PAUSE;
+            if machine || scheduled || devices || since.elapsed() >= RECONCILE_EVERY {
+                self.reconcile(false).await;
+                since = tokio::time::Instant::now();
+            }
+        }
     }
 }

@@ -1,14 +1,13 @@
 //! What is fetched: where from, how often, and with which credentials.
 
-use lists::Format;
-use model::Direction;
+use lists::catalogue::{CatalogueKind, Entry};
 use std::time::Duration;
 
 use super::outputs;
 use crate::{
     checked::Subscription,
-    draft::{Fetch, ListKind},
-    error::{Report, listed, quoted},
+    draft::Fetch,
+    error::{Report, listed, nearest, quoted},
     located::Located,
 };
 
@@ -33,19 +32,32 @@ const OWN_HEADERS: [&str; 12] = [
     "range",
 ];
 
-/// What the catalogue says of a source.
-pub(super) struct Known {
-    pub(super) url: String,
-    pub(super) refresh: Duration,
-    /// None for what is no list.
-    pub(super) kind: Option<ListKind>,
-    pub(super) format: Format,
-    pub(super) direction: Direction,
-}
-
-/// The entry of the catalogue that a name means.
-pub(super) fn catalogue(name: &Located<String>, report: &mut Report<'_>) -> Option<Known> {
-    report.add(name.at, format!("the catalogue has no {}", quoted(name)), "write `url`");
+/// The entry of the catalogue that a name means, if it is of one of these kinds.
+pub(super) fn catalogue(
+    name: &Located<String>,
+    kinds: &[CatalogueKind],
+    report: &mut Report<'_>,
+) -> Option<Entry> {
+    if let Some(entry) = lists::catalogue::find(name) {
+        if kinds.contains(&entry.kind) {
+            return Some(entry);
+        }
+        let place = match entry.kind {
+            CatalogueKind::Addresses | CatalogueKind::Domains => "`[[lists]]`",
+            CatalogueKind::Rules => "`[[signatures.sources]]`",
+            CatalogueKind::GeoIp => "`[geoip]` or `[geoip.systems]`",
+        };
+        let message = format!("{} of the catalogue holds {}", quoted(name), entry.kind);
+        report.add(name.at, message, format!("name it under {place}"));
+        return None;
+    }
+    let names = lists::catalogue::entries().into_iter().filter(|entry| kinds.contains(&entry.kind));
+    let names: Vec<String> = names.map(|entry| entry.name).collect();
+    let help = match nearest(name, names.iter().map(String::as_str)) {
+        Some(near) => format!("did you mean `{near}`?"),
+        None => "`secctl catalogue` lists what there is; anything else has a `url`".to_owned(),
+    };
+    report.add(name.at, format!("the catalogue has no {}", quoted(name)), help);
     None
 }
 
@@ -112,7 +124,7 @@ pub(super) fn none_for_a_file(fetch: &Fetch<'_>, report: &mut Report<'_>) {
 /// The subscription that the keys say; `known` is what the catalogue says.
 pub(super) fn subscription(
     fetch: &Fetch<'_>,
-    known: Option<&Known>,
+    known: Option<&Entry>,
     report: &mut Report<'_>,
 ) -> Option<Subscription> {
     let [user, password_file, header, header_file, ca_file, public_key, signature_url] = fetch.texts;

@@ -66,7 +66,7 @@ fn forward(
         services,
         to: to?,
         port: draft.port.as_ref().map(|port| port.value),
-        hairpin: draft.hairpin,
+        hairpin: draft.hairpin.unwrap_or(draft.sources.is_empty()),
         sources,
         comment: super::optional(&draft.comment),
         span: report.span(draft.at),

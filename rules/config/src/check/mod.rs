@@ -40,7 +40,9 @@ pub(crate) fn check(draft: Draft, own_filters: &[&str], report: &mut Report<'_>)
     let lists = sources::lists(&draft.lists, report);
     let logs = sources::logs(&draft.logs, own_filters, &draft.filters_dir.0, report);
     forwards::listeners(&forwards, &draft.forwards, &zones, &dns.listen, &logs, report);
-    let geoip = sources::geoip(&draft.geoip, report);
+    let geoip = sources::geoip(draft.geoip.path.as_ref(), &draft.geoip.fetch(), report);
+    let systems = &draft.geoip.systems;
+    let geoip_systems = sources::geoip(systems.path.as_ref(), &systems.fetch(), report);
     let limits = limits(&draft.limits, report);
     let signatures = outputs::signatures(&draft.signatures, &zones, report);
     let loki = outputs::loki(&draft.loki, report);
@@ -80,6 +82,7 @@ pub(crate) fn check(draft: Draft, own_filters: &[&str], report: &mut Report<'_>)
         events,
         api,
         geoip,
+        geoip_systems,
         limits,
         warnings,
     }

@@ -257,7 +257,7 @@ impl<'a> Names<'a> {
             report.add(text.at, format!("there is no country {}", quoted(&code)), help);
             return None;
         }
-        self.needs_database(text, report);
+        self.needs_database(false, text, report);
         self.set(SetKind::Country, &code, Arc::default(), text.at, report)
     }
 
@@ -265,7 +265,7 @@ impl<'a> Names<'a> {
         let digits = number.trim_start_matches(['A', 'a']).trim_start_matches(['S', 's']);
         match number.parse::<u32>() {
             Ok(number) if number > 0 => {
-                self.needs_database(text, report);
+                self.needs_database(true, text, report);
                 self.set(SetKind::System, &number.to_string(), Arc::default(), text.at, report)
             }
             _ => {
@@ -279,16 +279,24 @@ impl<'a> Names<'a> {
         }
     }
 
-    fn needs_database(&mut self, text: &Located<String>, report: &mut Report<'_>) {
-        let fetch = self.draft.geoip.fetch();
-        let is_there = self.draft.geoip.path.is_some() || fetch.url.is_some() || fetch.catalogue.is_some();
-        let is_misfit =
-            ["path", "url", "catalogue"].iter().any(|key| report.is_misfit(&format!("geoip.{key}")));
-        if !is_there && !is_misfit && !report.is_misfit("geoip") && self.told.insert("database") {
+    fn needs_database(&mut self, is_system: bool, text: &Located<String>, report: &mut Report<'_>) {
+        let geoip = &self.draft.geoip;
+        let databases = [(&geoip.path, geoip.fetch()), (&geoip.systems.path, geoip.systems.fetch())];
+        let wanted = if is_system { &databases[..] } else { &databases[..1] };
+        let is_there = wanted
+            .iter()
+            .any(|(path, fetch)| path.is_some() || fetch.url.is_some() || fetch.catalogue.is_some());
+        let keys = ["geoip", "geoip.path", "geoip.url", "geoip.catalogue", "geoip.systems"];
+        let is_misfit = keys.iter().any(|key| report.is_misfit(key));
+        if !is_there && !is_misfit && self.told.insert("database") {
             report.add(
                 text.at,
                 format!("{} needs a GeoIP database, and there is none", quoted(text)),
-                "add for example `[geoip]` with `path = \"/var/lib/secd/geoip.mmdb\"`",
+                if is_system {
+                    "add for example `[geoip.systems]` with `catalogue = \"geoip-asn\"`"
+                } else {
+                    "add for example `[geoip]` with `catalogue = \"geoip-country\"`"
+                },
             );
         }
     }
@@ -453,6 +461,7 @@ enum State {
 struct Groups {
     state: Vec<State>,
     done: Vec<Arc<[IpNet]>>,
+    /// Addresses of all that are done.
     total: usize,
 }
 
@@ -534,19 +543,18 @@ impl Groups {
 
     fn finish(&mut self, group: Open, name: &Located<String>, report: &mut Report<'_>) {
         self.state[group.place] = State::Done;
+        let nets = address_set(group.nets);
         let before = self.total;
-        self.total += group.nets.len();
-        if self.total > MOST_GROUPED {
-            if before <= MOST_GROUPED {
-                report.add(
-                    name.at,
-                    format!("with the group {} the groups hold more than {MOST_GROUPED} addresses", quoted(name)),
-                    "put long lists into files of their own (`[[lists]]` with `block = false`) and name them `list:NAME`",
-                );
-            }
-            return;
+        self.total += nets.len();
+        if self.total <= MOST_GROUPED {
+            self.done[group.place] = nets;
+        } else if before <= MOST_GROUPED {
+            report.add(
+                name.at,
+                format!("with the group {} the groups hold more than {MOST_GROUPED} addresses", quoted(name)),
+                "put long lists into files of their own (`[[lists]]` with `block = false`) and name them `list:NAME`",
+            );
         }
-        self.done[group.place] = address_set(group.nets);
     }
 }
 

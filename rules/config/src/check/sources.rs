@@ -1,13 +1,16 @@
 //! Lists, the GeoIP database, sets of signatures, and logs.
 
-use ::lists::Format;
+use ::lists::{
+    Format,
+    catalogue::{CatalogueKind, Entry},
+};
 use ipnet::IpNet;
 use std::collections::BTreeMap;
 
 use super::{fetch, net, outputs};
 use crate::{
     checked::{Geoip, ListSource, LogInput, LogSource, RuleSource, Transport},
-    draft::{GeoipDraft, ListDraft, ListKind, LogDraft, RuleSourceDraft},
+    draft::{Fetch, ListDraft, ListKind, LogDraft, RuleSourceDraft},
     error::{Report, all, listed, nearest, quoted},
     located::Located,
 };
@@ -39,7 +42,8 @@ fn list(draft: &Located<ListDraft>, report: &mut Report<'_>) -> ListSource {
     } else {
         format!("the list {}", quoted(&draft.name))
     };
-    let known = fetch.catalogue.and_then(|name| fetch::catalogue(name, report));
+    const KINDS: [CatalogueKind; 2] = [CatalogueKind::Addresses, CatalogueKind::Domains];
+    let known = fetch.catalogue.and_then(|name| fetch::catalogue(name, &KINDS, report));
     let told = |key: &str| report.is_misfit(&format!("lists.{key}"));
     let misfits: Vec<&str> = ["path", "url", "catalogue"].into_iter().filter(|key| told(key)).collect();
     let path = Some(draft.path.as_ref());
@@ -50,8 +54,12 @@ fn list(draft: &Located<ListDraft>, report: &mut Report<'_>) -> ListSource {
     } else {
         fetch::subscription(&fetch, known.as_ref(), report)
     };
-    if let (Some(written), Some(known)) = (&draft.kind, &known)
-        && known.kind != Some(written.value)
+    let known_kind = known.as_ref().map(|known| match known.kind {
+        CatalogueKind::Domains => ListKind::Domains,
+        CatalogueKind::Addresses | CatalogueKind::Rules | CatalogueKind::GeoIp => ListKind::Addresses,
+    });
+    if let (Some(written), Some(known)) = (&draft.kind, known_kind)
+        && known != written.value
     {
         report.add(
             written.at,
@@ -59,7 +67,7 @@ fn list(draft: &Located<ListDraft>, report: &mut Report<'_>) -> ListSource {
             "remove the line: the catalogue says what it lists",
         );
     }
-    let kind = draft.kind.as_ref().map(|kind| kind.value).or(known.as_ref().and_then(|known| known.kind));
+    let kind = draft.kind.as_ref().map(|kind| kind.value).or(known_kind);
     if kind.is_none() && fetch.catalogue.is_none() && !report.is_misfit("lists.kind") {
         report.add(
             draft.at,
@@ -90,19 +98,14 @@ fn list(draft: &Located<ListDraft>, report: &mut Report<'_>) -> ListSource {
         kind,
         format: format(draft, kind, known.as_ref(), report),
         block,
-        min_score: draft.min_score.value,
-        direction: draft.direction.or(known.as_ref().map(|known| known.direction)).unwrap_or_default(),
+        min_score: min_score(draft, known.as_ref()),
+        direction: draft.direction.or(known.as_ref().and_then(|known| known.direction)).unwrap_or_default(),
         mode: draft.mode,
         span: report.span(draft.at),
     }
 }
 
-fn format(
-    draft: &ListDraft,
-    kind: ListKind,
-    known: Option<&fetch::Known>,
-    report: &mut Report<'_>,
-) -> Format {
+fn format(draft: &ListDraft, kind: ListKind, known: Option<&Entry>, report: &mut Report<'_>) -> Format {
     let Some(text) = &draft.format else { return known.map_or(Format::Auto, |known| known.format.clone()) };
     match text.parse::<Format>() {
         Ok(format) => {
@@ -130,26 +133,30 @@ fn format(
     }
 }
 
-/// The database of countries and systems.
-pub(super) fn geoip(draft: &GeoipDraft, report: &mut Report<'_>) -> Option<Geoip> {
-    let fetch = draft.fetch();
-    if let Some(path) = &draft.path {
-        fetch::none_for_a_file(&fetch, report);
-        if let Some(second) = fetch.url.or(fetch.catalogue) {
-            report.add(
-                second.at,
-                "the database comes from two places",
-                "write one of `path`, `url` or `catalogue`",
-            );
-        }
-        return outputs::path("path", path, report).map(Geoip::File);
-    }
-    if fetch.url.is_none() && fetch.catalogue.is_none() {
+/// The least score: as written, else as the catalogue says.
+fn min_score(draft: &ListDraft, known: Option<&Entry>) -> u32 {
+    // What is written stands behind its key.
+    let is_written = draft.min_score.at > 0;
+    let usual = known.and_then(|known| known.min_score).filter(|_| !is_written);
+    usual.unwrap_or(draft.min_score.value)
+}
+
+/// A database of countries or systems.
+pub(super) fn geoip(
+    path: Option<&Located<String>>,
+    fetch: &Fetch<'_>,
+    report: &mut Report<'_>,
+) -> Option<Geoip> {
+    if path.is_none() && fetch.url.is_none() && fetch.catalogue.is_none() {
         return None;
     }
-    fetch::one_source("the database", 0, None, &fetch, |_| false, report);
-    let known = fetch.catalogue.and_then(|name| fetch::catalogue(name, report));
-    fetch::subscription(&fetch, known.as_ref(), report).map(Geoip::Subscription)
+    fetch::one_source("the database", 0, Some(path), fetch, |_| false, report);
+    if let Some(path) = path {
+        fetch::none_for_a_file(fetch, report);
+        return outputs::path("path", path, report).map(Geoip::File);
+    }
+    let known = fetch.catalogue.and_then(|name| fetch::catalogue(name, &[CatalogueKind::GeoIp], report));
+    fetch::subscription(fetch, known.as_ref(), report).map(Geoip::Subscription)
 }
 
 /// Sets of signatures that are fetched.
@@ -169,7 +176,7 @@ pub(super) fn rule_sources(drafts: &[Located<RuleSourceDraft>], report: &mut Rep
         let told = |key: &str| report.is_misfit(&format!("signatures.sources.{key}"));
         let misfits: Vec<&str> = ["url", "catalogue"].into_iter().filter(|key| told(key)).collect();
         fetch::one_source(&this, draft.at, None, &fetch, |key| misfits.contains(&key), report);
-        let known = fetch.catalogue.and_then(|name| fetch::catalogue(name, report));
+        let known = fetch.catalogue.and_then(|name| fetch::catalogue(name, &[CatalogueKind::Rules], report));
         if let Some(subscription) = fetch::subscription(&fetch, known.as_ref(), report) {
             let (name, mode, span) = (draft.name.value.clone(), draft.mode, report.span(draft.at));
             sources.push(RuleSource { name, subscription, mode, span });
