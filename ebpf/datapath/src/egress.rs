@@ -1,8 +1,8 @@
 //! Egress teaches ingress: a packet that leaves, after NAT, says under which tuple its answer will come in.
 
 use abi::{
-    Action, FLOW_ANSWERED, FLOW_BYPASS, FLOW_REPLY, FLOW_TAUGHT, FlowKey, FlowValue, INSPECT_BUDGET, RULE_NONE,
-    Reason, STATE_ANSWERED, STATE_NEW, ZONE_INSPECT, ZONE_NONE, ZONE_OBSERVE, ZONE_SELF, ZoneId,
+    Action, FLOW_ANSWERED, FLOW_BYPASS, FLOW_REPLY, FLOW_TAUGHT, FlowKey, FlowValue, INSPECT_BUDGET,
+    RULE_NONE, Reason, STATE_ANSWERED, STATE_NEW, ZONE_INSPECT, ZONE_NONE, ZONE_OBSERVE, ZONE_SELF, ZoneId,
 };
 
 use crate::{
@@ -101,7 +101,9 @@ pub fn teach<T: Tables>(frame: &impl Frame, input: &Input, tables: &T, egress: &
 /// The frame answers a known flow, or goes on with one that we started.
 #[inline(never)]
 fn answers<T: Tables>(tables: &T, packet: &Packet, zone: u32, input: &Input, egress: &mut Egress) -> bool {
-    let Some(entry) = flow::find(tables, &egress.answer, input.ticks, &mut egress.value) else { return false };
+    let Some(entry) = flow::find(tables, &egress.answer, input.ticks, &mut egress.value) else {
+        return false;
+    };
     let value = egress.value;
     if packet.kind == Kind::Opening && is_closed(&value) {
         return false;

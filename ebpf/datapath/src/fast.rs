@@ -67,7 +67,11 @@ pub fn fast<F: Frame, T: Tables>(frame: &F, input: &Input, tables: &T) -> Option
         let protocol = header.byte::<9>();
         let total = u32::from(header.two::<2>().swap_bytes());
         // Version 4, five words; neither more fragments nor an offset.
-        if header.byte::<0>() != 0x45 || header.two::<6>() & 0xff3f != 0 || total < 20 || at as u32 + total > length {
+        if header.byte::<0>() != 0x45
+            || header.two::<6>() & 0xff3f != 0
+            || total < 20
+            || at as u32 + total > length
+        {
             return None;
         }
         carries(frame, at + 20, protocol, total - 20)?;

@@ -1,8 +1,8 @@
 //! The verdict about a frame that comes in.
 
 use abi::{
-    Action, FLOW_REPLY, FLOW_TAUGHT, FORGOTTEN_NS, FlowKey, RULE_NONE, Reason,
-    ZONE_FIRST, ZONE_LOOSE, ZONE_NONE, ZONE_OBSERVE, ZONE_SCAN, ZONE_STRICT,
+    Action, FLOW_REPLY, FLOW_TAUGHT, FORGOTTEN_NS, FlowKey, RULE_NONE, Reason, ZONE_FIRST, ZONE_LOOSE,
+    ZONE_NONE, ZONE_OBSERVE, ZONE_SCAN, ZONE_STRICT,
 };
 
 use crate::{
@@ -163,9 +163,7 @@ pub(crate) fn judge<T: Tables>(tables: &T, verdict: &mut Verdict) {
         Kind::Error => return error(tables, verdict),
         Kind::Opening | Kind::Following | Kind::Portless => {}
     }
-    if tables.step(Step::SourceStarts, verdict)
-        || tables.step(Step::DestinationIsTarget, verdict)
-    {
+    if tables.step(Step::SourceStarts, verdict) || tables.step(Step::DestinationIsTarget, verdict) {
         return;
     }
     match packet.kind {
@@ -203,10 +201,7 @@ fn follow<T: Tables>(tables: &T, verdict: &mut Verdict) {
     }
     // What was there before the attach is not known yet.
     let is_settled = verdict.work.setting.now.wrapping_sub(tables.active().attached) >= FORGOTTEN_NS;
-    if zone & ZONE_STRICT != 0
-        && is_settled
-        && verdict.deny(Action::Drop, Reason::Unsolicited, RULE_NONE)
-    {
+    if zone & ZONE_STRICT != 0 && is_settled && verdict.deny(Action::Drop, Reason::Unsolicited, RULE_NONE) {
         return;
     }
     let half = is_tcp && tcp_flags & (SYN | ACK) == SYN | ACK;
@@ -292,8 +287,7 @@ pub(crate) fn known<T: Tables>(tables: &T, verdict: &mut Verdict) -> bool {
     }
     verdict.known = true;
     verdict.reply = verdict.work.value.flags & FLOW_REPLY != 0;
-    verdict.zone_to =
-        if verdict.reply { verdict.work.value.zone_from } else { verdict.work.value.zone_to };
+    verdict.zone_to = if verdict.reply { verdict.work.value.zone_from } else { verdict.work.value.zone_to };
     let rule = verdict.work.value.rule;
     if is_cut {
         verdict.deny(Action::Drop, Reason::Signature, rule);

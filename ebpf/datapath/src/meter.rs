@@ -22,7 +22,14 @@ pub(crate) fn who(source: &Address, v6: bool) -> Address {
 ///
 /// `zone`: the rate is that zone's; [`abi::ZONE_NONE`]: a rule's.
 #[inline(always)]
-pub(crate) fn admits<T: Tables>(tables: &T, rate: RateRow, number: u16, zone: ZoneId, who: &Address, now: u64) -> bool {
+pub(crate) fn admits<T: Tables>(
+    tables: &T,
+    rate: RateRow,
+    number: u16,
+    zone: ZoneId,
+    who: &Address,
+    now: u64,
+) -> bool {
     let RateRow { interval, burst } = rate;
     if interval == 0 {
         return true;

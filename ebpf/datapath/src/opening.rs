@@ -1,9 +1,9 @@
 //! A packet that opens a flow: what the zone and the policy say, and the two entries by which it is known afterwards.
 
 use abi::{
-    Action, FLOW_FAST, FLOW_REPLY, FLOW_TAUGHT, FORGOTTEN_NS, FlowKey, POLICY_LIMIT, POLICY_OBSERVE, RULE_DEFAULT, RULE_NONE,
-    Reason, STATE_NEW, ZONE_INSPECT, ZONE_ISOLATE, ZONE_LOOSE, ZONE_NONE, ZONE_QUARANTINE,
-    ZONE_SELF, ZoneId,
+    Action, FLOW_FAST, FLOW_REPLY, FLOW_TAUGHT, FORGOTTEN_NS, FlowKey, POLICY_LIMIT, POLICY_OBSERVE,
+    RULE_DEFAULT, RULE_NONE, Reason, STATE_NEW, ZONE_INSPECT, ZONE_ISOLATE, ZONE_LOOSE, ZONE_NONE,
+    ZONE_QUARANTINE, ZONE_SELF, ZoneId,
     image::{ADDRESS_PROTECTED, DeviceRow, NOTHING},
 };
 
@@ -81,10 +81,7 @@ fn judged<T: Tables>(
 ) -> bool {
     let slot = verdict.work.setting.slot;
     let flags = if is_reply { tables.zone(slot, from).flags } else { verdict.work.setting.zone };
-    if from == to
-        && flags & ZONE_ISOLATE != 0
-        && verdict.deny(Action::Drop, Reason::Isolated, RULE_NONE)
-    {
+    if from == to && flags & ZONE_ISOLATE != 0 && verdict.deny(Action::Drop, Reason::Isolated, RULE_NONE) {
         return true;
     }
     // Where there are no MAC addresses there are no new devices.

@@ -256,7 +256,9 @@ pub(crate) fn v6(
                 usize::from(words) * 4 + 8
             }
             FRAGMENT => {
-                let Some([carried, _, high, low]) = frame.read::<4>(at) else { return Err(Reason::Malformed) };
+                let Some([carried, _, high, low]) = frame.read::<4>(at) else {
+                    return Err(Reason::Malformed);
+                };
                 let fragment = u16::from_be_bytes([high, low]);
                 if fragment & 0xfff8 != 0 {
                     flow.protocol = FRAGMENT;

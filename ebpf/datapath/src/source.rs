@@ -66,7 +66,8 @@ pub(crate) fn is_spoofed<T: Tables>(tables: &T, verdict: &Verdict) -> bool {
         return false;
     }
     // With two ways out, what is out there can come in by either.
-    let is_outside = setting.zone & ZONE_IS_WAN != 0 && tables.zone(setting.slot, home).flags & ZONE_IS_WAN != 0;
+    let is_outside =
+        setting.zone & ZONE_IS_WAN != 0 && tables.zone(setting.slot, home).flags & ZONE_IS_WAN != 0;
     !is_outside
 }
 

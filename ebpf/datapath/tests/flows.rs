@@ -3,11 +3,11 @@
 mod common;
 
 use abi::{
-    ACTIVE_OBSERVE, Action, DIRECTION_IN, DIRECTION_OUT, FLOW_ANSWERED, FLOW_REPLY, FLOW_TAUGHT, FlowKey,
-    INSPECT_BUDGET, ListValue, POLICY_LOG, POLICY_OBSERVE, Reason, ZONE_OBSERVE, ZONE_SELF,
+    Action, DIRECTION_IN, DIRECTION_OUT, FLOW_ANSWERED, FLOW_FAST, FLOW_REPLY, FLOW_TAUGHT, FlowKey,
+    INSPECT_BUDGET, POLICY_LOG, POLICY_OBSERVE, Reason, ZONE_NONE, ZONE_OBSERVE, ZONE_SELF,
 };
 use common::*;
-use datapath::host::Prefix;
+use datapath::host::{Listed, Prefix};
 
 const DROP: fn(Reason) -> (Action, Reason) = |reason| (Action::Drop, reason);
 const PASS: fn(Reason) -> (Action, Reason) = |reason| (Action::Pass, reason);
@@ -17,6 +17,12 @@ fn an_allowed_flow_passes_both_ways_and_nothing_else_does() {
     let home = Home::default();
     assert_eq!(home.asks(&tcp(LAPTOP, 4000, CAMERA, 80, SYN)), PASS(Reason::RuleAllowed));
     assert_eq!(home.asks(&tcp(CAMERA, 80, LAPTOP, 4000, SYN_ACK)), PASS(Reason::Established));
+    assert_eq!(
+        home.asks(&tcp(LAPTOP, 4000, CAMERA, 80, ACK)),
+        PASS(Reason::HalfSeen),
+        "no answer has left to whoever goes on here"
+    );
+    home.connects(LAPTOP, 4000, CAMERA, 80);
     assert_eq!(home.asks(&tcp(LAPTOP, 4000, CAMERA, 80, ACK)), PASS(Reason::Established));
     let answer = home.judge(&tcp(CAMERA, 80, LAPTOP, 4000, ACK).build());
     assert!(answer.reply && answer.known && answer.rule == 1);
@@ -46,12 +52,7 @@ fn entries_end_when_they_are_idle() {
         ("UDP alone", vec![udp(LAPTOP, 1, CAMERA, 2)], udp(LAPTOP, 1, CAMERA, 2), 30),
         ("UDP answer awaited", vec![udp(LAPTOP, 1, CAMERA, 2)], udp(CAMERA, 2, LAPTOP, 1), 180),
         ("TCP half open", vec![tcp(LAPTOP, 1, CAMERA, 2, SYN)], tcp(LAPTOP, 1, CAMERA, 2, ACK), 120),
-        (
-            "TCP established",
-            vec![tcp(LAPTOP, 1, CAMERA, 2, SYN), tcp(LAPTOP, 1, CAMERA, 2, ACK)],
-            tcp(LAPTOP, 1, CAMERA, 2, ACK),
-            7440,
-        ),
+        ("TCP half seen", vec![tcp(LAPTOP, 1, CAMERA, 2, SYN)], tcp(CAMERA, 2, LAPTOP, 1, ACK), 120),
         (
             "TCP closed",
             vec![tcp(LAPTOP, 1, CAMERA, 2, SYN), tcp(LAPTOP, 1, CAMERA, 2, FIN_ACK)],
@@ -66,8 +67,18 @@ fn entries_end_when_they_are_idle() {
                 home.asks(frame);
             }
             home.wait(waited);
-            assert_eq!(home.asks(&after).1 == Reason::Established, stands, "{name} after {waited} s");
+            assert_eq!(home.judge(&after.build()).known, stands, "{name} after {waited} s");
         }
+    }
+    for (waited, stands) in [(7440, true), (7441, false)] {
+        let mut home = Home::default();
+        home.connects(LAPTOP, 1, CAMERA, 2);
+        home.wait(waited);
+        assert_eq!(
+            home.judge(&tcp(LAPTOP, 1, CAMERA, 2, ACK).build()).known,
+            stands,
+            "TCP established after {waited} s"
+        );
     }
 }
 
@@ -76,7 +87,7 @@ fn a_udp_flow_whose_answers_left_stands_longer() {
     let mut home = Home::default();
     home.asks(&udp(LAPTOP, 1, ROUTER, 53));
     let egress = home.leaves(&outwards(udp(ROUTER, 53, LAPTOP, 1)));
-    assert_eq!(home.tables.flows.borrow()[&egress.answer].flags & FLOW_ANSWERED, FLOW_ANSWERED);
+    assert_eq!(home.entry(&egress.answer).unwrap().flags & FLOW_ANSWERED, FLOW_ANSWERED);
     home.wait(180);
     assert_eq!(home.asks(&udp(LAPTOP, 1, ROUTER, 53)), PASS(Reason::Established));
 }
@@ -102,6 +113,7 @@ fn a_ban_stops_what_the_address_starts_and_not_our_own_connections_to_it() {
     let mut home = Home::default();
     // The attacker talks to our server; we talk to the attacker's web site.
     assert_eq!(home.asks(&tcp(ATTACKER, 4000, PUBLIC, 443, SYN)), PASS(Reason::RuleAllowed));
+    home.connects(ATTACKER, 4000, PUBLIC, 443);
     assert_eq!(home.asks(&tcp(ATTACKER, 4000, PUBLIC, 443, ACK)), PASS(Reason::Established));
     assert_eq!(home.asks(&tcp(LAPTOP, 5000, ATTACKER, 443, SYN)), PASS(Reason::RuleAllowed));
     home.leaves(&tcp(PUBLIC, 6000, ATTACKER, 443, SYN));
@@ -184,7 +196,7 @@ fn bans_end_and_spare_what_is_protected_or_allowed() {
 #[test]
 fn lists_hold_by_direction_and_say_which() {
     let mut home = Home::default();
-    let list = |list, directions, observe| ListValue { list, directions, observe };
+    let list = |list, directions, observe| Listed { list, directions, observe: observe != 0 };
     home.tables.listed.push((Prefix::v4([198, 51, 100, 0], 24), list(3, DIRECTION_IN, 0)));
     home.tables.listed.push((Prefix::v4(WEB, 32), list(4, DIRECTION_OUT, 0)));
     let verdict = home.judge(&tcp(ATTACKER, 1, PUBLIC, 443, SYN).build());
@@ -199,7 +211,7 @@ fn lists_hold_by_direction_and_say_which() {
 fn observing_judges_and_counts_and_drops_nothing() {
     // A list that observes does not hide what the policy enforces.
     let mut home = Home::default();
-    let value = ListValue { list: 3, directions: DIRECTION_IN, observe: 1 };
+    let value = Listed { list: 3, directions: DIRECTION_IN, observe: true };
     home.tables.listed.push((Prefix::v4(ATTACKER, 32), value));
     let verdict = home.judge(&tcp(ATTACKER, 1, PUBLIC, 443, SYN).build());
     assert_eq!((verdict.reason, verdict.observed, verdict.drops()), (Reason::ListedSource, true, false));
@@ -210,9 +222,9 @@ fn observing_judges_and_counts_and_drops_nothing() {
     for whole in [false, true] {
         let mut home = Home::default();
         if whole {
-            home.tables.active.flags = ACTIVE_OBSERVE;
+            home.flag(ZONE_NONE, ZONE_OBSERVE);
         } else {
-            *home.tables.zones.get_mut(&IOT).unwrap() |= ZONE_OBSERVE;
+            home.flag(IOT, ZONE_OBSERVE);
         }
         let verdict = home.judge(&udp(CAMERA, 1, LAPTOP, 5000).build());
         assert_eq!((verdict.action, verdict.observed, verdict.drops()), (Action::Reject, true, false));
@@ -236,9 +248,9 @@ fn observing_judges_and_counts_and_drops_nothing() {
 #[test]
 fn a_rule_may_observe_and_log() {
     let mut home = Home::default();
-    for (key, value) in &mut home.tables.policy {
-        if *key == (IOT, LAN, 6, 22, 16) {
-            value.flags = POLICY_OBSERVE | POLICY_LOG;
+    for row in &mut home.tables.policy {
+        if (row.from, row.to, row.ports) == (IOT, LAN, [22, 22]) {
+            row.says.flags = POLICY_OBSERVE | POLICY_LOG;
         }
     }
     let verdict = home.judge(&tcp(CAMERA, 1, LAPTOP, 22, SYN).build());
@@ -250,11 +262,11 @@ fn a_rule_may_observe_and_log() {
 #[test]
 fn another_epoch_judges_known_flows_by_the_rules_of_now() {
     let mut home = Home::default();
-    home.asks(&tcp(LAPTOP, 1, CAMERA, 2, SYN));
+    home.connects(LAPTOP, 1, CAMERA, 2);
     let deny = |home: &mut Home, action: Action| {
-        for (key, value) in &mut home.tables.policy {
-            if (key.0, key.1) == (LAN, IOT) {
-                value.action = action as u8;
+        for row in &mut home.tables.policy {
+            if (row.from, row.to) == (LAN, IOT) {
+                row.says.action = action as u8;
             }
         }
     };
@@ -286,11 +298,12 @@ fn a_cut_flow_stays_cut_until_it_is_idle() {
     let mut home = Home::default();
     home.asks(&tcp(CAMERA, 1, WEB, 443, SYN));
     home.asks(&tcp(CAMERA, 1, WEB, 443, ACK));
-    for value in home.tables.flows.borrow_mut().values_mut() {
+    home.tables.flows.change(|value| {
         value.action = Action::Drop as u8;
         value.reason = Reason::Signature as u8;
         value.rule = 2_000_001;
-    }
+        value.flags &= !FLOW_FAST;
+    });
     let verdict = home.judge(&tcp(CAMERA, 1, WEB, 443, ACK).build());
     assert_eq!((verdict.reason, verdict.rule, verdict.drops()), (Reason::Signature, 2_000_001, true));
     assert_eq!(home.asks(&tcp(WEB, 443, CAMERA, 1, ACK)), DROP(Reason::Signature));
@@ -316,9 +329,7 @@ fn first_bytes_of_each_way_are_copied_for_inspection() {
         !home.judge(&tcp(WEB, 443, CAMERA, 1, SYN_ACK).build()).inspect,
         "answers are copied as they leave"
     );
-    for value in home.tables.flows.borrow_mut().values_mut() {
-        value.copied = INSPECT_BUDGET;
-    }
+    home.tables.flows.change(|value| value.copied = INSPECT_BUDGET);
     assert!(!home.judge(&tcp(CAMERA, 1, WEB, 443, ACK).build()).inspect, "the budget is spent");
     assert!(home.leaves(&outwards(tcp(WEB, 443, CAMERA, 1, ACK))).inspect, "this way's is not");
     assert!(!home.judge(&tcp(LAPTOP, 1, WEB, 443, SYN).build()).inspect, "this zone is not inspected");
@@ -327,7 +338,7 @@ fn first_bytes_of_each_way_are_copied_for_inspection() {
 #[test]
 fn egress_teaches_ingress() {
     let home = Home::default();
-    let entry = |key: &FlowKey| home.tables.flows.borrow().get(key).copied();
+    let entry = |key: &FlowKey| home.entry(key);
     for (what, frame, flags) in [
         ("our SYN", tcp(PUBLIC, 6000, WEB, 443, SYN), Some(FLOW_TAUGHT | FLOW_REPLY | FLOW_ANSWERED)),
         ("our datagram", udp(PUBLIC, 6000, WEB, 53), Some(FLOW_TAUGHT | FLOW_REPLY | FLOW_ANSWERED)),
@@ -380,7 +391,7 @@ fn what_egress_teaches_is_no_way_around_bans_that_were_there_before() {
         for is_list in [false, true] {
             let mut home = Home::default();
             if is_list {
-                let value = ListValue { list: 3, directions, observe: 0 };
+                let value = Listed { list: 3, directions, observe: false };
                 home.tables.listed.push((Prefix::v4([198, 51, 100, 0], 24), value));
             } else {
                 home.ban(ATTACKER, directions);
@@ -402,13 +413,13 @@ fn what_egress_teaches_is_no_way_around_bans_that_were_there_before() {
 #[test]
 fn what_only_observes_is_told_once_of_a_taught_flow_and_is_not_its_rule() {
     let mut home = Home::default();
-    let value = ListValue { list: 3, directions: DIRECTION_OUT, observe: 1 };
+    let value = Listed { list: 3, directions: DIRECTION_OUT, observe: true };
     home.tables.listed.push((Prefix::v4(ATTACKER, 32), value));
     let egress = home.leaves(&tcp(PUBLIC, 6000, ATTACKER, 443, SYN));
     let verdict = home.judge(&tcp(ATTACKER, 443, PUBLIC, 6000, SYN_ACK).build());
     assert_eq!((verdict.reason, verdict.rule), (Reason::ListedDestination, 3));
     assert!(verdict.observed && !verdict.drops());
-    let entry = home.tables.flows.borrow()[&egress.answer];
+    let entry = home.entry(&egress.answer).unwrap();
     assert_eq!((entry.epoch, entry.rule), (home.tables.active.epoch, abi::RULE_NONE));
     assert_eq!(home.asks(&tcp(ATTACKER, 443, PUBLIC, 6000, ACK)), PASS(Reason::Established));
 }

@@ -35,8 +35,7 @@ fn a_tag_that_the_device_took_out_counts_too() {
     let home = Home::default();
     let frame = FrameBuilder::v4(CAMERA, WEB, Payload::Tcp { from: 4000, to: 443, flags: SYN }).build();
     let mut verdict = datapath::Verdict::EMPTY;
-    let length = u32::try_from(frame.len()).unwrap();
-    let input = datapath::Input { ifindex: TRUNK, vlan: 400, now: home.now, length };
+    let input = datapath::Input { vlan: 400, ..home.input(frame.len()) };
     datapath::decide(&frame.as_slice(), &input, &home.tables, &mut verdict);
     assert_eq!((verdict.vlan, verdict.reason), (400, Reason::RuleAllowed));
 }
@@ -62,8 +61,9 @@ fn what_is_not_ip_passes_where_it_belongs() {
         (0x8809, None, PASS(Reason::LinkEssential)),
         (0x0027, None, PASS(Reason::LinkEssential)),
         (0x0027, Some(9), DROP(Reason::WrongVlan)),
-        (0x8864, None, PASS(Reason::NotIp)),
-        (0x8864, Some(9), DROP(Reason::WrongVlan)),
+        (0x8863, None, PASS(Reason::LinkEssential)),
+        (0x88f7, None, PASS(Reason::NotIp)),
+        (0x88f7, Some(9), DROP(Reason::WrongVlan)),
     ] {
         let verdict = home.judge(&frame(ethertype, vlan));
         assert_eq!((verdict.action, verdict.reason), expected, "{ethertype:04x} in {vlan:?}");

@@ -57,7 +57,7 @@ proptest! {
         let cut = bytes.len().saturating_sub(cut);
         let verdict = home.judge(&bytes[..cut]);
         prop_assert!(!verdict.opened, "{verdict:?}");
-        prop_assert!(home.tables.flows.borrow().is_empty());
+        prop_assert!(home.tables.flows.entries().is_empty());
     }
 
     #[test]
@@ -66,7 +66,7 @@ proptest! {
         let bytes = frame.build();
         let (first, second) = (home.judge(&bytes), home.judge(&bytes));
         if first.opened && second.known {
-            prop_assert_eq!(second.reason, Reason::Established);
+            prop_assert!(matches!(second.reason, Reason::Established | Reason::HalfSeen));
         } else {
             prop_assert_eq!(first.result(), second.result());
         }
@@ -89,7 +89,7 @@ proptest! {
     #[test]
     fn observing_drops_nothing(frame in frames()) {
         let mut home = Home::default();
-        home.tables.active.flags = abi::ACTIVE_OBSERVE;
+        home.flag(abi::ZONE_NONE, abi::ZONE_OBSERVE);
         home.ban_in(LAPTOP);
         prop_assert!(!home.judge(&frame.build()).drops());
     }

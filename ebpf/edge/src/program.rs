@@ -243,7 +243,11 @@ fn conclude(verdict: &Verdict, input: &Input) {
         count(&Count::Rule(slot * MAX_RULES + verdict.logged), length);
     }
     match verdict.reason {
-        Reason::Established | Reason::RuleAllowed | Reason::RuleDenied | Reason::RateLimited | Reason::HalfSeen
+        Reason::Established
+        | Reason::RuleAllowed
+        | Reason::RuleDenied
+        | Reason::RateLimited
+        | Reason::HalfSeen
             if verdict.rule < MAX_RULES =>
         {
             count(&Count::Rule(slot * MAX_RULES + verdict.rule), length);

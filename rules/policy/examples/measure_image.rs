@@ -99,7 +99,8 @@ fn main() {
                 let mut zone = ZONE_NONE;
                 for question in &questions {
                     let question = Question { from: question.from | zone, ..*question };
-                    zone = classify(&image.blocks[..], &question).action >> 7;
+                    // Each question waits for the answer before.
+                    zone = u8::from(black_box(classify(&image.blocks[..], &question).word()) == 0) << 4;
                 }
                 black_box(zone);
                 best = best.min(start.elapsed().as_nanos() as f64 / questions.len() as f64);

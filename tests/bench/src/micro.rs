@@ -84,7 +84,6 @@ pub(crate) enum Start {
 /// Median and least of what a side takes, net.
 struct Net {
     net: Series,
-    whole: Series,
     plain: Series,
     peers: Vec<(Side, Series)>,
 }
@@ -106,9 +105,10 @@ impl Bench<'_> {
         self.progress.at(&format!("{}: loading", family.name()));
         let mut harness = Harness::open(self.object)?;
         let mut plan = self.apply(&mut harness, LIST, RULES)?;
-        self.progress.at(&format!("{}: making {FLOWS} connections", family.name()));
+        let flows = self.flows_wanted(family);
+        self.progress.at(&format!("{}: making {flows} connections", family.name()));
         let mut chance = Chance::new(0x666c_6f77);
-        let outside = connect(&mut harness, self.listed, family, Start::Outside, FLOWS, &mut chance)?;
+        let outside = connect(&mut harness, self.listed, family, Start::Outside, flows, &mut chance)?;
         let inside = connect(&mut harness, self.listed, family, Start::Inside, INSIDERS, &mut chance)?;
         let name = format!("flows/remembered/512k-of-1M-places/{}", family.name());
         if self.wants(&name) {
@@ -151,6 +151,17 @@ impl Bench<'_> {
         }
     }
 
+    /// How many connections have to be there for what is wanted.
+    fn flows_wanted(&self, family: Family) -> usize {
+        let wanted = |flows: usize| {
+            let lists = [1000, 100_000, LIST];
+            let rules = [10, 1000, RULES];
+            let mut sizes = lists.iter().flat_map(|list| rules.iter().map(move |rules| (*list, *rules)));
+            sizes.any(|(list, rules)| self.wants(&established_name(flows, list, rules, family)))
+        };
+        [FLOWS, 65_536].into_iter().find(|flows| wanted(*flows)).unwrap_or(INSIDERS)
+    }
+
     fn apply(&self, harness: &mut Harness, list: usize, rules: usize) -> Result<Plan> {
         self.progress.at(&format!("a list of {} and {} rules", short(list), short(rules)));
         let plan = world::plan(self.listed, Size { interface: "lo", list, rules, number: 0 });
@@ -170,14 +181,7 @@ impl Bench<'_> {
     ) -> Result<()> {
         let packet = frame(family, &[], Segment::Tcp(ACK | PUSH, CLIENT + 1, SERVER + 1));
         for count in [1024, 65_536, FLOWS] {
-            let size = format!(
-                "{}-flows/{}-list/{}-rules/{}",
-                short(count),
-                short(list),
-                short(rules),
-                family.name()
-            );
-            let name = format!("verdict/established/{size}");
+            let name = established_name(count, list, rules, family);
             if !self.wants(&name) {
                 continue;
             }
@@ -198,8 +202,9 @@ impl Bench<'_> {
             if (count, list, rules) == (1024, LIST, RULES) {
                 let plain = net.plain.median();
                 let times: Series = [(plain + net.net.median()) / plain].into_iter().collect();
-                let case = Case::new(format!("times-bare-drop/{size}"), "×", &times).goal(Goal::AtMost(2.2));
-                self.cases.push(case.peer("bare-drop-ns", plain).peer("whole-ns", net.whole.median()));
+                let times = Case::new(format!("{name}/over-bare-drop"), "×", &times).goal(Goal::AtMost(2.2));
+                self.cases.push(times);
+                self.cases.push(Case::new(format!("bare-drop/{}", family.name()), "ns", &net.plain));
             }
         }
         Ok(())
@@ -399,7 +404,7 @@ impl Bench<'_> {
             series.above(floor, least)
         };
         let peers = peers.iter().copied().zip(others.iter().map(less)).collect();
-        Ok(Ok(Net { net: less(&secd), whole: secd, plain, peers }))
+        Ok(Ok(Net { net: less(&secd), plain, peers }))
     }
 
     fn kept(&mut self, name: &str, outcome: Result<Net, String>) -> Option<Net> {
@@ -411,6 +416,11 @@ impl Bench<'_> {
             }
         }
     }
+}
+
+fn established_name(flows: usize, list: usize, rules: usize, family: Family) -> String {
+    let (flows, list, rules) = (short(flows), short(list), short(rules));
+    format!("verdict/established/{flows}-flows/{list}-list/{rules}-rules/{}", family.name())
 }
 
 /// A tuple, as it arrives.

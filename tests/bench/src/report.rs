@@ -4,6 +4,9 @@ use comfy_table::{Cell, CellAlignment, Color, ContentArrangement, Table, presets
 use serde_json::{Value, json};
 use std::fs;
 
+/// Characters of a line of an error that are kept.
+const MESSAGE: usize = 200;
+
 /// Figures of one side, one a round.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Series(Vec<f64>);
@@ -94,8 +97,12 @@ impl Case {
 
     /// A case whose sides did not do the same work.
     pub(crate) fn failed(name: impl Into<String>, why: impl Into<String>) -> Self {
-        let empty = Series::default();
-        Self { failed: Some(why.into()), ..Self::new(name, "ns", &empty) }
+        let why = why.into();
+        // A verifier's log is long.
+        let first = why.lines().next().unwrap_or_default();
+        let last = why.lines().next_back().filter(|last| *last != first).unwrap_or_default();
+        let short = format!("{} {}", cut(first), cut(last));
+        Self { failed: Some(short.trim().to_owned()), ..Self::new(name, "ns", &Series::default()) }
     }
 
     /// The same with a goal.
@@ -146,6 +153,10 @@ impl Case {
         }
         case
     }
+}
+
+fn cut(line: &str) -> String {
+    line.chars().take(MESSAGE).collect()
 }
 
 fn rounded(figure: f64) -> f64 {

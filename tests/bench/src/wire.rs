@@ -165,14 +165,19 @@ impl Kind {
 
 /// The generator and everyone at the other ends of its wires.
 struct Wires {
+    // Before the generator: its wires go with it.
+    sides: Vec<Wire>,
     generator: Namespace,
     programs: Programs,
-    sides: Vec<Wire>,
 }
 
 impl Wires {
     fn new(object: &Path) -> Result<Self> {
-        Ok(Self { generator: Namespace::new("secd-bench-out")?, programs: Programs::open(object, None)?, sides: Vec::new() })
+        let generator = Namespace::new("secd-bench-out")?;
+        generator
+            .inside(|| Ok(fs::write("/proc/sys/net/ipv6/conf/default/disable_ipv6", "1")?))
+            .context("no IPv6 here")?;
+        Ok(Self { sides: Vec::new(), generator, programs: Programs::open(object, None)? })
     }
 
     fn add(&mut self, listed: &Listed, kind: Kind) -> Result<()> {
@@ -212,11 +217,12 @@ impl Wire {
             "ip link add {out} numtxqueues 1 numrxqueues 1 type veth peer name {interface} numtxqueues 1 numrxqueues 1 netns {}",
             receiver.name()
         ))?;
-        generator.run(&format!("ip link set {out} up"))?;
         receiver.inside(|| Ok(fs::write("/proc/sys/net/ipv6/conf/all/disable_ipv6", "1")?)).context("no IPv6 here")?;
         receiver.run(&format!("ethtool -K {interface} gro on rxvlan off txvlan off"))?;
         receiver.run(&format!("ip address add 192.168.1.10/24 dev {interface}"))?;
         receiver.run(&format!("ip link set {interface} up"))?;
+        // Last: as it comes up, it finds that the other end takes frames in bulk, and can be sent live frames.
+        generator.run(&format!("ip link set {out} up"))?;
         let (ifindex, address) = (
             number_of(generator, &out)?,
             mac_of(&receiver, &interface)?,

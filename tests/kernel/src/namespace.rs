@@ -66,6 +66,28 @@ impl Namespace {
         })
     }
 
+    /// Makes a device without Ethernet inside: what is written into the file comes in there, what leaves is read.
+    ///
+    /// # Errors
+    /// The kernel has none.
+    pub fn tun(&self, name: &str) -> Result<File> {
+        self.inside(|| {
+            let file =
+                File::options().read(true).write(true).open("/dev/net/tun").context("open /dev/net/tun")?;
+            // SAFETY: all zeros is a valid request; the name is cut to leave its last byte zero; the kernel reads it.
+            let failed = unsafe {
+                let mut request: libc::ifreq = std::mem::zeroed();
+                for (place, byte) in request.ifr_name.iter_mut().take(libc::IFNAMSIZ - 1).zip(name.bytes()) {
+                    *place = byte as libc::c_char;
+                }
+                request.ifr_ifru.ifru_flags = (libc::IFF_TUN | libc::IFF_NO_PI) as libc::c_short;
+                libc::ioctl(file.as_raw_fd(), libc::TUNSETIFF as _, &raw mut request)
+            };
+            ensure!(failed == 0, "TUNSETIFF: {}", std::io::Error::last_os_error());
+            Ok(file)
+        })
+    }
+
     fn path(&self) -> PathBuf {
         PathBuf::from("/run/netns").join(&self.name)
     }

@@ -8,8 +8,8 @@
 mod state;
 
 use abi::{
-    Active, FLOW_ANSWERED, FLOW_FAST, FLOW_REPLY, FLOW_TAUGHT, FlowKey, FlowValue, Lost, STATE_ASSURED,
-    Strength, FLOW_WAYS, spot,
+    Active, FLOW_ANSWERED, FLOW_FAST, FLOW_REPLY, FLOW_TAUGHT, FLOW_WAYS, FlowKey, FlowValue, Lost,
+    STATE_ASSURED, Strength, spot,
 };
 
 pub(crate) use state::{Watch, idle_for, incoming, is_closed, is_inspected, may_be_fast, outgoing};
@@ -175,7 +175,11 @@ pub(crate) fn remember<T: Tables>(tables: &T, key: &FlowKey, value: &FlowValue, 
         let way = (home.way + tried) & (FLOW_WAYS as u32 - 1);
         let version = set.load(way, 0) as u32;
         let standing = set.load(way, WORD_STANDING);
-        let cost = if is_here(&set, way, &words) { Cost::ours(standing, now) } else { Cost::of(standing, now, tried) };
+        let cost = if is_here(&set, way, &words) {
+            Cost::ours(standing, now)
+        } else {
+            Cost::of(standing, now, tried)
+        };
         if cost < best && version & 1 == 0 {
             (best, best_way, best_version) = (cost, way, version);
         }

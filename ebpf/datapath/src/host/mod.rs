@@ -281,7 +281,12 @@ impl Tables for MemoryTables {
 
 /// Judges a frame as the kernel does: first the fast path, then all of it. What the fast path has passed is returned;
 /// `verdict` then says what the rest would have said.
-pub fn judge<T: Tables>(frame: &impl Frame, input: &Input, tables: &T, verdict: &mut Verdict) -> Option<Passed> {
+pub fn judge<T: Tables>(
+    frame: &impl Frame,
+    input: &Input,
+    tables: &T,
+    verdict: &mut Verdict,
+) -> Option<Passed> {
     let Some(passed) = fast(frame, input, tables) else {
         decide(frame, input, tables, verdict);
         return None;

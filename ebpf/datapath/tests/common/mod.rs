@@ -2,12 +2,14 @@
 #![allow(dead_code, clippy::unwrap_used, reason = "each test file uses its part; helpers of tests")]
 
 use abi::{
-    Action, Active, BanValue, DIRECTION_IN, PolicyValue, RULE_DEFAULT, Reason, ZONE_ANTI_SPOOF, ZONE_INSPECT,
-    ZONE_IS_WAN, ZONE_MULTICAST, ZONE_SELF, ZoneId,
+    Action, Active, BanValue, DIRECTION_IN, FlowKey, FlowValue, RULE_DEFAULT, Reason, ZONE_ANTI_SPOOF,
+    ZONE_INSPECT, ZONE_IS_WAN, ZONE_MULTICAST, ZONE_SELF, ZoneId,
+    image::{NOTHING, ZoneRow},
+    ticks,
 };
 use datapath::{
     Egress, Input, Verdict, decide,
-    host::{FrameBuilder, MemoryTables, Payload, Prefix},
+    host::{FrameBuilder, MemoryTables, Payload, PolicyRow, Prefix, judge},
     teach,
 };
 
@@ -39,32 +41,29 @@ pub(crate) struct Home {
 
 impl Default for Home {
     fn default() -> Self {
-        let everything = |from, to, action: Action, rule| {
-            [1, 6, 17, 58].map(|protocol| {
-                ((from, to, protocol, 0, 0), PolicyValue { action: action as u8, flags: 0, rule })
-            })
-        };
-        let port = |from, to, protocol, port, action: Action, rule| {
-            ((from, to, protocol, port, 16), PolicyValue { action: action as u8, flags: 0, rule })
-        };
-        let mut policy = Vec::new();
-        policy.extend(everything(LAN, WAN, Action::Pass, 0));
-        policy.extend(everything(LAN, IOT, Action::Pass, 1));
-        policy.extend(everything(LAN, ZONE_SELF, Action::Pass, 2));
-        policy.extend(everything(IOT, LAN, Action::Reject, RULE_DEFAULT));
-        policy.extend(everything(WAN, LAN, Action::Drop, RULE_DEFAULT));
-        policy.extend(everything(WAN, ZONE_SELF, Action::Drop, RULE_DEFAULT));
-        policy.push(port(WAN, ZONE_SELF, 6, 443, Action::Pass, 3));
-        policy.push(port(WAN, ZONE_SELF, 17, 51_820, Action::Pass, 4));
-        policy.push(port(IOT, WAN, 6, 443, Action::Pass, 5));
-        policy.push(port(IOT, LAN, 6, 22, Action::Drop, 6));
+        use Action::{Drop, Pass, Reject};
+        let everything = PolicyRow::everything;
+        let policy = vec![
+            everything(WAN, ZONE_SELF, Pass, 3).port(6, 443),
+            everything(WAN, ZONE_SELF, Pass, 4).port(17, 51_820),
+            everything(IOT, WAN, Pass, 5).port(6, 443),
+            everything(IOT, LAN, Drop, 6).port(6, 22),
+            everything(LAN, WAN, Pass, 0),
+            everything(LAN, IOT, Pass, 1),
+            everything(LAN, ZONE_SELF, Pass, 2),
+            everything(IOT, LAN, Reject, RULE_DEFAULT),
+            everything(WAN, LAN, Drop, RULE_DEFAULT),
+            everything(WAN, ZONE_SELF, Drop, RULE_DEFAULT),
+        ];
+        let zone = |flags| ZoneRow { flags, rate: NOTHING };
+        let default = MemoryTables::default();
         let tables = MemoryTables {
-            active: Active { generation: 1, epoch: 1, flags: 0, reserved: 0 },
+            active: Active { generation: 1, epoch: 1, ..default.active },
             ports: [((TRUNK, 0), WAN), ((TRUNK, 100), LAN), ((TRUNK, 400), IOT)].into(),
             zones: [
-                (WAN, ZONE_IS_WAN | ZONE_ANTI_SPOOF),
-                (LAN, ZONE_ANTI_SPOOF),
-                (IOT, ZONE_ANTI_SPOOF | ZONE_INSPECT),
+                (WAN, zone(ZONE_IS_WAN | ZONE_ANTI_SPOOF)),
+                (LAN, zone(ZONE_ANTI_SPOOF)),
+                (IOT, zone(ZONE_ANTI_SPOOF | ZONE_INSPECT)),
             ]
             .into(),
             networks: vec![
@@ -79,19 +78,75 @@ impl Default for Home {
             ],
             protected: vec![Prefix::v4(ROUTER, 32), Prefix::v4(PUBLIC, 32)],
             policy,
-            ..MemoryTables::default()
+            ..default
         };
         Self { tables, now: 1000 * SECOND }
     }
 }
 
 impl Home {
-    /// Judges bytes.
+    /// What is known of a frame of so many bytes.
+    pub(crate) fn input(&self, length: usize) -> Input {
+        let length = u32::try_from(length).unwrap();
+        Input { ifindex: TRUNK, now: self.now, ticks: ticks(self.now), length, ..Input::default() }
+    }
+
+    /// Judges bytes: as the kernel does. What the fast path passes the rest would have passed, for the same reason.
     pub(crate) fn judge(&self, frame: &[u8]) -> Verdict {
         let mut verdict = Verdict::EMPTY;
-        let length = u32::try_from(frame.len()).unwrap();
-        decide(&frame, &Input { ifindex: TRUNK, vlan: 0, now: self.now, length }, &self.tables, &mut verdict);
+        let input = self.input(frame.len());
+        let before = self.tables.flows.clone();
+        if judge(&frame, &input, &self.tables, &mut verdict).is_some() {
+            let slow = MemoryTables { flows: before, active: self.tables.active, ..self.copy() };
+            let mut other = Verdict::EMPTY;
+            decide(&frame, &input, &slow, &mut other);
+            assert_eq!(verdict.result(), other.result(), "the fast path says what the slow one says");
+            assert_eq!(self.tables.flows.to_sets(), slow.flows.to_sets(), "and leaves the same behind");
+        }
         verdict
+    }
+
+    /// The tables as they are, without the flows.
+    fn copy(&self) -> MemoryTables {
+        let tables = &self.tables;
+        MemoryTables {
+            ports: tables.ports.clone(),
+            zones: tables.zones.clone(),
+            networks: tables.networks.clone(),
+            protected: tables.protected.clone(),
+            devices: tables.devices.clone(),
+            rates: tables.rates.clone(),
+            allows: tables.allows.clone(),
+            bans: tables.bans.clone(),
+            listed: tables.listed.clone(),
+            policy: tables.policy.clone(),
+            forgotten: tables.forgotten.clone(),
+            buckets: tables.buckets.clone(),
+            scans: tables.scans.clone(),
+            ..MemoryTables::default()
+        }
+    }
+
+    /// The entry of a tuple.
+    pub(crate) fn entry(&self, key: &FlowKey) -> Option<FlowValue> {
+        self.tables.flows.get(&self.tables.active, key)
+    }
+
+    /// Sets bits of a zone.
+    pub(crate) fn flag(&mut self, zone: ZoneId, flags: u32) {
+        self.tables.zones.entry(zone).or_default().flags |= flags;
+    }
+
+    /// A TCP handshake from `from` to `to`, as both interfaces see it.
+    pub(crate) fn connects(&self, source: [u8; 4], from: u16, destination: [u8; 4], to: u16) {
+        self.asks(&tcp(source, from, destination, to, SYN).numbered(100, 0));
+        self.leaves(&outwards(tcp(source, from, destination, to, SYN).numbered(100, 0)));
+        let answer = tcp(destination, to, source, from, SYN_ACK).numbered(7000, 101);
+        self.asks(&answer);
+        self.leaves(&outwards(answer));
+        let third = tcp(source, from, destination, to, ACK).numbered(101, 7001);
+        self.asks(&third);
+        self.leaves(&outwards(third));
     }
 
     /// Judges a frame; says what and why.
@@ -104,9 +159,7 @@ impl Home {
     pub(crate) fn leaves(&self, frame: &FrameBuilder) -> Egress {
         let bytes = frame.build();
         let mut egress = Egress::default();
-        let length = u32::try_from(bytes.len()).unwrap();
-        let input = Input { ifindex: TRUNK, vlan: 0, now: self.now, length };
-        teach(&bytes.as_slice(), &input, &self.tables, &mut egress);
+        teach(&bytes.as_slice(), &self.input(bytes.len()), &self.tables, &mut egress);
         egress
     }
 
