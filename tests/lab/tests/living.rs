@@ -38,7 +38,7 @@ fn told(lab: &Lab, text: &str) -> bool {
 #[test]
 fn an_address_list_is_fetched_and_one_that_changes_too_much_waits() {
     let Some(lab) = start("subscription") else { return };
-    let file = lab.directory().join(format!("nginx-{}/files/bad.txt", WAN.name));
+    let file = lab.directory().join(format!("programs/nginx-{}/files/bad.txt", WAN.name));
     let others: String = (0..2000).map(|n| format!("192.0.{}.{}\n", n / 250, n % 250)).collect();
     fs::write(&file, format!("{VISITOR}\n{others}")).unwrap();
     assert_eq!(web(&lab), "HTTP 200");
@@ -54,7 +54,7 @@ fn an_address_list_is_fetched_and_one_that_changes_too_much_waits() {
     assert!(state()["fetched"]["from"].as_str().unwrap().contains("/files/bad.txt"), "{}", state());
 
     // Most of it is gone: that waits for a person, and the last good one stays.
-    fs::write(&file, "198.51.100.200\n").unwrap();
+    fs::write(&file, "192.0.2.77\n").unwrap();
     let refreshed = lab.appliance.ask(&["lists", "refresh", "bad"]).unwrap();
     assert_eq!(refreshed.code, 1, "{}", refreshed.text);
     assert!(state()["fetched"]["held"].is_string(), "{}", state());
