@@ -3,7 +3,6 @@
 use feeds::geoip::{Country, GeoIp, Selector};
 use std::time::Instant;
 
-#[expect(clippy::disallowed_methods, reason = "it measures")]
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut arguments = std::env::args().skip(1);
     let file = arguments.next().ok_or("which file?")?;

@@ -1,5 +1,6 @@
 //! The daemon: wires the engines to the kernel, the sockets and the store.
 
+pub mod alerts;
 pub mod api;
 pub mod appliance;
 pub mod clock;

@@ -239,3 +239,28 @@ fn one_prefix_for_each_pair_and_protocol_without_rules() {
     // 4 sources, 5 destinations, 4 protocols.
     assert_eq!(lowered(&policy_of(3, vec![])).policy.len(), 4 * 5 * 4);
 }
+
+#[test]
+fn what_prefixes_cannot_say_of_addresses_is_left_to_the_second_wall() {
+    let nets = policy::address_set(vec!["10.1.0.9/32".parse().unwrap()]);
+    let set = policy::AddressSet { name: "one".into(), kind: policy::SetKind::Group, nets };
+    let addressed = |action| Rule {
+        from: policy::Side { zones: ZoneSet::Of(vec![]), sets: vec![0], devices: vec![] },
+        ..rule(ZoneSet::Any, ZoneSet::Any, vec![], action)
+    };
+    let value = |rules: Vec<Rule>| {
+        let mut policy = policy_of(2, rules);
+        policy.sets = vec![set.clone()];
+        look_up(&lowered(&policy).policy, IOT, WAN, 6, 80).unwrap()
+    };
+    // Some pass: all go on. Some are denied: that is not said here.
+    assert_eq!(
+        (value(vec![addressed(Action::Pass)]).action, value(vec![addressed(Action::Pass)]).rule),
+        (0, 0)
+    );
+    assert_eq!(value(vec![addressed(Action::Drop)]).rule, RULE_DEFAULT);
+    // Too many prefixes, and addresses beside: everything goes on.
+    let odd = (0..u16::MAX).step_by(2).map(|port| ServiceMatch::new(Protocol::TCP, port, port)).collect();
+    let many = rule(ZoneSet::Any, ZoneSet::Any, odd, Action::Drop);
+    assert_eq!(value(vec![many, addressed(Action::Pass)]).action, Action::Pass as u8);
+}

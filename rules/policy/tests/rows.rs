@@ -134,7 +134,7 @@ fn any_forward() -> impl Strategy<Value = Forward> {
     (port, prop::collection::vec(0u16..5, 0..2)).prop_map(|((first, port, hairpin, wan), sources)| Forward {
         name: "f".into(),
         from: if wan { WAN } else { IOT },
-        services: vec![ServiceMatch::new(Protocol::TCP, first, first + 1)],
+        services: vec![ServiceMatch::new(Protocol::TCP, first / 2, 40)],
         to: "10.2.0.5".parse().unwrap(),
         port,
         hairpin,

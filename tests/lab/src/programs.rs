@@ -199,7 +199,7 @@ impl Programs {
 
     fn start_nginx(&mut self, network: &Network, zone: Zone, files: &Path) -> Result<()> {
         let folder = files.join(format!("nginx-{}", zone.name));
-        fs::create_dir_all(&folder)?;
+        fs::create_dir_all(folder.join("files"))?;
         let config = folder.join("nginx.conf");
         let folder_name = folder.display();
         let log = if zone == DMZ { self.access_log.clone() } else { folder.join("access.log") };
@@ -211,7 +211,7 @@ impl Programs {
                  http {{\n  access_log {} combined; keepalive_requests 100000;\n\
                  \x20 client_body_temp_path {folder_name}/b; proxy_temp_path {folder_name}/p; fastcgi_temp_path {folder_name}/f;\n\
                  \x20 uwsgi_temp_path {folder_name}/u; scgi_temp_path {folder_name}/s;\n\
-                 \x20 server {{ listen {}:80; listen [{}]:80; location / {{ return 200 \"{}\\n\"; }} location /private {{ return 401; }} }}\n}}\n",
+                 \x20 server {{ listen {}:80; listen [{}]:80; location / {{ return 200 \"{}\\n\"; }} location /private {{ return 401; }} location /files/ {{ root {folder_name}; }} }}\n}}\n",
                 log.display(),
                 zone.host4,
                 zone.host6,

@@ -64,7 +64,7 @@ pub enum WallState {
 pub struct WallCounter {
     /// Chain, `forward.iot.storage`.
     pub chain: String,
-    /// `rule 3`, `forward 12`, `default`, `invalid`, `isolated`, `quarantine`; with ` observed` behind it where a denial
+    /// `rule 3`, `forward 12`, `default`, `invalid`, `isolated`, `quarantine`, `spoofed`; with ` observed` behind it where a denial
     /// was only observed, with ` limited` for what came too fast.
     pub comment: String,
     /// Packets since the last apply.

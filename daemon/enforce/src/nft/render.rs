@@ -21,6 +21,7 @@ use std::{
 use super::{
     command::NftError,
     sides::Sets,
+    spans::Family,
     syntax::{
         accept, concat, conntrack, counter, device, differs, equals, goto, is_in, jump, meta, one_of,
         payload, prefix, range, reject, text, to_the_router,
@@ -51,6 +52,7 @@ pub struct Options {
 ///   enforce, but for TCP of zones that are `loose`.
 /// - What is meant for the router, for multicast or broadcast is judged as it comes in, before destination NAT, as the
 ///   packet path judges it. So ports that containers publish, and forwards, are asked for by the port of the router.
+/// - New flows from sources that are not at home where they come from are dropped (zones with `anti_spoof`).
 /// - A verdict map by incoming and outgoing device leads to the chain of the zone pair. Its rules carry the comment
 ///   `rule N` and a counter, its end the comment `default`.
 /// - What comes from an interface of no zone passes here: on a router that existed before, other tables rule it. What
@@ -130,6 +132,7 @@ impl<'a> Rendering<'a> {
         self.rule("arrivals", vec![differs(conntrack("state"), text("new")), accept()], None);
         self.assign_helpers("arrivals");
         self.essentials("arrivals", MetaKey::Iifname);
+        self.forged("arrivals");
         // The proxy answers only where a packet is taken in or forwarded.
         let unproven = self.options.flooded.clone();
         let tcp = equals(meta(MetaKey::L4proto), text("tcp"));
@@ -145,6 +148,21 @@ impl<'a> Rendering<'a> {
         let (many, own) = self.own_maps();
         self.multicast_maps("arrivals", MetaKey::Iifname, &many);
         self.map("arrivals", vec![to_the_router()], meta(MetaKey::Iifname), own);
+    }
+
+    /// New flows whose source cannot be where they come from. XDP is not always there to say so.
+    fn forged(&mut self, chain: &str) {
+        let policy = self.policy;
+        for zone in policy.zones.iter().filter(|zone| zone.anti_spoof) {
+            let enforces = self.mode_of(zone.id) == Mode::Enforce;
+            for family in Family::BOTH {
+                let Some(abroad) = self.sets.abroad(zone, family) else { continue };
+                let mut statements = vec![equals(meta(MetaKey::Iifname), device(zone)), abroad, counter()];
+                statements.extend(enforces.then_some(Statement::Drop(None)));
+                let comment = if enforces { "spoofed" } else { "spoofed observed" };
+                self.rule(chain, statements, Some(comment));
+            }
+        }
     }
 
     /// What other tables made to be for the router, and what conntrack does not follow.

@@ -160,6 +160,19 @@ impl<'a> Sets<'a> {
         }
     }
 
+    /// The source is none of the addresses that are at home in `zone`; none where every one may be.
+    pub(super) fn abroad(&mut self, zone: &Zone, family: Family) -> Option<Statement<'static>> {
+        let address = payload(family.header(), "saddr");
+        match &*self.home(zone.id) {
+            Home::Every => None,
+            Home::These(spans) => Some(match listed(spans, family) {
+                Some(home) => differs(address, home),
+                None => equals(meta(MetaKey::Nfproto), text(family.protocol())),
+            }),
+            Home::AllBut(spans) => Some(equals(address, listed(spans, family)?)),
+        }
+    }
+
     fn union(&mut self, sets: &[u16], devices: &[u16]) -> Rc<Union> {
         let key = (ordered(sets), ordered(devices));
         if let Some(known) = self.unions.get(&key) {

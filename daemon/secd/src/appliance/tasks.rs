@@ -5,7 +5,7 @@ use enforce::xdp::PacketRing;
 use std::{sync::Arc, time::Duration};
 
 use super::Appliance;
-use crate::{clock, machine::Machine, neighbours::Neighbours};
+use crate::{alerts::Alerts, clock, machine::Machine, neighbours::Neighbours};
 
 /// How often decisions that are over are taken out.
 const EXPIRE_EVERY: Duration = Duration::from_secs(1);
@@ -27,11 +27,14 @@ impl Appliance {
         let mut packets = packets.into_receiver()?;
         let secd = Arc::clone(self);
         tokio::spawn(async move {
+            let mut alerts = Alerts::default();
             loop {
                 match packets.receive().await {
                     Ok(record) => {
                         let names = Arc::clone(&secd.current.load().names);
-                        if let Some(event) = names.event(&record, clock::now()) {
+                        let now = clock::now();
+                        let alert = alerts.of(&record, &names, now.wall);
+                        for event in alert.into_iter().chain(names.event(&record, now)) {
                             secd.sender.send(event);
                         }
                     }

@@ -23,7 +23,7 @@ use crate::{Policy, Rule, RulePlace, ServiceMatch, SetKind, Side, ZoneSet, rows}
 use space::{AddressClass, Bits, Content, Services, SetId};
 
 /// Comparisons of a flow with a rule in one review.
-const MOST_COMPARISONS: u64 = 100_000_000;
+const MOST_COMPARISONS: u64 = 160_000_000;
 /// Flows that are tried for one rule.
 const MOST_TRIALS: usize = 200;
 /// Pieces that what is left of one rule may have.

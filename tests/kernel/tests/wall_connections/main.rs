@@ -48,6 +48,11 @@ fn without_a_packet_path_the_router_is_closed() {
     // Within a zone the router does not stand between; what it carries there passes unless hosts are kept apart.
     Pair::open(&inner, connect(&town.neighbour, "10.1.0.5:8443"));
     drop(own);
+    // Who says he is inside, and comes in from outside, is not believed.
+    town.batch(&town.outside, "address add 10.1.0.77/32 dev eth0");
+    let forged = town.outside.inside(|| Ok(UdpSocket::bind("10.1.0.77:0")?)).unwrap();
+    forged.send_to(b"x", "10.2.0.5:8443").unwrap();
+    wait_until("the forged packet is dropped", || town.counted(&wall, "spoofed") > 0);
     // To an interface of no zone the packet path thinks it goes outside, and so does the wall.
     town.batch(
         &town.router,
