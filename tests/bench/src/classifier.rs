@@ -75,7 +75,8 @@ fn sum(answers: &[RuleRow], first: u32, count: u32) -> u64 {
 }
 
 fn question(image: &Image, opening: &Opening) -> Question {
-    let (source, destination) = (address(image, &mapped(opening.source)), address(image, &mapped(opening.destination)));
+    let (source, destination) =
+        (address(image, &mapped(opening.source)), address(image, &mapped(opening.destination)));
     Question {
         from: WAN,
         to: destination.zone,

@@ -31,7 +31,8 @@ use crate::{
 const FLOW_ENTRIES: u32 = 1 << 21;
 /// Programs of the bench that run on arrival.
 const ARRIVING: [&str; 13] = [
-    "ask", "ask_nothing",
+    "ask",
+    "ask_nothing",
     "bare",
     "bare_counted",
     "lpm_small",
@@ -95,7 +96,8 @@ impl Harness {
     /// Loads secd's programs and the bench's own.
     pub(crate) fn open(object: &Path) -> Result<Self> {
         let folder = Folder::new("bench");
-        let (mut dataplane, _) = Dataplane::open_with(folder.path(), &Options { flows: FLOW_ENTRIES }).context("load secd's programs")?;
+        let (mut dataplane, _) = Dataplane::open_with(folder.path(), &Options { flows: FLOW_ENTRIES })
+            .context("load secd's programs")?;
         let mut programs = Programs::open(object, Some(&images_of(folder.path())?))?;
         let ingress = dataplane.ingress_program()?.fd()?.try_clone()?;
         programs
@@ -213,7 +215,6 @@ impl Programs {
         let bytes = unsafe { std::mem::transmute::<Control, [u8; size_of::<Control>()]>(control) };
         map.set(0, bytes, 0).context("write CONTROL")
     }
-
 
     /// Packets that the peers dropped so far.
     pub(crate) fn dropped(&self) -> Result<u64> {

@@ -78,7 +78,8 @@ fn run(options: &Packets) -> Result<()> {
         Effort { rounds: 15, repeat: 200_000, quick: false }
     };
     let mut cases = micro::run(&options.programs, &listed, effort, &options.only, &progress)?;
-    let floods = wire::Effort { rounds: effort.rounds.min(9), frames: if options.quick { 1 << 16 } else { 1 << 18 } };
+    let floods =
+        wire::Effort { rounds: effort.rounds.min(9), frames: if options.quick { 1 << 16 } else { 1 << 18 } };
     cases.extend(wire::run(&options.programs, &listed, floods, &options.only, cpu, &progress)?);
     clock::roam()?;
     let swaps = if options.quick { 10 } else { 50 };

@@ -89,16 +89,23 @@ struct Net {
 }
 
 impl Bench<'_> {
+    fn keep(&mut self, case: Case) {
+        self.progress.found(&case);
+        self.cases.push(case);
+    }
+
     fn wants(&self, name: &str) -> bool {
         name.contains(self.only)
     }
 
+    /// Whether anything of a family can be meant.
     fn wants_any(&self, family: Family) -> bool {
-        let kinds = ["verdict/established", "verdict/first", "classifier", "drop/listed", "drop/banned"];
-        self.only.is_empty()
-            || kinds.iter().any(|kind| kind.contains(self.only) || self.only.contains(kind))
-            || self.only.contains(family.name())
-            || kinds.iter().any(|kind| self.only.starts_with(kind))
+        let other = match family {
+            Family::V4 => "v6",
+            Family::V6 => "v4",
+        };
+        !["wire", "swap", "compile"].iter().any(|name| self.only.starts_with(name))
+            && !self.only.contains(other)
     }
 
     fn family(&mut self, family: Family) -> Result<()> {
@@ -113,7 +120,7 @@ impl Bench<'_> {
         let name = format!("flows/remembered/512k-of-1M-places/{}", family.name());
         if self.wants(&name) {
             let percent: Series = [outside.share * 100.0].into_iter().collect();
-            self.cases.push(Case::new(name, "%", &percent));
+            self.keep(Case::new(name, "%", &percent));
         }
         let (outside, inside) = (outside.flows, inside.flows);
         self.established(&mut harness, family, LIST, RULES, &outside)?;
@@ -147,7 +154,7 @@ impl Bench<'_> {
         if let (Some(few), Some(many)) = (of(10), of(RULES)) {
             let times: Series = [many / few].into_iter().collect();
             let name = format!("classifier/10k-over-10-rules/{}", family.name());
-            self.cases.push(Case::new(name, "×", &times).goal(Goal::AtMost(4.0)));
+            self.keep(Case::new(name, "×", &times).goal(Goal::AtMost(4.0)));
         }
     }
 
@@ -198,13 +205,13 @@ impl Bench<'_> {
             };
             let mut case = Case::new(&name, "ns", &net.net);
             case.goal = most.map(Goal::AtMost);
-            self.cases.push(case);
+            self.keep(case);
             if (count, list, rules) == (1024, LIST, RULES) {
                 let plain = net.plain.median();
                 let times: Series = [(plain + net.net.median()) / plain].into_iter().collect();
                 let times = Case::new(format!("{name}/over-bare-drop"), "×", &times).goal(Goal::AtMost(2.2));
-                self.cases.push(times);
-                self.cases.push(Case::new(format!("bare-drop/{}", family.name()), "ns", &net.plain));
+                self.keep(times);
+                self.keep(Case::new(format!("bare-drop/{}", family.name()), "ns", &net.plain));
             }
         }
         Ok(())
@@ -224,7 +231,7 @@ impl Bench<'_> {
             let outcome = self.compare(harness, &name, family, &packet, 0, &[], all_established)?;
             if let Some(net) = self.kept(&name, outcome) {
                 let most = if family == Family::V4 { 30.0 } else { 40.0 };
-                self.cases.push(Case::new(&name, "ns", &net.net).goal(Goal::AtMost(most)));
+                self.keep(Case::new(&name, "ns", &net.net).goal(Goal::AtMost(most)));
             }
         }
         Ok(())
@@ -255,7 +262,7 @@ impl Bench<'_> {
                 Ok(net) => Case::new(&alone, "ns", &net),
                 Err(why) => Case::failed(&alone, why),
             };
-            self.cases.push(if rules == RULES { case.goal(Goal::AtMost(300.0)) } else { case });
+            self.keep(if rules == RULES { case.goal(Goal::AtMost(300.0)) } else { case });
         }
         if !self.wants(&name) {
             return Ok(());
@@ -264,7 +271,7 @@ impl Bench<'_> {
         write(harness, family, flows.iter().copied());
         let packet = frame(family, &[], Segment::Tcp(SYN, CLIENT, 0));
         if let Err(why) = judged_as_the_reference(harness, plan, family, &packet, &flows)? {
-            self.cases.push(Case::failed(&name, why));
+            self.keep(Case::failed(&name, why));
             return Ok(());
         }
         let by_rules = |counted: &Counted, sent: u64| {
@@ -273,7 +280,7 @@ impl Bench<'_> {
         };
         let outcome = self.compare(harness, &name, family, &packet, u32::MAX, &[], by_rules)?;
         if let Some(net) = self.kept(&name, outcome) {
-            self.cases.push(Case::new(&name, "ns", &net.net).goal(Goal::AtMost(600.0)));
+            self.keep(Case::new(&name, "ns", &net.net).goal(Goal::AtMost(600.0)));
         }
         Ok(())
     }
@@ -314,7 +321,7 @@ impl Bench<'_> {
         if let Some(net) = self.kept(&name, outcome) {
             let mut case = Case::new(&name, "ns", &net.net);
             case.peers = net.peers.iter().map(|(_, series)| ("lpm-trie", series.median())).collect();
-            self.cases.push(case);
+            self.keep(case);
         }
         Ok(())
     }
@@ -345,7 +352,7 @@ impl Bench<'_> {
             |counted: &Counted, sent: u64| counted.of(&[Reason::BannedSource], Action::Drop) == sent;
         let outcome = self.compare(harness, &name, family, &packet, 0, &[], all_banned)?;
         if let Some(net) = self.kept(&name, outcome) {
-            self.cases.push(Case::new(&name, "ns", &net.net));
+            self.keep(Case::new(&name, "ns", &net.net));
         }
         for source in sources {
             harness.orders.clear_ban(IpNet::from(source))?;
@@ -411,7 +418,7 @@ impl Bench<'_> {
         match outcome {
             Ok(net) => Some(net),
             Err(why) => {
-                self.cases.push(Case::failed(name, why));
+                self.keep(Case::failed(name, why));
                 None
             }
         }

@@ -96,12 +96,12 @@ impl Peer {
             }
             Self::Ipset => {
                 let text = namespace.run("iptables -t raw -L PREROUTING -v -x -n")?;
-                let line = text.lines().find(|line| line.contains("match-set")).context("the rule is gone")?;
+                let line =
+                    text.lines().find(|line| line.contains("match-set")).context("the rule is gone")?;
                 line.split_whitespace().next().and_then(|word| word.parse().ok()).context("no count")
             }
             Self::XdpFilter => {
-                let stats: PerCpuArray<MapData, [u64; 2]> =
-                    PerCpuArray::try_from(pinned("xdp_stats_map")?)?;
+                let stats: PerCpuArray<MapData, [u64; 2]> = PerCpuArray::try_from(pinned("xdp_stats_map")?)?;
                 Ok(stats.get(&DROP, 0)?.iter().map(|[packets, _]| packets).sum())
             }
         }
@@ -144,7 +144,8 @@ fn start_nft(namespace: &Namespace, nets: &[Ipv4Net], intervals: bool) -> Result
 }
 
 fn start_ipset(namespace: &Namespace, nets: &[Ipv4Net]) -> Result<()> {
-    let mut text = format!("create listed hash:ip family inet hashsize 65536 maxelem {}\n", nets.len().max(1));
+    let mut text =
+        format!("create listed hash:ip family inet hashsize 65536 maxelem {}\n", nets.len().max(1));
     for net in nets {
         writeln!(text, "add listed {}", net.network())?;
     }
@@ -164,7 +165,8 @@ fn start_xdp_filter(namespace: &Namespace, interface: &str, nets: &[Ipv4Net]) ->
     let Some(first) = nets.first() else { bail!("no addresses") };
     namespace.run(&format!("xdp-filter ip {} -m src", Ipv4Addr::from(key(first))))?;
     let mut table: PerCpuHashMap<MapData, [u8; 4], u64> = PerCpuHashMap::try_from(pinned("filter_ipv4")?)?;
-    let value = table.get(&key(first), 0).context("read what xdp-filter wrote")?.first().copied().unwrap_or(0);
+    let value =
+        table.get(&key(first), 0).context("read what xdp-filter wrote")?.first().copied().unwrap_or(0);
     let processors = aya::util::nr_cpus().map_err(|(_, error)| error)?;
     for net in nets.iter().take(XDP_FILTER_LIMIT).skip(1) {
         table.insert(key(net), PerCpuValues::try_from(vec![value; processors])?, 0)?;
@@ -207,7 +209,10 @@ mod tests {
 
     #[test]
     fn counters_are_read_from_what_is_printed() {
-        assert_eq!(number_after("ip saddr @listed counter packets 123 bytes 5 drop", "packets ").unwrap(), 123);
+        assert_eq!(
+            number_after("ip saddr @listed counter packets 123 bytes 5 drop", "packets ").unwrap(),
+            123
+        );
         assert!(number_after("nothing", "packets ").is_err());
     }
 }

@@ -80,7 +80,8 @@ fn lines(cases: &[Case], wanted: &[Wanted], places: &[(&str, f64)]) -> Vec<Line>
     wanted
         .iter()
         .map(|(name, pattern, peer)| {
-            let points = places.iter().filter_map(|(word, x)| Some((*x, figure(&pattern.replace('@', word), *peer)?)));
+            let points =
+                places.iter().filter_map(|(word, x)| Some((*x, figure(&pattern.replace('@', word), *peer)?)));
             Line { name, points: points.filter(|(_, y)| *y >= 1.0).collect() }
         })
         .filter(|line| line.points.len() > 1)
@@ -124,7 +125,12 @@ impl Picture {
             );
         }
         let middle = f64::midpoint(LEFT, end);
-        let _ = writeln!(svg, "<text x=\"{middle}\" y=\"{}\" text-anchor=\"middle\">{}</text>", HEIGHT - 12.0, self.across);
+        let _ = writeln!(
+            svg,
+            "<text x=\"{middle}\" y=\"{}\" text-anchor=\"middle\">{}</text>",
+            HEIGHT - 12.0,
+            self.across
+        );
         let mut labels: Vec<(f64, usize)> = Vec::new();
         for (number, line) in self.lines.iter().enumerate() {
             let colour = COLOURS[number % COLOURS.len()];
@@ -136,7 +142,12 @@ impl Picture {
                 path.join(" ")
             );
             for (x, y) in &line.points {
-                let _ = writeln!(svg, "<circle cx=\"{:.1}\" cy=\"{:.1}\" r=\"3.5\" fill=\"{colour}\"/>", across(*x), up(*y));
+                let _ = writeln!(
+                    svg,
+                    "<circle cx=\"{:.1}\" cy=\"{:.1}\" r=\"3.5\" fill=\"{colour}\"/>",
+                    across(*x),
+                    up(*y)
+                );
             }
             labels.extend(line.points.last().map(|(_, y)| (up(*y) + 4.0, number)));
         }

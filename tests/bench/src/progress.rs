@@ -1,5 +1,6 @@
 //! Says what is being measured: a moving line on a terminal, plain lines elsewhere.
 
+use crate::report::Case;
 use indicatif::{ProgressBar, ProgressStyle};
 use std::{
     io::IsTerminal as _,
@@ -31,6 +32,13 @@ impl Progress {
         match &self.bar {
             Some(bar) => bar.set_message(what.to_owned()),
             None => eprintln!("{:6.1} s  {what}", self.begun.elapsed().as_secs_f64()),
+        }
+    }
+
+    /// A result, for those who look on where no line moves.
+    pub(crate) fn found(&self, case: &Case) {
+        if self.bar.is_none() {
+            eprintln!("          {}", case.words());
         }
     }
 

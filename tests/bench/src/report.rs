@@ -129,6 +129,16 @@ impl Case {
         }
     }
 
+    /// One line for people.
+    pub(crate) fn words(&self) -> String {
+        match &self.failed {
+            Some(why) => format!("{}: failed: {why}", self.name),
+            None => {
+                format!("{}: {} {} (least {})", self.name, shown(self.ours), self.unit, shown(self.ours_min))
+            }
+        }
+    }
+
     fn to_json(&self) -> Value {
         if let Some(why) = &self.failed {
             return json!({ "name": self.name, "failed": why });

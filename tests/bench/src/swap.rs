@@ -49,9 +49,11 @@ pub(crate) fn run(
 /// Plan to image, in processor time.
 fn compile(listed: &Listed, progress: &Progress) -> Result<Vec<Case>> {
     let mut cases = Vec::new();
-    for (name, list, rules, most) in
-        [("1M-list/10-rules", LIST, 10, 1500.0), ("1k-list/10k-rules", 1000, RULES, 500.0), ("1M-list/10k-rules", LIST, RULES, 1500.0)]
-    {
+    for (name, list, rules, most) in [
+        ("1M-list/10-rules", LIST, 10, 1500.0),
+        ("1k-list/10k-rules", 1000, RULES, 500.0),
+        ("1M-list/10k-rules", LIST, RULES, 1500.0),
+    ] {
         progress.at(&format!("compile/{name}"));
         let plan = world::plan(listed, Size { interface: "lo", list, rules, number: 0 });
         let mut took = Series::default();
@@ -73,7 +75,8 @@ fn compile(listed: &Listed, progress: &Progress) -> Result<Vec<Case>> {
 fn swap(object: &Path, listed: &Listed, swaps: usize, progress: &Progress) -> Result<Vec<Case>> {
     progress.at("swap: loading");
     let mut harness = Harness::open(object)?;
-    let plans = [0, 1].map(|number| world::plan(listed, Size { interface: "lo", list: LIST, rules: RULES, number }));
+    let plans =
+        [0, 1].map(|number| world::plan(listed, Size { interface: "lo", list: LIST, rules: RULES, number }));
     harness.dataplane.apply(&plans[0]).context("apply the plan")?;
     let mut chance = Chance::new(0x7377_6170);
     let flows = connect(&mut harness, listed, Family::V4, Start::Outside, LIVE, &mut chance)?.flows;
@@ -124,8 +127,12 @@ fn swap(object: &Path, listed: &Listed, swaps: usize, progress: &Progress) -> Re
         Case::new("swap/1M-list/10k-rules/time", "ms", &took).goal(Goal::AtMost(1500.0)),
         Case::new("swap/1M-list/10k-rules/cpu-time", "ms", &used),
         Case::new(format!("swap/1M-list/10k-rules/{swaps}-swaps/packets"), "M", &one(sent as f64 / 1e6)),
-        Case::new(format!("swap/1M-list/10k-rules/{swaps}-swaps/lost-packets"), "packets", &one((sent - passed) as f64))
-            .goal(Goal::AtMost(0.0)),
+        Case::new(
+            format!("swap/1M-list/10k-rules/{swaps}-swaps/lost-packets"),
+            "packets",
+            &one((sent - passed) as f64),
+        )
+        .goal(Goal::AtMost(0.0)),
         Case::new("swap/1M-list/10k-rules/memory", "MiB", &one(bytes as f64 / MIB)).goal(Goal::AtMost(64.0)),
         Case::new("swap/1M-list/10k-rules/memory-at-swap", "MiB", &one(bytes_at_swap as f64 / MIB)),
     ])

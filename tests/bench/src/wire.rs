@@ -111,7 +111,9 @@ fn case_of(size: usize, sides: &[Wire], series: &BTreeMap<&'static str, Series>)
     let goal = if size == LIST { Peer::LpmTrie } else { Peer::NftInterval };
     let ours = Kind::Ours(size).name();
     for needed in [ours, goal.name()] {
-        if let Some(why) = sides.iter().find(|side| side.kind.name() == needed).and_then(|side| side.broken.as_ref()) {
+        if let Some(why) =
+            sides.iter().find(|side| side.kind.name() == needed).and_then(|side| side.broken.as_ref())
+        {
             return Case::failed(name, format!("{needed}: {why}"));
         }
         if !series.contains_key(needed) {
@@ -217,16 +219,15 @@ impl Wire {
             "ip link add {out} numtxqueues 1 numrxqueues 1 type veth peer name {interface} numtxqueues 1 numrxqueues 1 netns {}",
             receiver.name()
         ))?;
-        receiver.inside(|| Ok(fs::write("/proc/sys/net/ipv6/conf/all/disable_ipv6", "1")?)).context("no IPv6 here")?;
+        receiver
+            .inside(|| Ok(fs::write("/proc/sys/net/ipv6/conf/all/disable_ipv6", "1")?))
+            .context("no IPv6 here")?;
         receiver.run(&format!("ethtool -K {interface} gro on rxvlan off txvlan off"))?;
         receiver.run(&format!("ip address add 192.168.1.10/24 dev {interface}"))?;
         receiver.run(&format!("ip link set {interface} up"))?;
         // Last: as it comes up, it finds that the other end takes frames in bulk, and can be sent live frames.
         generator.run(&format!("ip link set {out} up"))?;
-        let (ifindex, address) = (
-            number_of(generator, &out)?,
-            mac_of(&receiver, &interface)?,
-        );
+        let (ifindex, address) = (number_of(generator, &out)?, mac_of(&receiver, &interface)?);
         let mut frame = frame(Family::V4, &[], Segment::Udp);
         frame.bytes[..6].copy_from_slice(&address);
         frame.bytes[14 + 16..14 + 20].copy_from_slice(&[192, 168, 1, 10]);
@@ -246,7 +247,13 @@ impl Wire {
     }
 
     /// Sends frames and waits until all are dropped; returns nanoseconds of processor time a frame.
-    fn flood(&mut self, programs: &mut Programs, soft: &SoftInterrupts, cpu: usize, frames: u32) -> Result<f64> {
+    fn flood(
+        &mut self,
+        programs: &mut Programs,
+        soft: &SoftInterrupts,
+        cpu: usize,
+        frames: u32,
+    ) -> Result<f64> {
         crate::clock::stay_on(cpu)?;
         for (key, source) in programs.keys4.all().iter_mut().zip(self.sources.iter().cycle()) {
             *key = Key4 { addresses: [*source, [192, 168, 1, 10]], ..Key4::default() };

@@ -9,8 +9,8 @@ use aya_ebpf::{
     maps::{Array, LpmTrie, PerCpuArray, ProgramArray, lpm_trie::Key},
     programs::{TcContext, XdpContext},
 };
-use datapath::image::{Image, Question, classify};
 use bench_programs::{Asked, Control, KEYS, Key4, Key6, LPM_LARGE, LPM_SMALL, slot};
+use datapath::image::{Image, Question, classify};
 
 #[unsafe(link_section = "license")]
 #[unsafe(no_mangle)]
