@@ -5,7 +5,7 @@
 //! policy; a daemon that was killed meanwhile settles the rest when it starts (see [`crate::trial`]).
 
 use anyhow::{Context as _, Result};
-use enforce::nft::Options;
+use enforce::{nft::Options, xdp::boot_now};
 use model::{Severity, Timestamp};
 use policy::{Plan, Policy};
 use protocol::{
@@ -293,18 +293,26 @@ impl Walls {
         lasting: Lasting,
     ) -> Result<enforce::xdp::Installed, enforce::xdp::Error> {
         match lasting {
-            Lasting::ForGood | Lasting::Trial(_) => self.dataplane.install(plan),
+            Lasting::ForGood => self.dataplane.install(plan),
+            Lasting::Trial(time) => {
+                let time = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
+                self.dataplane.install_until(plan, boot_now().saturating_add(time))
+            }
         }
     }
 
     /// What is on trial stays.
     fn confirm(&mut self) -> Result<()> {
+        self.dataplane.confirm()?;
         Ok(self.wall.confirm()?)
     }
 
     /// What was before the trial is in force again, as far as the kernel has not done that itself.
     fn revert(&mut self) -> Result<()> {
-        Ok(self.wall.revert()?)
+        // Both are tried, whatever becomes of the other.
+        let (first, second) = (self.dataplane.revert(), self.wall.revert());
+        first?;
+        Ok(second?)
     }
 
     fn generation(&self) -> u64 {

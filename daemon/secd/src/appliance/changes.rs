@@ -87,6 +87,9 @@ impl Appliance {
             let configured = loaded.configured;
             notes.push(format!("mode {chosen} was chosen by command and wins over the config's; `secctl mode {configured}` ends that"));
         }
+        if loaded.config.limits != former.loaded.config.limits {
+            notes.push("`[limits]` changes with a restart: systemctl restart secd".into());
+        }
         if loaded.config.store != former.loaded.config.store {
             notes.push("`[store]` changes with a restart: systemctl restart secd".into());
         }
@@ -211,6 +214,7 @@ impl Appliance {
         self.trouble("enforcement", None);
         self.trouble("interfaces", applied.absent);
         self.trouble("address sets", odd);
+        self.to_fetch.notify_one();
         Ok(())
     }
 

@@ -1,6 +1,6 @@
 //! What the daemon knows of itself, for `secctl doctor`.
 
-use abi::{MAX_BANS, MAX_FLOWS, MAX_LISTED, MAX_RULES};
+use abi::{MAX_BANS, MAX_LISTED, MAX_RULES};
 use protocol::Diagnosis;
 use std::collections::BTreeSet;
 
@@ -23,7 +23,7 @@ impl Appliance {
             let keeper = self.decisions.keeper();
             (keeper.len() as u64, keeper.banned_prefixes() as u64)
         };
-        let open = self.flow_rows().map_or(0, |rows| rows.len() as u64);
+        let (assured, room) = self.flow_room();
         let listed = current.feeds.addresses.table().len() as u64;
         let lost = self.counters_handle().lost().unwrap_or_default();
         let dns = match self.resolver.read().await.as_ref() {
@@ -36,7 +36,7 @@ impl Appliance {
             attached: current.interfaces.iter().map(|(name, how)| (name.as_str(), *how)).collect(),
             troubles: self.troubles.lock().map(|all| all.values().cloned().collect()).unwrap_or_default(),
             tables: vec![
-                ("open flows", open, u64::from(MAX_FLOWS) / 2, "raise `flows` under [limits]"),
+                ("established flows", assured, room, "raise `flows` under [limits]"),
                 (
                     "rules",
                     policy.rules.len() as u64,
@@ -48,7 +48,7 @@ impl Appliance {
                 (
                     "listed prefixes",
                     listed,
-                    u64::from(MAX_LISTED) / 2,
+                    u64::from(MAX_LISTED),
                     "leave a list out, or raise its min_score",
                 ),
             ],

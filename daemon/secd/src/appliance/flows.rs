@@ -26,7 +26,7 @@ impl Appliance {
         let matching = rows.len() as u64;
         sort(&mut rows, query.sort.unwrap_or_default());
         rows.truncate(limit(query.limit));
-        Ok(Flows { flows: rows, matching, total, capacity: u64::from(MAX_FLOWS) / 2 })
+        Ok(Flows { flows: rows, matching, total, capacity: self.flow_room().1 })
     }
 
     /// What is going on: zones, reasons, rules and flows with what they have carried.
@@ -77,12 +77,19 @@ impl Appliance {
             })
             .collect();
         rules.sort_by_key(|rule| Reverse(rule.packets));
-        let (count, capacity) = (rows.len() as u64, u64::from(MAX_FLOWS) / 2);
+        let (count, capacity) = (rows.len() as u64, self.flow_room().1);
         sort(&mut rows, FlowOrder::Bytes);
         let most = limit(query.limit);
         rows.truncate(most);
         rules.truncate(most);
         Ok(Top { at: clock::now().wall, flows: rows, open: count, capacity, zones, rules, reasons })
+    }
+
+    /// Flows that hold a place which no newcomer takes, and how many there can be.
+    pub(super) fn flow_room(&self) -> (u64, u64) {
+        let counts = self.flows_handle().counts();
+        // Every flow has a place for each way.
+        (counts.assured as u64 / 2, counts.places as u64 / 2)
     }
 
     /// Every open flow once, in the direction it was opened.
@@ -119,7 +126,7 @@ fn row(flow: &KnownFlow, names: &Names, now: Now) -> FlowRow {
         by: names.by(reason, flow.value.rule, flow.value.zone_from),
         packets: flow.value.packets,
         bytes: flow.value.bytes,
-        idle_ms: now.boot.saturating_sub(flow.value.last_seen) / 1_000_000,
+        idle_ms: now.boot.saturating_sub(flow.last_seen()) / 1_000_000,
     }
 }
 

@@ -18,7 +18,7 @@ use arc_swap::ArcSwap;
 use config::Config;
 use enforce::{
     nft::Wall,
-    xdp::{Counters, Dataplane, Flows},
+    xdp::{Counters, Dataplane, Flows, Options},
 };
 use jiff::tz::TimeZone;
 use lists::DomainSet;
@@ -80,6 +80,8 @@ pub struct Appliance {
     troubles: Mutex<BTreeMap<&'static str, String>>,
     /// Lists, rule sets and databases that are fetched.
     fetched: ::feeds::Keeper,
+    /// There may be something new to fetch.
+    to_fetch: tokio::sync::Notify,
     /// Devices of the zones.
     devices: Mutex<Devices>,
     /// Devices that people have let in.
@@ -144,7 +146,10 @@ impl Appliance {
         let shippers = Shippers::start(settings);
         let sender = shippers.sender();
         let tell = tell(&sender);
-        let (dataplane, adopted) = Dataplane::open(&flags.bpffs)?;
+        let options = Options { flows: loaded.config.limits.flows };
+        let (mut dataplane, adopted) = Dataplane::open_with(&flags.bpffs, &options)?;
+        // Who was not confirmed when the daemon ended goes back at once: the config on disk says so too.
+        dataplane.revert()?;
         let orders = dataplane.orders()?;
         let allows = orders.allows()?.into_iter().map(|(net, _)| net).collect();
         let held = Held { bans: orders.bans()?, allows };
@@ -200,6 +205,7 @@ impl Appliance {
             tails: Arc::new(Semaphore::new(MAX_TAILS)),
             troubles: Mutex::default(),
             fetched,
+            to_fetch: tokio::sync::Notify::new(),
             devices: Mutex::default(),
             allowed: Mutex::new(allowed),
             let_in: AtomicBool::new(false),

@@ -437,7 +437,8 @@ fn ban_value(entry: Entry, now: Now) -> BanValue {
         decision: entry.decision as u32,
         directions: entry.directions,
         observe: u8::from(entry.observe),
-        reserved: [0; 2],
+        bits: 0,
+        reserved: 0,
     }
 }
 
