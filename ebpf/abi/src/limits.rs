@@ -3,18 +3,16 @@
 /// Zones, reserved ones included. A config with more is refused by the checker.
 pub const MAX_ZONES: u32 = 64;
 /// (interface, VLAN) pairs. A config with more is refused by the checker.
-pub const MAX_PORTS: u32 = 1024;
-/// Prefixes of zone networks, both generations together. A config with more is refused.
+pub const MAX_PORTS: u32 = 256;
+/// Prefixes of zone networks. A config with more is refused.
 pub const MAX_NETWORKS: u32 = 4096;
-/// Lowered policy prefixes, both generations together. A config that needs more is refused with the number.
-pub const MAX_POLICY: u32 = 131_072;
 /// Rules of a policy; the id of a rule is its place in the file. A config with more is refused.
 pub const MAX_RULES: u32 = 16_384;
 /// Bans in force. When full a new ban is kept in the store, an event says that it is not enforced.
 pub const MAX_BANS: u32 = 262_144;
-/// Protected prefixes (own, gateway, upstreams, allow-list), both generations together. Refused when full.
+/// Protected prefixes (own, gateway, upstreams, allow-list). Refused when full.
 pub const MAX_PROTECTED: u32 = 8192;
-/// Prefixes of address lists, both generations together. A refresh that needs more is held, the old one stays.
+/// Prefixes of address lists. A refresh that needs more is held, the old one stays.
 pub const MAX_LISTED: u32 = 2_097_152;
 /// Address lists. A config with more is refused.
 pub const MAX_LISTS: u32 = 256;

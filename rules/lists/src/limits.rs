@@ -14,8 +14,8 @@ pub const MAX_DOMAIN_LISTS: usize = 256;
 pub const MAX_DOMAINS: usize = 2_000_000;
 /// Entries of one address list. A longer list is refused as a whole.
 pub const MAX_ADDRESSES: usize = 1_000_000;
-/// Prefixes of the merged address table: half of the kernel's table, which holds two generations.
-pub const MAX_MERGED_ADDRESSES: usize = abi::MAX_LISTED as usize / 2;
+/// Prefixes of all address lists together; what the kernel's image of a generation holds beside them is small.
+pub const MAX_MERGED_ADDRESSES: usize = abi::MAX_LISTED as usize;
 /// A file with at least this many rejects and more rejects than entries is not a list of this kind.
 pub const MOSTLY_REJECTED_FROM: u64 = 100;
 /// Lists that had fewer entries before may change as they like; see [`crate::guard`].

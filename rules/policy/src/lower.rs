@@ -92,8 +92,7 @@ impl Policy {
     /// Compiles the policy, the router's `own` addresses and the address lists into what the kernel should hold.
     /// Schedules are not looked at: what holds at a time is told by [`Policy::active_at`], and that is lowered.
     ///
-    /// Tables that two generations share (`abi::MAX_*`) are filled to half at most, so that the next plan fits beside
-    /// this one. `lists` is sorted here if it is not yet.
+    /// `lists` is sorted here if it is not yet.
     ///
     /// # Errors
     /// [`LowerError`] where a limit does not hold or two zones claim the same thing.
@@ -105,7 +104,7 @@ impl Policy {
         at_most(
             "listed prefixes",
             listed.len(),
-            MAX_LISTED as usize / 2,
+            MAX_LISTED as usize,
             "leave a list out or raise its min_score",
         )?;
         let names = listed.iter().map(|(_, value)| usize::from(value.list) + 1).max().unwrap_or(0);
@@ -117,7 +116,6 @@ impl Policy {
             zones: self.zones.iter().map(|zone| (zone.id, self.flags(zone, own))).collect(),
             networks: self.networks(own)?,
             protected: self.protected_with(own)?,
-            policy: self.lower_prefixes()?,
             listed,
             rows: rows.rows,
             sets: rows.sets,
@@ -167,7 +165,7 @@ impl Policy {
                 });
             }
         }
-        at_most("interfaces and VLANs", ports.len(), MAX_PORTS as usize / 2, "merge zones of equal trust")?;
+        at_most("interfaces and VLANs", ports.len(), MAX_PORTS as usize, "merge zones of equal trust")?;
         let port = |((interface, vlan), zone): ((&str, u16), &crate::Zone)| Port {
             interface: interface.to_owned(),
             vlan,
@@ -181,8 +179,8 @@ impl Policy {
     fn networks(&self, own: &[IpAddr]) -> Result<BTreeMap<IpNet, ZoneId>, LowerError> {
         self.distinct_networks()?;
         let networks = self.zone_by_network(own);
-        let half = MAX_NETWORKS as usize / 2;
-        at_most("networks of zones", networks.len(), half, "write wider networks")?;
+        let most = MAX_NETWORKS as usize;
+        at_most("networks of zones", networks.len(), most, "write wider networks")?;
         Ok(networks)
     }
 
@@ -246,8 +244,8 @@ impl Policy {
         let mut protected: Vec<_> = self.protected.iter().map(IpNet::trunc).chain(own).collect();
         protected.sort_unstable();
         protected.dedup();
-        let half = MAX_PROTECTED as usize / 2;
-        at_most("protected networks", protected.len(), half, "write wider networks in `allow`")?;
+        let most = MAX_PROTECTED as usize;
+        at_most("protected networks", protected.len(), most, "write wider networks in `allow`")?;
         Ok(protected)
     }
 

@@ -26,8 +26,6 @@ pub struct Plan {
     pub networks: BTreeMap<IpNet, ZoneId>,
     /// No ban or list holds against these.
     pub protected: Vec<IpNet>,
-    /// Lowered rules.
-    pub policy: BTreeMap<PolicyPrefix, PolicyValue>,
     /// Address lists, covering entries folded in.
     pub listed: Arc<[(IpNet, ListValue)]>,
     /// Rules in order, first match wins; the zones' defaults come last, so that every flow finds a row.
@@ -99,21 +97,6 @@ pub struct Port {
     pub vlan: u16,
     /// Zone.
     pub zone: ZoneId,
-}
-
-/// A prefix of destination ports between two zones; see `abi::PolicyKey`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct PolicyPrefix {
-    /// Zone the flow starts in.
-    pub from: ZoneId,
-    /// Zone it goes to.
-    pub to: ZoneId,
-    /// IP protocol.
-    pub protocol: u8,
-    /// First port of the prefix.
-    pub port: u16,
-    /// Significant bits of `port`, 0–16.
-    pub bits: u8,
 }
 
 /// What the rows of a plan say about a flow.

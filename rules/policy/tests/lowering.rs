@@ -120,14 +120,14 @@ fn what_does_not_fit_is_refused_with_numbers() {
 
     let mut policy = policy_of(2, vec![]);
     policy.zones[1].networks =
-        (0..2100u32).map(|n| IpNet::from(std::net::IpAddr::from((0x0a00_0000 + n).to_be_bytes()))).collect();
-    assert_eq!(counted(&policy), (2100 + 5, MAX_NETWORKS as usize / 2));
+        (0..4100u32).map(|n| IpNet::from(std::net::IpAddr::from((0x0a00_0000 + n).to_be_bytes()))).collect();
+    assert_eq!(counted(&policy), (4100 + 5, MAX_NETWORKS as usize));
 
     policy.protected = std::mem::take(&mut policy.zones[1].networks);
     policy
         .protected
-        .extend((0..2100u32).map(|n| IpNet::from(std::net::IpAddr::from((0x0b00_0000 + n).to_be_bytes()))));
-    assert_eq!(counted(&policy), (4200, MAX_PROTECTED as usize / 2));
+        .extend((0..4100u32).map(|n| IpNet::from(std::net::IpAddr::from((0x0b00_0000 + n).to_be_bytes()))));
+    assert_eq!(counted(&policy), (8200, MAX_PROTECTED as usize));
 
     let text = refused(&policy_of(62, vec![])).to_string();
     assert!(text.contains("65 zones") && text.contains("64"), "{text}");

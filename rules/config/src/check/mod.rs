@@ -121,8 +121,8 @@ fn allow_list(
     report: &mut Report<'_>,
     warnings: &mut Vec<crate::ConfigError>,
 ) -> Vec<IpNet> {
-    /// One slot of the two generations, and room for the router's own addresses.
-    const MOST: usize = abi::MAX_PROTECTED as usize / 2 - 512;
+    /// With room for the router's own addresses.
+    const MOST: usize = abi::MAX_PROTECTED as usize - 512;
     if let Some(first_over) = entries.get(MOST) {
         report.add(
             first_over.at,

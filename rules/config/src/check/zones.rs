@@ -16,9 +16,8 @@ use crate::{
 pub(super) const RESERVED: [&str; 3] = ["self", "any", "multicast"];
 /// Zones of one's own that the kernel tables hold beside the reserved ones.
 const MOST_ZONES: usize = abi::MAX_ZONES as usize - abi::ZONE_FIRST as usize;
-/// Networks of all zones: one slot of the two generations, each with its broadcast address, and room for the router's
-/// own addresses.
-const MOST_NETWORKS: usize = abi::MAX_NETWORKS as usize / 4 - 128;
+/// Networks of all zones, each with its broadcast address, and room for the router's own addresses.
+const MOST_NETWORKS: usize = abi::MAX_NETWORKS as usize / 2 - 128;
 
 pub(super) fn check(drafts: &[(Located<String>, ZoneDraft)], report: &mut Report<'_>) -> Vec<Zone> {
     if let Some((first_over, _)) = drafts.get(MOST_ZONES) {
