@@ -136,7 +136,10 @@ impl Settings {
 fn zone_text(text: &mut String, zone: &Zone) {
     let _ = writeln!(text, "[zones.{}]\ninterface = \"{}\"", zone.name, zone.interface);
     if *zone == WAN {
-        let _ = writeln!(text, "wan = true\nmasquerade = true\ninspect = true\n# The lab is built of documentation addresses (RFC 5737), which are bogons.\nbogons = false");
+        let _ = writeln!(
+            text,
+            "wan = true\nmasquerade = true\ninspect = true\n# The lab is built of documentation addresses (RFC 5737), which are bogons.\nbogons = false"
+        );
     } else {
         let _ = writeln!(text, "networks = [\"{}\", \"{}\"]", network(zone.router4), network(zone.router6));
     }

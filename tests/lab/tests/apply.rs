@@ -134,3 +134,23 @@ fn a_trial_is_taken_back_by_command_and_a_bad_one_never_begins() {
     assert_eq!(fs::read_to_string(&lab.appliance.config).unwrap(), open);
     assert_eq!(lab.appliance.status().unwrap()["troubles"].to_string(), "[]");
 }
+
+#[test]
+fn a_trial_goes_back_though_the_daemon_was_killed_and_stays_dead() {
+    let Some(mut lab) = start("dead") else { return };
+    let (open, closed) = configs(&lab);
+    let new = lab.directory().join("new.toml");
+    fs::write(&new, &closed).unwrap();
+    assert_eq!(web(&lab), "HTTP 200");
+    let reply = lab.appliance.ask(&["apply", new.to_str().unwrap(), "--confirm", "10s"]).unwrap();
+    assert_eq!(reply.code, 0, "{}", reply.text);
+    lab.appliance.kill().unwrap();
+    assert_eq!(web(&lab), "no answer", "the trial holds without the daemon, too");
+    // Nobody is there to do it: both the packet path and nftables go back by themselves, or this stays closed.
+    lab.waiter.until("the kernel to go back", SOON, || Ok((web(&lab) == "HTTP 200").then_some(()))).unwrap();
+    assert_eq!(fs::read_to_string(&lab.appliance.config).unwrap(), open);
+    lab.appliance.run(&lab.network.router, &lab.waiter).unwrap();
+    assert_eq!(web(&lab), "HTTP 200");
+    assert!(!on_trial(&lab));
+    assert_eq!(lab.appliance.status().unwrap()["troubles"].to_string(), "[]");
+}

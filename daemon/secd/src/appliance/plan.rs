@@ -147,8 +147,7 @@ impl Appliance {
             }
         };
         plan.listed = Arc::default();
-        let rules_changed =
-            walls.plan.as_ref().is_none_or(|held| held.rows != plan.rows);
+        let rules_changed = walls.plan.as_ref().is_none_or(|held| held.rows != plan.rows);
         walls.plan = Some(plan);
         let mut absent: Vec<String> =
             installed.plan.missing.iter().map(|name| format!("{name} is not there")).collect();

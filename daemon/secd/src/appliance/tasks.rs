@@ -64,7 +64,9 @@ impl Appliance {
             let mut waits = false;
             loop {
                 let due = secd.fetched.next_due().map_or(FETCH_EVERY, |due| due.since(clock::now().wall));
-                tokio::time::timeout(due.clamp(FETCH_PAUSE, FETCH_EVERY), secd.to_fetch.notified()).await.ok();
+                tokio::time::timeout(due.clamp(FETCH_PAUSE, FETCH_EVERY), secd.to_fetch.notified())
+                    .await
+                    .ok();
                 // What could not be put in force because of a trial is tried again.
                 let again = waits && !secd.reconcile(true).await;
                 waits = secd.refresh_due().await || again;
