@@ -23,14 +23,7 @@ struct File {
     /// What countries, systems, lists and device groups hold, as rules name them.
     #[serde(default)]
     addresses: BTreeMap<String, Vec<IpNet>>,
-    /// What is asked of the packet path too, beside the rules.
-    #[serde(default = "yes")]
-    packet_path: bool,
     cases: Vec<Case>,
-}
-
-fn yes() -> bool {
-    true
 }
 
 #[derive(Deserialize)]
@@ -121,7 +114,7 @@ fn fill(policy: &mut Policy, addresses: &BTreeMap<String, Vec<IpNet>>) {
 
 fn check(
     policy: &Policy,
-    File { own, packet_path, .. }: &File,
+    File { own, .. }: &File,
     file: &str,
     text: &str,
     expected: &Expected,
@@ -158,7 +151,7 @@ fn check(
     {
         return Err(format!("says\n    {}", said.steps.join("\n    ")));
     }
-    if *packet_path { answered(policy, own, &flow, &said) } else { Ok(()) }
+    answered(policy, own, &flow, &said)
 }
 
 /// The answer to a flow that passes between two zones is known; without the flow it is left to conntrack, not dropped.
@@ -188,11 +181,18 @@ fn answered(policy: &Policy, own: &[IpAddr], flow: &Flow, said: &Explanation) ->
         let flags = answer.len() - 7;
         answer[flags] = 0x12;
         let alone = judged(&tables, to, &answer);
-        if (alone.action, alone.reason) != (Action::Pass, Reason::NoState) {
+        if (alone.action, alone.reason) != (Action::Pass, Reason::HalfSeen) {
             return Err(format!("an answer without a flow: {:?} {:?}", alone.action, alone.reason));
         }
     }
     let opening = judged(&tables, from, &opening_frame(flow, from));
+    // A frame always has a sender; the rules alone do not know it.
+    if flow.mac.is_none() && opening.reason == Reason::NewDevice {
+        return Ok(());
+    }
+    if (opening.action, opening.reason) != (said.action, said.reason) {
+        return Err(format!("the packet path says {:?} {:?}", opening.action, opening.reason));
+    }
     let answer = judged(&tables, to, &answer);
     let passes = said.action == Action::Pass || opening.observed;
     let is_known = answer.reason == Reason::Established && answer.reply;

@@ -382,7 +382,11 @@ pub fn opening_frame(flow: &Flow, zone: &Zone) -> Vec<u8> {
     };
     let (source, destination) = (flow.src.to_canonical(), flow.dst.to_canonical());
     let frame = FrameBuilder::new(to_kernel(source), to_kernel(destination), payload).hops(hop_limit);
-    zone.vlan.into_iter().fold(frame, FrameBuilder::tagged).build()
+    let mut frame = zone.vlan.into_iter().fold(frame, FrameBuilder::tagged).build();
+    if let (Some(mac), Some(sender)) = (flow.mac, frame.get_mut(6..12)) {
+        sender.copy_from_slice(&mac.0);
+    }
+    frame
 }
 
 /// The flow's source port; one of the usual dynamic ones where it does not matter.

@@ -79,6 +79,8 @@ impl HostTables {
                 epoch: 1,
                 flow_mask: flows.mask(),
                 seed: SEED,
+                // Long ago: no flow is older than the tables.
+                attached: 1 << 63,
                 ..Active::default()
             },
             image,

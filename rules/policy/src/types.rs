@@ -510,11 +510,14 @@ impl Policy {
 }
 
 /// Addresses that are not routed in the Internet and that a router can have all the same: private ones (RFC 1918),
-/// the carrier's (RFC 6598), and unique local ones (RFC 4193).
+/// the carrier's (RFC 6598), unique local ones (RFC 4193), and those of documentation in a network made of them
+/// (RFC 5737, RFC 3849).
 fn is_private(address: IpAddr) -> bool {
     match address {
-        IpAddr::V4(v4) => v4.is_private() || v4.octets()[0] == 100 && v4.octets()[1] & 0xc0 == 64,
-        IpAddr::V6(v6) => v6.is_unique_local(),
+        IpAddr::V4(v4) => {
+            v4.is_private() || v4.is_documentation() || v4.octets()[0] == 100 && v4.octets()[1] & 0xc0 == 64
+        }
+        IpAddr::V6(v6) => v6.is_unique_local() || v6.segments()[..2] == [0x2001, 0xdb8],
     }
 }
 

@@ -157,7 +157,8 @@ pub fn compile(plan: &Plan, ports: &[PortRow]) -> Result<Image, ImageError> {
     header[HEADER_SERVICES as usize] = halves(classifier.pages, classifier.runs);
     header[HEADER_CELLS as usize] = halves(classifier.cells, classifier.cell_count);
     for (zone, word) in (0..MAX_ZONES as ZoneId).zip(&mut header[HEADER_ZONES as usize..]) {
-        let flags = plan.zones.get(&zone).map_or(0, |zone| zone.flags);
+        let observes = if plan.observe { abi::ZONE_OBSERVE } else { 0 };
+        let flags = plan.zones.get(&zone).map_or(0, |zone| zone.flags) | observes;
         let rate = plan.zone_rates.get(&zone).copied().unwrap_or(NOTHING);
         *word = ZoneRow { flags, rate }.word();
     }
