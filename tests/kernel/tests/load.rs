@@ -1,5 +1,7 @@
 //! The programs load, stay well within what the verifier walks, and say what they cost.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests")]
+
 use abi::{Action, BanValue, DIRECTION_IN, FlowKey, Reason, ZoneFlags};
 use aya::{TestRunOptions, programs::TestRun as _};
 use datapath::host::{FrameBuilder, Payload};

@@ -2,7 +2,7 @@
 //! that may live is lost, and none that must not pass does.
 //!
 //! `SECD_LONG=1` swaps lists of a million networks and kills a hundred times.
-#![allow(clippy::unwrap_used, reason = "helpers of tests")]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "helpers of tests")]
 
 use abi::{Action, ListValue, Lost};
 use enforce::xdp::{Dataplane, Error, boot_now};
