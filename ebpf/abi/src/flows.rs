@@ -235,13 +235,7 @@ impl FlowValue {
     #[inline(always)]
     #[must_use]
     pub const fn strength(&self, now: u32) -> Strength {
-        if !self.stands(now) {
-            return Strength::Free;
-        }
-        match self.state {
-            STATE_ASSURED | STATE_CLOSING => Strength::Assured,
-            _ => Strength::HalfOpen,
-        }
+        Strength::of(self.standing_word(), now)
     }
 
     /// No rule, list or signature stands behind the entry.
@@ -269,6 +263,22 @@ pub enum Strength {
     HalfOpen,
     /// No newcomer takes it.
     Assured,
+}
+
+impl Strength {
+    /// Of an entry with this word 6.
+    #[inline(always)]
+    #[must_use]
+    pub const fn of(standing: u64, now: u32) -> Self {
+        let (last_seen, idle, state) = (standing as u32, (standing >> 32) as u16, (standing >> 48) as u8);
+        if state == STATE_EMPTY || is_idle(last_seen, idle, now) {
+            Self::Free
+        } else if matches!(state, STATE_ASSURED | STATE_CLOSING) {
+            Self::Assured
+        } else {
+            Self::HalfOpen
+        }
+    }
 }
 
 /// A place as it lies in memory. Words 14 and 15 are zero.

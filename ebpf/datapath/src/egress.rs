@@ -51,8 +51,8 @@ pub fn teach<T: Tables>(frame: &impl Frame, input: &Input, tables: &T, egress: &
     }
     let mut packet = Packet::EMPTY;
     let read = match link.ethertype {
-        Ethertype::V4 => parse::v4(frame, link.end, link.at, &mut egress.flow, &mut packet),
-        Ethertype::V6 => parse::v6(frame, link.end, link.at, &mut egress.flow, &mut packet),
+        Ethertype::V4 => parse::v4(frame, link.end, usize::from(link.at), &mut egress.flow, &mut packet),
+        Ethertype::V6 => parse::v6(frame, link.end, usize::from(link.at), &mut egress.flow, &mut packet),
         Ethertype::Arp | Ethertype::Neighbour | Ethertype::Provider | Ethertype::Other => return,
     };
     if read.is_err() {

@@ -79,7 +79,7 @@ pub fn fast<F: Frame, T: Tables>(frame: &F, input: &Input, tables: &T) -> Option
         words = [0, MAPPED | source << 32, 0, MAPPED | destination << 32, 0];
         (protocol, header.four::<20>())
     };
-    let zone = tables.port(slot, input.ifindex, vlan);
+    let zone = tables.near_port(slot, input.ifindex, vlan);
     if zone == ZONE_NONE {
         return None;
     }

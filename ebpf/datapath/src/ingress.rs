@@ -18,12 +18,41 @@ use crate::{
 /// holds what the steps hand on to each other, so that the verifier does not carry it through every path.
 #[inline(always)]
 pub fn decide<T: Tables>(frame: &impl Frame, input: &Input, tables: &T, verdict: &mut Verdict) {
-    if prepare(frame, input, tables, verdict) {
-        tables.step(Step::Judge, verdict);
+    let Some((ethertype, at, end)) = enter(frame, input, tables, verdict) else { return };
+    let read = match ethertype {
+        Ethertype::V4 => parse::v4(frame, end, at, &mut verdict.flow, &mut verdict.work.packet),
+        Ethertype::V6 => parse::v6(frame, end, at, &mut verdict.flow, &mut verdict.work.packet),
+        Ethertype::Arp | Ethertype::Provider => return verdict.pass(Reason::LinkEssential, RULE_NONE),
+        Ethertype::Neighbour | Ethertype::Other => return verdict.pass(Reason::NotIp, RULE_NONE),
+    };
+    if let Err(reason) = read {
+        verdict.deny(Action::Drop, reason, RULE_NONE);
+        return;
     }
+    if verdict.work.packet.kind == Kind::Error {
+        verdict.work.quoted = quoted(frame, verdict);
+    }
+    tables.step(Step::Judge, verdict);
 }
 
-/// Reads the frame. `true`: there is a packet to judge.
+/// Reads the link layer and finds the zone: what follows, where it begins, and where it ends at the latest. `None`: the
+/// verdict is there.
+#[inline(always)]
+fn enter<T: Tables>(
+    frame: &impl Frame,
+    input: &Input,
+    tables: &T,
+    verdict: &mut Verdict,
+) -> Option<(Ethertype, usize, u32)> {
+    if !prepare(frame, input, tables, verdict) {
+        return None;
+    }
+    // By way of the verdict's memory: a BPF function returns one word.
+    let link = verdict.work.link;
+    Some((link.ethertype, usize::from(link.at) & parse::FURTHEST, link.end))
+}
+
+/// The first half of [`enter`].
 #[inline(never)]
 fn prepare<T: Tables>(frame: &impl Frame, input: &Input, tables: &T, verdict: &mut Verdict) -> bool {
     *verdict = Verdict::EMPTY;
@@ -41,41 +70,19 @@ fn prepare<T: Tables>(frame: &impl Frame, input: &Input, tables: &T, verdict: &m
     setting.slot = slot;
     setting.active = active.flags;
     setting.zone = zone;
-    match enter(frame, input, tables, verdict) {
-        Entered::Packet => true,
-        Entered::Passed(reason) => {
-            verdict.pass(reason, RULE_NONE);
-            false
-        }
-        Entered::Refused(reason) => {
-            verdict.deny(Action::Drop, reason, RULE_NONE);
-            false
-        }
-    }
-}
-
-/// How far the headers of a frame lead.
-enum Entered {
-    /// A packet with a tuple, to be judged.
-    Packet,
-    /// Nothing to judge.
-    Passed(Reason),
-    /// Against the rules of its protocol or place.
-    Refused(Reason),
-}
-
-/// Reads the headers, and finds the zone between the link's and the network's.
-#[inline(always)]
-fn enter<T: Tables>(frame: &impl Frame, input: &Input, tables: &T, verdict: &mut Verdict) -> Entered {
     let link = match parse::link(frame, input) {
         Ok(link) => link,
-        Err(reason) => return Entered::Refused(reason),
+        Err(reason) => {
+            verdict.deny(Action::Drop, reason, RULE_NONE);
+            return false;
+        }
     };
     verdict.vlan = link.vlan;
+    verdict.work.link = link;
     if link.ethertype == Ethertype::Neighbour && link.vlan == 0 {
-        return Entered::Passed(Reason::LinkEssential);
+        verdict.pass(Reason::LinkEssential, RULE_NONE);
+        return false;
     }
-    let slot = verdict.work.setting.slot;
     let zone = tables.port(slot, input.ifindex, link.vlan);
     let row = tables.zone(slot, zone);
     verdict.work.setting.zone |= row.flags;
@@ -83,30 +90,19 @@ fn enter<T: Tables>(frame: &impl Frame, input: &Input, tables: &T, verdict: &mut
     verdict.zone_from = zone;
     verdict.flow.zone = zone;
     if zone == ZONE_NONE {
-        return Entered::Refused(Reason::WrongVlan);
+        verdict.deny(Action::Drop, Reason::WrongVlan, RULE_NONE);
+        return false;
     }
     if !input.layer3
         && let Some(mac) = frame.read::<6>(6)
     {
         verdict.work.mac = mac;
     }
-    let read = match link.ethertype {
-        Ethertype::V4 => parse::v4(frame, link.end, link.at, &mut verdict.flow, &mut verdict.work.packet),
-        Ethertype::V6 => parse::v6(frame, link.end, link.at, &mut verdict.flow, &mut verdict.work.packet),
-        Ethertype::Arp | Ethertype::Provider => return Entered::Passed(Reason::LinkEssential),
-        Ethertype::Neighbour | Ethertype::Other => return Entered::Passed(Reason::NotIp),
-    };
-    if let Err(reason) = read {
-        return Entered::Refused(reason);
-    }
-    if verdict.work.packet.kind == Kind::Error {
-        verdict.work.quoted = quoted(frame, verdict);
-    }
-    Entered::Packet
+    true
 }
 
 /// What an ICMP error is about. Its tuple, as answers of it come in here, goes to `verdict.reverse`.
-#[inline(always)]
+#[inline(never)]
 fn quoted(frame: &impl Frame, verdict: &mut Verdict) -> Quoted {
     let mut packet = verdict.work.packet;
     if parse::quoted(frame, &mut verdict.reverse, &mut packet).is_err() {
@@ -232,9 +228,7 @@ fn error<T: Tables>(tables: &T, verdict: &mut Verdict) {
 /// Exchanges the tuple of the packet and that of the answers to what it quotes.
 #[inline(always)]
 fn turn(verdict: &mut Verdict) {
-    let flow = verdict.flow;
-    verdict.flow = verdict.reverse;
-    verdict.reverse = flow;
+    core::mem::swap(&mut verdict.flow, &mut verdict.reverse);
 }
 
 /// Whether the flow that an ICMP error is about is cut. If it is known and judged under another epoch it is stale.

@@ -26,18 +26,25 @@ const MAX_TAGS: usize = 2;
 const FIRST_ETHERTYPE: u16 = 0x0600;
 
 /// The link layer of a frame.
-#[derive(Clone, Copy)]
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Link {
     pub(crate) vlan: u16,
     pub(crate) ethertype: Ethertype,
     /// Where the payload begins.
-    pub(crate) at: usize,
+    pub(crate) at: u16,
     /// Where it ends at the latest.
     pub(crate) end: u32,
 }
 
+impl Link {
+    /// Nothing read yet.
+    pub(crate) const EMPTY: Self = Self { vlan: 0, ethertype: Ethertype::Other, at: 0, end: 0 };
+}
+
 /// What a frame carries.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Ethertype {
     V4,
     V6,
@@ -151,7 +158,7 @@ pub(crate) fn link(frame: &impl Frame, input: &Input) -> Result<Link, Reason> {
         length if length < FIRST_ETHERTYPE => Ethertype::Neighbour,
         _ => Ethertype::Other,
     };
-    Ok(Link { vlan, ethertype, at, end: input.length })
+    Ok(Link { vlan, ethertype, at: at as u16, end: input.length })
 }
 
 /// Reads the header of a PPPoE session frame (RFC 2516 §4) and the protocol of what it carries.
@@ -169,7 +176,7 @@ fn session(frame: &impl Frame, input: &Input, vlan: u16, at: usize) -> Result<Li
         0x0057 => Ethertype::V6,
         _ => Ethertype::Provider,
     };
-    Ok(Link { vlan, ethertype, at: at + HEADER + 2, end: end as u32 })
+    Ok(Link { vlan, ethertype, at: (at + HEADER + 2) as u16, end: end as u32 })
 }
 
 #[inline(always)]
@@ -295,9 +302,9 @@ const MOBILITY: u8 = 135;
 const HOST_IDENTITY: u8 = 139;
 const SHIM6: u8 = 140;
 
-/// The furthest a transport header can begin: tags, and [`MAX_EXTENSION_HEADERS`] of the longest. A power of two less
+/// The furthest a header can begin: tags, and [`MAX_EXTENSION_HEADERS`] of the longest. A power of two less
 /// one, so that the verifier sees the bound.
-const FURTHEST: usize = 0x3fff;
+pub(crate) const FURTHEST: usize = 0x3fff;
 
 /// Reads ports or ICMP type and identifier.
 #[inline(never)]

@@ -84,19 +84,19 @@ pub(crate) fn is_bogon(verdict: &Verdict) -> bool {
 /// IPv4 addresses that are no source in the Internet (RFC 6890 and its registry): not globally reachable, or reserved.
 #[inline(always)]
 const fn is_bogon_v4(source: &Address) -> bool {
-    match (source[12], source[13], source[14]) {
+    matches!(
+        (source[12], source[13], source[14]),
         (0 | 10 | 127, _, _)
-        | (100, 64..=127, _)
-        | (169, 254, _)
-        | (172, 16..=31, _)
-        | (192, 0, 0 | 2)
-        | (192, 168, _)
-        | (198, 18 | 19, _)
-        | (198, 51, 100)
-        | (203, 0, 113)
-        | (224.., _, _) => true,
-        _ => false,
-    }
+            | (100, 64..=127, _)
+            | (169, 254, _)
+            | (172, 16..=31, _)
+            | (192, 0, 0 | 2)
+            | (192, 168, _)
+            | (198, 18 | 19, _)
+            | (198, 51, 100)
+            | (203, 0, 113)
+            | (224.., _, _)
+    )
 }
 
 /// IPv6 addresses that are no source in the Internet: all outside `2000::/3` but those of the link and of NAT64

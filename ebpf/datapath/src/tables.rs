@@ -24,6 +24,11 @@ pub trait Tables {
     fn active(&self) -> Active;
     /// The zone of an interface and VLAN; [`abi::ZONE_NONE`] where there is none.
     fn port(&self, slot: u32, ifindex: u32, vlan: u16) -> ZoneId;
+    /// The same where that is quicker; may know none where `port` knows one.
+    #[inline(always)]
+    fn near_port(&self, slot: u32, ifindex: u32, vlan: u16) -> ZoneId {
+        self.port(slot, ifindex, vlan)
+    }
     /// What holds for a zone. [`abi::ZONE_OBSERVE`] of [`abi::ZONE_NONE`] is the whole appliance's.
     fn zone(&self, slot: u32, zone: ZoneId) -> ZoneRow;
     /// What is known of an address.

@@ -5,7 +5,7 @@ use abi::{
     image::{AddressClass, NOTHING, RuleRow},
 };
 
-use crate::parse::Packet;
+use crate::parse::{Link, Packet};
 #[cfg(feature = "host")]
 use crate::{Frame, Input, Passed, Tables, flow, parse};
 #[cfg(feature = "host")]
@@ -65,6 +65,7 @@ pub(crate) struct Work {
     pub(crate) mac: [u8; 6],
     /// What the policy says.
     pub(crate) found: RuleRow,
+    pub(crate) link: Link,
     pub(crate) quoted: Quoted,
     /// The entry found was judged under another epoch.
     pub(crate) is_stale: bool,
@@ -138,6 +139,7 @@ impl Verdict {
             destination: AddressClass::UNKNOWN,
             mac: [0; 6],
             found: RuleRow::NONE,
+            link: Link::EMPTY,
             quoted: Quoted::Unreadable,
             is_stale: false,
         },
@@ -177,8 +179,8 @@ impl Verdict {
             verdict.vlan = link.vlan;
             let (flow, packet) = (&mut verdict.flow, &mut verdict.work.packet);
             let _ = match link.ethertype {
-                parse::Ethertype::V6 => parse::v6(frame, link.end, link.at, flow, packet),
-                _ => parse::v4(frame, link.end, link.at, flow, packet),
+                parse::Ethertype::V6 => parse::v6(frame, link.end, usize::from(link.at), flow, packet),
+                _ => parse::v4(frame, link.end, usize::from(link.at), flow, packet),
             };
         }
         let mut value = NO_VALUE;

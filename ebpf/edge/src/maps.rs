@@ -23,6 +23,9 @@ const INNER: usize = (BPF_F_MMAPABLE | BPF_F_INNER_MAP) as usize;
 /// The images, one a slot. Userspace makes the inner maps, as large as each image is.
 #[btf_map]
 static IMAGES: btf_maps::ArrayOfMaps<btf_maps::Array<Block, 1, INNER>, 2> = btf_maps::ArrayOfMaps::new();
+/// The ports of each image once more: its block [`abi::image::PORTS_BLOCK`], by slot. The kernel finds it without a call.
+#[map]
+static PORTS: Array<Block> = Array::with_max_entries(2, BPF_F_MMAPABLE);
 #[map]
 static ACTIVE: Array<Active> = Array::with_max_entries(1, BPF_F_MMAPABLE);
 /// The flow table; its size is set when it is loaded.
@@ -73,6 +76,16 @@ impl Image for Generation {
     #[inline(always)]
     fn block(&self, index: u32) -> Option<&Block> {
         IMAGES.get_value(self.0, &index)
+    }
+}
+
+/// As much of an image as a known flow needs.
+struct Ports(u32);
+
+impl Image for Ports {
+    #[inline(always)]
+    fn block(&self, _: u32) -> Option<&Block> {
+        PORTS.get(self.0)
     }
 }
 
@@ -146,6 +159,11 @@ impl Tables for Maps {
     #[inline(always)]
     fn port(&self, slot: u32, ifindex: u32, vlan: u16) -> ZoneId {
         image::port(&Generation(slot), ifindex, vlan)
+    }
+
+    #[inline(always)]
+    fn near_port(&self, slot: u32, ifindex: u32, vlan: u16) -> ZoneId {
+        image::port(&Ports(slot), ifindex, vlan)
     }
 
     #[inline(always)]

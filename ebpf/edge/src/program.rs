@@ -8,8 +8,8 @@ use aya_ebpf::{
     EbpfContext as _,
     bindings::{TC_ACT_OK, TC_ACT_SHOT, xdp_action},
     helpers::{
-        bpf_ktime_get_boot_ns, bpf_ktime_get_coarse_ns, bpf_skb_load_bytes, bpf_xdp_get_buff_len,
-        bpf_xdp_load_bytes,
+        bpf_jiffies64, bpf_ktime_get_boot_ns, bpf_ktime_get_coarse_ns, bpf_skb_load_bytes,
+        bpf_xdp_get_buff_len, bpf_xdp_load_bytes,
     },
     macros::{classifier, xdp},
     programs::{TcContext, XdpContext},
@@ -103,7 +103,7 @@ fn leave(context: &TcContext, layer3: bool) -> i32 {
 fn skb_input(context: &TcContext) -> Input {
     // SAFETY: the context is the kernel's own; both fields are plain words of it.
     let (ifindex, vlan) = unsafe { ((*context.skb.skb).ifindex, (*context.skb.skb).vlan_tci) };
-    Input { ifindex, vlan: vlan as u16, ticks: now_ticks(), length: context.len(), ..Input::default() }
+    Input { ifindex, vlan: vlan as u16, ticks: clock_ticks(), length: context.len(), ..Input::default() }
 }
 
 #[inline(always)]
@@ -112,10 +112,31 @@ fn now_boot() -> u64 {
     unsafe { bpf_ktime_get_boot_ns() }
 }
 
+/// The ticks of now, and the jiffies (upper half) at which they were asked for. Lives in `.bss`.
+static mut CLOCK: u64 = 0;
+
+/// The ticks of now.
 #[inline(always)]
-fn now_ticks() -> u32 {
+fn clock_ticks() -> u32 {
     // SAFETY: a helper without arguments.
     ticks(unsafe { bpf_ktime_get_coarse_ns() })
+}
+
+/// The same; the clock is asked once a jiffy, and jiffies are read without a call.
+#[inline(always)]
+fn now_ticks() -> u32 {
+    let clock = &raw mut CLOCK;
+    // SAFETY: a helper without arguments, and one aligned word, which several CPUs may write: each writes what is right.
+    unsafe {
+        let jiffies = bpf_jiffies64();
+        let known = clock.read_volatile();
+        if known >> 32 == jiffies & 0xffff_ffff {
+            return known as u32;
+        }
+        let now = clock_ticks();
+        clock.write_volatile(jiffies << 32 | u64::from(now));
+        now
+    }
 }
 
 struct Incoming<'a>(&'a XdpContext);

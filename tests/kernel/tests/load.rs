@@ -1,5 +1,7 @@
 //! The programs load, stay well within what the verifier walks, and say what they cost.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests")]
+
 use abi::{Action, BanValue, DIRECTION_IN, FlowKey, Reason, ZoneFlags};
 use aya::{TestRunOptions, programs::TestRun as _};
 use datapath::host::{FrameBuilder, Payload};
@@ -268,8 +270,11 @@ fn bans_of_every_length_hold_until_the_last_is_gone() {
     let mut orders = dataplane.orders().unwrap();
     let net = |text: &str| -> IpNet { text.parse().unwrap() };
     let ban = |until| BanValue { until, decision: 7, directions: DIRECTION_IN, ..BanValue::default() };
+    let mut port = 0;
     let mut drops = |source: &str| {
-        let payload = Payload::Tcp { from: 1, to: 2, flags: 2 };
+        // A flow of its own each time.
+        port += 1;
+        let payload = Payload::Tcp { from: port, to: 2, flags: 2 };
         let frame = match source.parse().unwrap() {
             std::net::IpAddr::V4(v4) => FrameBuilder::v4(v4.octets(), [9, 9, 9, 9], payload),
             std::net::IpAddr::V6(v6) => FrameBuilder::new(v6.octets(), Ipv6Addr::LOCALHOST.octets(), payload),

@@ -5,11 +5,12 @@
 //! this speaks bpf(2) itself.
 #![expect(unsafe_code, reason = "bpf(2) has no safe wrapper for inner maps")]
 
-use abi::image::Block;
+use abi::image::{Block, PORTS_BLOCK};
 use std::{
     io,
     os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd},
     path::Path,
+    sync::atomic::Ordering,
 };
 
 use super::{Error, mapping::Mapping, pins};
@@ -24,6 +25,8 @@ pub(super) const SLOTS: u32 = 2;
 /// The outer array.
 pub(super) struct Images {
     outer: OwnedFd,
+    /// The ports of each slot once more, where the programs find them quicker.
+    ports: Mapping,
 }
 
 impl Images {
@@ -31,7 +34,12 @@ impl Images {
         let path = pins.join("IMAGES");
         let outer =
             call::get_pinned(&path).map_err(Error::kernel(format!("open the map {}", path.display())))?;
-        Ok(Self { outer })
+        let path = pins.join("PORTS");
+        let ports =
+            call::get_pinned(&path).map_err(Error::kernel(format!("open the map {}", path.display())))?;
+        let ports = Mapping::of(ports.as_fd(), SLOTS as usize * BLOCK)
+            .map_err(Error::kernel("map the memory of PORTS"))?;
+        Ok(Self { outer, ports })
     }
 
     /// Makes an inner array of these blocks and puts it into a slot, which lets go of what was there. When this
@@ -47,6 +55,12 @@ impl Images {
         drop(memory);
         call::set_inner(self.outer.as_fd(), slot, inner.as_fd())
             .map_err(Error::kernel(format!("put an image into slot {slot}")))?;
+        // The kernel has waited: no packet reads this slot's ports any more.
+        let ports = blocks.get(PORTS_BLOCK as usize).map_or(&[][..], std::slice::from_ref);
+        for (place, word) in self.ports.words()[slot as usize * BLOCK_WORDS..].iter().zip(call::words(ports))
+        {
+            place.store(*word, Ordering::Relaxed);
+        }
         pins::accounted(inner.as_raw_fd())
     }
 

@@ -231,11 +231,10 @@ const NO_PLACE: u64 = u64::MAX;
 impl Cost {
     #[inline(always)]
     const fn of(standing: u64, now: u32, tried: u32) -> u64 {
-        let value = FlowValue::from_words(0, standing, 0, [0; 6]);
-        match value.strength(now) {
+        match Strength::of(standing, now) {
             Strength::Free => FREE + tried as u64,
             Strength::HalfOpen => {
-                let age = now.wrapping_sub(value.last_seen);
+                let age = now.wrapping_sub(standing as u32);
                 HALF_OPEN + (u32::MAX - if age < 1 << 31 { age } else { 0 }) as u64
             }
             Strength::Assured => NO_PLACE,
@@ -244,8 +243,8 @@ impl Cost {
 
     #[inline(always)]
     const fn ours(standing: u64, now: u32) -> u64 {
-        let value = FlowValue::from_words(0, standing, 0, [0; 6]);
-        if value.state == STATE_ASSURED && value.stands(now) { KEEP } else { OURS }
+        let is_assured = (standing >> 48) as u8 == STATE_ASSURED;
+        if is_assured && !matches!(Strength::of(standing, now), Strength::Free) { KEEP } else { OURS }
     }
 }
 

@@ -212,6 +212,7 @@ impl<'a> Frames<'a> {
     fn of_flow(&mut self, key: &FlowKey) -> FrameBuilder {
         let (from, to) = (u16::from_be_bytes(key.source_port), u16::from_be_bytes(key.destination_port));
         let payload = match key.protocol {
+            6 if self.0.one_in(2) => Payload::Tcp { from, to, flags: self.0.pick(&[0x10, 0x18]) },
             6 => Payload::Tcp { from, to, flags: self.0.pick(&TCP_FLAGS) },
             17 => Payload::Udp { from, to },
             1 => Payload::Icmp { kind: self.0.pick(&[0, 8]), code: 0, id: from },
