@@ -29,7 +29,7 @@ impl Alerts {
             }
             Reason::RateLimited => {
                 let rule = names.by(reason, record.rule, record.zone_from);
-                let by = rule.map_or_else(|| "its zone".to_owned(), |rule| rule);
+                let by = rule.unwrap_or_else(|| "its zone".to_owned());
                 format!("{source} starts flows faster than {by} lets it; what is more is dropped")
             }
             _ => return None,
@@ -75,7 +75,7 @@ mod tests {
     #[test]
     fn a_scan_is_told_once_a_minute_and_source() {
         let (mut alerts, names) = (Alerts::default(), Names::default());
-        let at = |seconds| Timestamp::from_seconds(1_790_000_000 + seconds);
+        let at = |seconds: i64| Timestamp::from_seconds(1_790_000_000 + seconds);
         let event = alerts.of(&record(Reason::PortScan, 7), &names, at(0)).unwrap();
         assert_eq!((event.action, event.reason.as_deref()), (EventAction::Alert, Some("port_scan")));
         assert_eq!(alerts.of(&record(Reason::PortScan, 7), &names, at(30)), None);
