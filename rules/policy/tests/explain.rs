@@ -115,7 +115,7 @@ fn bans_and_lists_hold_in_the_tables_but_not_against_what_is_protected() {
     policy.rules[0] =
         Rule { from: ZoneSet::Any.into(), action: Action::Pass, services: vec![], ..policy.rules[0].clone() };
     let value = abi::ListValue { list: 3, directions: DIRECTION_IN, observe: 0 };
-    // Not in order, and one within another: what the longest prefix says holds.
+    // Not in order, and one within another: the first list of the file names it.
     let lists = [
         ("198.51.100.0/24", value),
         ("198.51.100.64/26", abi::ListValue { list: 4, ..value }),
@@ -136,7 +136,7 @@ fn bans_and_lists_hold_in_the_tables_but_not_against_what_is_protected() {
         (verdict.reason, verdict.rule)
     };
     assert_eq!(judged(&tables, "198.51.100.7", "10.4.0.9"), (Reason::ListedSource, 3));
-    assert_eq!(judged(&tables, "198.51.100.70", "10.4.0.9"), (Reason::ListedSource, 4));
+    assert_eq!(judged(&tables, "198.51.100.70", "10.4.0.9"), (Reason::ListedSource, 3));
     assert_eq!(judged(&tables, "198.51.100.9", "10.4.0.9"), (Reason::RuleAllowed, 0));
     assert_eq!(judged(&tables, "2001:db8::1", "fd00:4::9"), (Reason::ListedSource, 3));
     assert_eq!(judged(&tables, "203.0.113.80", "10.4.0.9"), (Reason::BannedSource, 7));
