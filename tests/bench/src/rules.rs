@@ -99,7 +99,8 @@ fn outside(chance: &mut Chance) -> IpNet {
     if chance.below(5) == 0 {
         let high = *chance.of(&[0x2400_u16, 0x2600, 0x2804, 0x2a00, 0x2a02, 0x2c0f]);
         let address = u128::from(high) << 112 | u128::from(chance.next()) << 48;
-        let bits = *chance.of(&[24, 32, 40, 48, 64]);
+        // None is so small that its sources would be taken for port scanners.
+        let bits = *chance.of(&[24, 28, 32, 40, 48]);
         return Ipv6Net::new(address.into(), bits).unwrap_or_default().trunc().into();
     }
     let address = u32::from(*chance.of(&[5_u8, 23, 45, 62, 91, 141, 185, 212])) << 24 | chance.word() >> 8;
