@@ -537,7 +537,10 @@ fn a_flow(listed: &Listed, family: Family, start: Start, chance: &mut Chance) ->
 
 /// Feeds packets of the first `count` flows, in no order, each as often.
 pub(crate) fn feed(harness: &mut Harness, family: Family, flows: &[Flow], count: usize) -> Result<()> {
-    ensure!(flows.len() >= count && KEYS as usize % count == 0, "{count} flows do not fill the keys");
+    ensure!(
+        flows.len() >= count && (KEYS as usize).is_multiple_of(count),
+        "{count} flows do not fill the keys"
+    );
     let mut order: Vec<u32> = (0..KEYS).map(|place| place % count as u32).collect();
     Chance::new(count as u64).shuffle(&mut order);
     write(harness, family, order.into_iter().map(|place| flows[place as usize]));
@@ -599,8 +602,8 @@ fn judged_as_the_reference(
 /// `1k`, `100k`, `1M`; what is no thousand as it is.
 pub(crate) fn short(count: usize) -> String {
     match count {
-        _ if count % 1_000_000 == 0 => format!("{}M", count / 1_000_000),
-        _ if count % 1000 == 0 => format!("{}k", count / 1000),
+        _ if count.is_multiple_of(1_000_000) => format!("{}M", count / 1_000_000),
+        _ if count.is_multiple_of(1000) => format!("{}k", count / 1000),
         65_536 => "65k".into(),
         FLOWS => "512k".into(),
         _ => count.to_string(),

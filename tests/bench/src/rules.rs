@@ -119,7 +119,7 @@ fn inside(chance: &mut Chance) -> IpNet {
             .trunc()
             .into();
     }
-    let address = 0x0a05_0000 | chance.below(190) << 8 | chance.below(254) + 2;
+    let address = 0x0a05_0000 | (chance.below(190) << 8) | (chance.below(254) + 2);
     Ipv4Net::new(address.into(), *chance.of(&[24, 28, 32, 32, 32])).unwrap_or_default().trunc().into()
 }
 
