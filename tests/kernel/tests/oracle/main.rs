@@ -23,6 +23,7 @@ use router::{DEVICES, Router, ZONES, finished, own};
 use std::{
     collections::BTreeSet,
     fs,
+    net::IpAddr,
     path::{Path, PathBuf},
     sync::Arc,
     time::{Duration, Instant},
@@ -172,9 +173,10 @@ fn compare(router: &Router, name: &str, policy: &Policy, packets: &[Packet], see
     // The same from other source ports: conntrack knows the first ones by now.
     let (through_ours, _) = observed(router, &frames_from(policy, packets, 0x8000), &without("linear"));
 
+    let packet_path = PacketPath::new(policy, &own);
     for (number, packet) in (1..).zip(packets) {
         let place = usize::from(packet.from - ZONES[0]);
-        let ours = packet_path(policy, &own, packet, &frames[usize::from(number) - 1].1);
+        let ours = packet_path.judge(packet, &frames[usize::from(number) - 1].1);
         let nft = match (passed.contains(&number), refused.contains(&number)) {
             (true, _) => Action::Pass,
             (false, true) => Action::Reject,
@@ -223,39 +225,59 @@ struct Ours {
 
 /// The packet path on the host. While its tables do not hold the whole language, the slow reading of the rules stands in
 /// for what opens a flow.
-fn packet_path(policy: &Policy, own: &[std::net::IpAddr], packet: &Packet, frame: &[u8]) -> Ours {
-    const WHOLE_LANGUAGE: bool = false;
-    if WHOLE_LANGUAGE {
-        let tables = HostTables::new(Arc::new(policy.lower(own, Arc::new([])).unwrap()));
+struct PacketPath<'a> {
+    policy: &'a Policy,
+    own: &'a [IpAddr],
+    tables: Option<HostTables>,
+}
+
+/// Whether the host's tables hold the whole language.
+const WHOLE_LANGUAGE: bool = true;
+/// Boot time in ns, long after interfaces were attached: what was known before is no excuse any more.
+const NOW: u64 = 3_600_000_000_000;
+
+impl<'a> PacketPath<'a> {
+    fn new(policy: &'a Policy, own: &'a [IpAddr]) -> Self {
+        let lowered = || Arc::new(policy.lower(own, Arc::new([])).unwrap());
+        Self { policy, own, tables: WHOLE_LANGUAGE.then(|| HostTables::new(lowered()).unwrap()) }
+    }
+
+    fn judge(&self, packet: &Packet, frame: &[u8]) -> Ours {
+        let Some(tables) = &self.tables else { return self.read_slowly(packet) };
         let place = usize::from(packet.from - ZONES[0]);
+        let ifindex = tables.interface(DEVICES[place]).unwrap();
         let input = Input {
-            ifindex: tables.interface(DEVICES[place]).unwrap(),
-            vlan: 0,
-            now: 1_000_000_000,
+            ifindex,
+            now: NOW,
+            ticks: abi::ticks(NOW),
             length: frame.len() as u32,
+            ..Input::default()
         };
         let mut verdict = Verdict::EMPTY;
-        decide(&frame, &input, &tables, &mut verdict);
+        decide(&frame, &input, tables, &mut verdict);
         let action = if verdict.observed { Action::Pass } else { verdict.action };
-        return Ours { action, reason: verdict.reason };
+        Ours { action, reason: verdict.reason }
     }
-    if !packet.opens() {
-        return Ours { action: Action::Pass, reason: Reason::NoState };
+
+    fn read_slowly(&self, packet: &Packet) -> Ours {
+        if !packet.opens() {
+            return Ours { action: Action::Pass, reason: Reason::NoState };
+        }
+        let flow = &packet.flow;
+        let question = Question {
+            from: packet.from,
+            to: packet.to,
+            source: flow.src,
+            destination: flow.dst,
+            device: flow.mac,
+            protocol: flow.proto,
+            port: flow.dport,
+        };
+        let says = self.policy.judge(self.own, &question);
+        let zone_mode = self.policy.zone(packet.from).map_or(Mode::Enforce, |zone| zone.mode);
+        let observed = says.observe || self.policy.mode.and(zone_mode) == Mode::Observe;
+        Ours { action: if observed { Action::Pass } else { says.action }, reason: says.reason }
     }
-    let flow = &packet.flow;
-    let question = Question {
-        from: packet.from,
-        to: packet.to,
-        source: flow.src,
-        destination: flow.dst,
-        device: flow.mac,
-        protocol: flow.proto,
-        port: flow.dport,
-    };
-    let says = policy.judge(own, &question);
-    let zone_mode = policy.zone(packet.from).map_or(Mode::Enforce, |zone| zone.mode);
-    let observed = says.observe || policy.mode.and(zone_mode) == Mode::Observe;
-    Ours { action: if observed { Action::Pass } else { says.action }, reason: says.reason }
 }
 
 /// What nftables does not know of, or is not asked in these policies.
