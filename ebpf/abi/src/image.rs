@@ -59,6 +59,11 @@ pub const HEADER_CELLS: u32 = 7;
 pub const HEADER_ZONES: u32 = 64;
 /// First word of the protocols: for each a byte, its number among the pages of services.
 pub const HEADER_PROTOCOLS: u32 = 128;
+/// First of a word for each zone: a bit for every zone to which further TCP flows can start that only the second wall
+/// can foresee (FTP).
+pub const HEADER_HELPED_TCP: u32 = 192;
+/// The same for UDP (SIP).
+pub const HEADER_HELPED_UDP: u32 = 256;
 
 /// Ways of a bucket of ports: as many are looked at.
 pub const PORT_WAYS: u32 = 4;
@@ -508,6 +513,9 @@ const _: () = {
     let policy = crate::POLICY_LOG | crate::POLICY_OBSERVE | crate::POLICY_CONTINUE | crate::POLICY_LIMIT;
     assert!(policy < 32 && crate::ACTIONS <= 4);
     assert!(HEADER_ZONES + crate::MAX_ZONES <= HEADER_PROTOCOLS);
+    assert!(HEADER_PROTOCOLS + 256 / 8 <= HEADER_HELPED_TCP);
+    assert!(HEADER_HELPED_TCP + crate::MAX_ZONES <= HEADER_HELPED_UDP);
+    assert!(HEADER_HELPED_UDP + crate::MAX_ZONES <= BLOCK_WORDS);
     assert!(MAX_TRIE_BLOCKS * BLOCK_WORDS == Node::POSITIONS);
     assert!(MAX_CLASS_BLOCKS * BLOCK_WORDS / 2 > MAX_ADDRESS_CLASSES);
     assert!((MAX_IMAGE_BLOCKS as u64) * (BLOCK_WORDS as u64) * 4 < u32::MAX as u64);

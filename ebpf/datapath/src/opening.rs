@@ -13,7 +13,7 @@ use crate::{
     image::Question,
     meter,
     parse::{ICMP, ICMPV6, UDP},
-    verdict::Work,
+    verdict::{Setting, Work},
 };
 
 /// A new flow: what the policy says. `true`: that is against it. Both addresses have been looked up.
@@ -141,13 +141,16 @@ pub(crate) fn rejudged<T: Tables>(tables: &T, verdict: &mut Verdict, is_reply: b
     judged(tables, verdict, from, to, device, port, is_reply)
 }
 
-/// A new flow that may not be may be an old one whose entry is gone: then nftables knows.
+/// A new flow that may not be may be an old one whose entry is gone, or one that another has announced (FTP, SIP): then
+/// nftables knows.
 #[inline(always)]
 pub(crate) fn forgotten<T: Tables>(tables: &T, verdict: &mut Verdict) -> bool {
-    let (now, ticks) = (verdict.work.setting.now, verdict.work.setting.ticks);
-    if verdict.flow.protocol != UDP
-        || (now.wrapping_sub(tables.active().attached) >= FORGOTTEN_NS
-            && !is_forgotten(tables, &verdict.flow, ticks))
+    let Setting { now, ticks, slot, .. } = verdict.work.setting;
+    let helped = tables.helped(slot, verdict.zone_from, verdict.zone_to, verdict.flow.protocol);
+    if !helped
+        && (verdict.flow.protocol != UDP
+            || (now.wrapping_sub(tables.active().attached) >= FORGOTTEN_NS
+                && !is_forgotten(tables, &verdict.flow, ticks)))
     {
         return false;
     }

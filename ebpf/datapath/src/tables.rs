@@ -39,6 +39,8 @@ pub trait Tables {
     fn classify(&self, slot: u32, question: &Question) -> RuleRow;
     /// A rate by its number.
     fn rate(&self, slot: u32, number: u16) -> RateRow;
+    /// Whether only the second wall can say if such a flow belongs to another (FTP's data, SIP's speech).
+    fn helped(&self, slot: u32, from: ZoneId, to: ZoneId, protocol: u8) -> bool;
     /// The ban of the longest prefix that holds the address. `active`: `ACTIVE_*` bits, which say what is empty.
     fn ban(&self, active: u32, address: &Address) -> Option<BanValue>;
     /// Until when (boot time in ns) no ban or list holds against the address, by decision.

@@ -193,6 +193,11 @@ impl Tables for Maps {
     }
 
     #[inline(always)]
+    fn helped(&self, slot: u32, from: ZoneId, to: ZoneId, protocol: u8) -> bool {
+        image::helped(&Generation(slot), from, to, protocol)
+    }
+
+    #[inline(always)]
     fn ban(&self, active: u32, address: &Address) -> Option<BanValue> {
         let is_v4 = matches!(address, [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, ..]);
         let mut found = BanValue::default();

@@ -193,6 +193,10 @@ impl Tables for HostTables {
         walk::rate(&self.image, number)
     }
 
+    fn helped(&self, _slot: u32, from: ZoneId, to: ZoneId, protocol: u8) -> bool {
+        walk::helped(&self.image, from, to, protocol)
+    }
+
     fn ban(&self, _active: u32, address: &Address) -> Option<BanValue> {
         longest(&self.bans, from_kernel(address)).map(|(_, ban)| *ban)
     }

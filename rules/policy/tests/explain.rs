@@ -150,3 +150,32 @@ fn bans_and_lists_hold_in_the_tables_but_not_against_what_is_protected() {
     tables.next_epoch();
     assert_eq!(judged(&tables, "203.0.113.80", "10.4.0.9"), (Reason::BannedSource, 7));
 }
+
+#[test]
+fn what_ftp_announces_is_left_to_the_second_wall() {
+    let mut policy = policy();
+    let ftp = Service { name: "ftp".into(), matches: vec![ServiceMatch::new(Protocol::TCP, 21, 21)] };
+    policy.rules[0] = Rule {
+        from: ZoneSet::Of(vec![ZONE_FIRST + 2]).into(),
+        to: ZoneSet::Of(vec![ZONE_FIRST]).into(),
+        services: vec![ftp],
+        action: Action::Pass,
+        ..policy.rules[0].clone()
+    };
+    let tables = HostTables::new(Arc::new(policy.lower(&[], Arc::new([])).unwrap())).unwrap();
+    let judged = |place: usize, text: &str| {
+        let frame = opening_frame(&flow(text), &policy.zones[place]);
+        let ifindex = tables.interface(&policy.zones[place].interface).unwrap();
+        let input = Input { ifindex, now: 5, length: frame.len() as u32, ..Input::default() };
+        let mut verdict = Verdict::EMPTY;
+        decide(&frame.as_slice(), &input, &tables, &mut verdict);
+        (verdict.action, verdict.reason)
+    };
+    let left = (Action::Pass, Reason::NoState);
+    let denied = (Action::Reject, Reason::DefaultDenied);
+    // Passive data from inside, active data from outside; nothing of another protocol or between other zones.
+    assert_eq!(judged(2, "src=10.4.0.9 dst=198.51.100.7 proto=tcp dport=40000"), left);
+    assert_eq!(judged(0, "src=198.51.100.7 dst=10.4.0.9 proto=tcp sport=20 dport=40000"), left);
+    assert_eq!(judged(2, "src=10.4.0.9 dst=198.51.100.7 proto=udp dport=40000"), denied);
+    assert_eq!(judged(1, "src=10.3.0.9 dst=198.51.100.7 proto=tcp dport=40000"), denied);
+}

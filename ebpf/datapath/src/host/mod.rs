@@ -13,7 +13,10 @@ use abi::{
     },
     mapped,
 };
-use alloc::{collections::BTreeMap, vec::Vec};
+use alloc::{
+    collections::{BTreeMap, BTreeSet},
+    vec::Vec,
+};
 use core::cell::RefCell;
 
 pub use flows::{MemoryFlows, MemorySet};
@@ -111,6 +114,8 @@ pub struct MemoryTables {
     pub devices: BTreeMap<[u8; 6], u16>,
     /// Rates by number.
     pub rates: Vec<RateRow>,
+    /// Zones and protocols between which only the second wall can foresee flows.
+    pub helped: BTreeSet<(ZoneId, ZoneId, u8)>,
     /// Timed allows: boot time in ns when they end.
     pub allows: Vec<(Prefix, u64)>,
     /// Bans.
@@ -142,6 +147,7 @@ impl Default for MemoryTables {
             protected: Vec::new(),
             devices: BTreeMap::new(),
             rates: Vec::new(),
+            helped: BTreeSet::new(),
             allows: Vec::new(),
             bans: Vec::new(),
             listed: Vec::new(),
@@ -234,6 +240,10 @@ impl Tables for MemoryTables {
 
     fn rate(&self, _slot: u32, number: u16) -> RateRow {
         self.rates.get(usize::from(number)).copied().unwrap_or_default()
+    }
+
+    fn helped(&self, _slot: u32, from: ZoneId, to: ZoneId, protocol: u8) -> bool {
+        self.helped.contains(&(from, to, protocol))
     }
 
     fn ban(&self, _active: u32, address: &Address) -> Option<BanValue> {

@@ -11,8 +11,13 @@ mod ports;
 
 use abi::{
     MAX_RATES, ZoneId,
-    image::{Block, HEADER_BLOCK, HEADER_ZONES, RATES_BLOCK, RateRow, ZoneRow},
+    image::{
+        Block, HEADER_BLOCK, HEADER_HELPED_TCP, HEADER_HELPED_UDP, HEADER_ZONES, RATES_BLOCK, RateRow,
+        ZoneRow,
+    },
 };
+
+use crate::parse::{TCP, UDP};
 
 pub use addresses::{address, address_class, class_of, words};
 pub use classifier::{Question, classify};
@@ -47,6 +52,20 @@ pub fn zone<I: Image + ?Sized>(image: &I, zone: ZoneId) -> ZoneRow {
         Some(header) => ZoneRow::from_word(header.word(HEADER_ZONES + (zone as u32 & (abi::MAX_ZONES - 1)))),
         None => ZoneRow::EMPTY,
     }
+}
+
+/// Whether a flow between two zones may be one that only the second wall can foresee. One block lookup.
+#[inline(always)]
+#[must_use]
+pub fn helped<I: Image + ?Sized>(image: &I, from: ZoneId, to: ZoneId, protocol: u8) -> bool {
+    const MASK: u32 = abi::MAX_ZONES - 1;
+    let first = match protocol {
+        TCP => HEADER_HELPED_TCP,
+        UDP => HEADER_HELPED_UDP,
+        _ => return false,
+    };
+    let Some(header) = image.block(HEADER_BLOCK) else { return false };
+    header.word(first + (from as u32 & MASK)) >> (to as u32 & MASK) & 1 != 0
 }
 
 /// A rate by its number; the interval of one that is not there is 0. One block lookup.

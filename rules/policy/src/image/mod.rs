@@ -14,8 +14,9 @@ mod trie;
 
 use abi::image::{
     Block, FIXED_BLOCKS, HEADER_ADDRESSES, HEADER_BLOCK, HEADER_CELLS, HEADER_DEVICE_SEED, HEADER_DEVICES,
-    HEADER_MAGIC, HEADER_PROTOCOLS, HEADER_ROOTS, HEADER_SERVICES, HEADER_ZONE_PAIRS, HEADER_ZONES,
-    IMAGE_MAGIC, MAX_ADDRESS_CLASSES, NOTHING, PortRow, RATES_BLOCK, ZoneRow,
+    HEADER_HELPED_TCP, HEADER_HELPED_UDP, HEADER_MAGIC, HEADER_PROTOCOLS, HEADER_ROOTS, HEADER_SERVICES,
+    HEADER_ZONE_PAIRS, HEADER_ZONES, IMAGE_MAGIC, MAX_ADDRESS_CLASSES, NOTHING, PortRow, RATES_BLOCK,
+    ZoneRow,
 };
 use abi::{MAX_DEVICE_GROUPS, MAX_DEVICES, MAX_RATES, MAX_RULES, MAX_SETS, MAX_ZONES, ZoneId};
 
@@ -25,7 +26,8 @@ use self::{
     classifier::Classifier,
     devices::Devices,
 };
-use crate::{Plan, Selector};
+use crate::{Helped, Plan, Selector};
+use model::Protocol;
 
 /// A plan as the kernel holds it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -164,6 +166,10 @@ pub fn compile(plan: &Plan, ports: &[PortRow]) -> Result<Image, ImageError> {
     }
     for (protocol, page) in classifier.protocols.iter().enumerate() {
         header[HEADER_PROTOCOLS as usize + protocol / 8] |= u64::from(*page) << (protocol % 8 * 8);
+    }
+    for Helped { from, to, protocol } in &plan.helped {
+        let first = if *protocol == Protocol::TCP { HEADER_HELPED_TCP } else { HEADER_HELPED_UDP };
+        header[first as usize + usize::from(*from)] |= 1 << to;
     }
     let figures = Figures {
         address_classes: known.len(),
