@@ -306,4 +306,3 @@ fn judged(tables: &HostTables, place: usize, frame: &[u8]) -> Verdict {
     decide(&frame, &input, tables, &mut verdict);
     verdict
 }
-
