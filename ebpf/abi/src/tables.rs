@@ -86,6 +86,8 @@ pub const ZONE_BOGONS: u32 = 128;
 pub const ZONE_QUARANTINE: u32 = 256;
 /// Sources that try many ports or hosts are told of and slowed down.
 pub const ZONE_SCAN: u32 = 512;
+/// What the zone itself denies (isolation, quarantine) is answered.
+pub const ZONE_REJECT: u32 = 1024;
 
 /// Every new flow makes an event.
 pub const POLICY_LOG: u8 = 1;

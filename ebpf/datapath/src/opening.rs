@@ -2,8 +2,8 @@
 
 use abi::{
     Action, FLOW_FAST, FLOW_REPLY, FLOW_TAUGHT, FORGOTTEN_NS, FlowKey, POLICY_LIMIT, POLICY_OBSERVE,
-    RULE_DEFAULT, RULE_NONE, Reason, STATE_NEW, ZONE_INSPECT, ZONE_ISOLATE, ZONE_LOOSE, ZONE_NONE,
-    ZONE_QUARANTINE, ZONE_SELF, ZoneId,
+    RULE_DEFAULT, RULE_NONE, Reason, STATE_NEW, ZONE_INSPECT, ZONE_ISOLATE, ZONE_LOOSE, ZONE_MULTICAST,
+    ZONE_NONE, ZONE_QUARANTINE, ZONE_REJECT, ZONE_SELF, ZoneId,
     image::{ADDRESS_PROTECTED, DeviceRow, NOTHING},
 };
 
@@ -81,7 +81,8 @@ fn judged<T: Tables>(
 ) -> bool {
     let slot = verdict.work.setting.slot;
     let flags = if is_reply { tables.zone(slot, from).flags } else { verdict.work.setting.zone };
-    if from == to && flags & ZONE_ISOLATE != 0 && verdict.deny(Action::Drop, Reason::Isolated, RULE_NONE) {
+    let denial = if flags & ZONE_REJECT != 0 { Action::Reject } else { Action::Drop };
+    if from == to && flags & ZONE_ISOLATE != 0 && verdict.deny(denial, Reason::Isolated, RULE_NONE) {
         return true;
     }
     // Where there are no MAC addresses there are no new devices.
@@ -89,7 +90,8 @@ fn judged<T: Tables>(
         && device == 0
         && verdict.work.value.device != 0
         && to != ZONE_SELF
-        && verdict.deny(Action::Drop, Reason::NewDevice, RULE_NONE)
+        && to != ZONE_MULTICAST
+        && verdict.deny(denial, Reason::NewDevice, RULE_NONE)
     {
         return true;
     }

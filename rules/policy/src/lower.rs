@@ -6,7 +6,7 @@ use abi::{
     ZONE_FIRST, ZONE_MULTICAST, ZONE_SELF, ZoneFlags, ZoneId,
 };
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
-use model::Mode;
+use model::{Action, Mode};
 use std::{
     collections::BTreeMap,
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
@@ -262,6 +262,7 @@ impl Policy {
             (self.refuses_bogons(zone, own), abi::ZONE_BOGONS),
             (zone.quarantine, abi::ZONE_QUARANTINE),
             (zone.scan, abi::ZONE_SCAN),
+            (zone.denial == Action::Reject, abi::ZONE_REJECT),
         ];
         ZoneFlags { flags: bits.into_iter().filter(|(set, _)| *set).map(|(_, bit)| bit).sum() }
     }
