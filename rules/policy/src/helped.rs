@@ -34,8 +34,12 @@ impl Policy {
             let Some(host) = self.zone_of(forward.to) else { continue };
             let inside = self.hairpin_zones(forward).map(|zone| zone.id);
             let zones: Vec<_> = std::iter::once(forward.from).chain(inside).collect();
-            for (_, port, protocol) in HELPERS {
+            for (name, port, protocol) in HELPERS {
                 let takes = |matched: &crate::ServiceMatch| {
+                    // FTP is asked over TCP, SIP over both.
+                    if name == "ftp" && matched.protocol != Protocol::TCP {
+                        return false;
+                    }
                     let length = matched.ports.last - matched.ports.first;
                     let first = forward.port.unwrap_or(matched.ports.first);
                     (first..=first.saturating_add(length)).contains(&port)
