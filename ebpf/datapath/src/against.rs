@@ -34,21 +34,13 @@ impl Side {
     }
 }
 
-/// Looks up what is known of both addresses.
+/// Looks up what is known of an address.
 #[inline(always)]
-pub(crate) fn look_up<T: Tables>(tables: &T, verdict: &mut Verdict) {
-    let slot = verdict.work.setting.slot;
-    let mut side = 0;
-    // A loop, so that the walk is there once.
-    while side < 2 {
-        let address = if side == 0 { &verdict.flow.source } else { &verdict.flow.destination };
-        let known = tables.address(slot, address);
-        if side == 0 {
-            verdict.work.source = known;
-        } else {
-            verdict.work.destination = known;
-        }
-        side += 1;
+pub(crate) fn look_up<T: Tables>(tables: &T, verdict: &mut Verdict, side: Side) {
+    let known = tables.address(verdict.work.setting.slot, side.of(verdict));
+    match side {
+        Side::Source => verdict.work.source = known,
+        Side::Destination => verdict.work.destination = known,
     }
 }
 

@@ -146,7 +146,7 @@ pub(crate) fn judge<T: Tables>(tables: &T, verdict: &mut Verdict) {
         }
         Essential::No => {}
     }
-    tables.step(Step::LookUp, verdict);
+    tables.step(Step::LookUpSource, verdict);
     if is_spoofed(tables, verdict) && verdict.deny(Action::Drop, Reason::Spoofed, RULE_NONE) {
         return;
     }
@@ -159,7 +159,12 @@ pub(crate) fn judge<T: Tables>(tables: &T, verdict: &mut Verdict) {
         Kind::Error => return error(tables, verdict),
         Kind::Opening | Kind::Following | Kind::Portless => {}
     }
-    if tables.step(Step::SourceStarts, verdict) || tables.step(Step::DestinationIsTarget, verdict) {
+    if tables.step(Step::SourceStarts, verdict) {
+        return;
+    }
+    // What is dropped for its source costs no second walk.
+    tables.step(Step::LookUpDestination, verdict);
+    if tables.step(Step::DestinationIsTarget, verdict) {
         return;
     }
     match packet.kind {
@@ -336,7 +341,8 @@ fn goes_on<S: Places>(entry: &Found<S>, verdict: &mut Verdict) {
 /// Judges a known flow again, as its opening packet would be now. `true` if it may not go on.
 #[inline(always)]
 pub(crate) fn review<T: Tables>(tables: &T, verdict: &mut Verdict) -> bool {
-    tables.step(Step::LookUp, verdict);
+    tables.step(Step::LookUpSource, verdict);
+    tables.step(Step::LookUpDestination, verdict);
     let flags = verdict.work.value.flags;
     if flags & FLOW_TAUGHT != 0 {
         verdict.rule = RULE_NONE;

@@ -82,8 +82,10 @@ pub enum Step {
     Known,
     /// Judges a known flow again.
     Review,
-    /// Looks up what is known of both addresses.
-    LookUp,
+    /// Looks up what is known of the source.
+    LookUpSource,
+    /// Looks up what is known of the destination.
+    LookUpDestination,
     /// A ban or list against what the source starts.
     SourceStarts,
     /// A ban or list against what is started towards the source.
@@ -125,8 +127,12 @@ impl Step {
             }
             Self::Known => ingress::known(tables, verdict),
             Self::Review => ingress::review(tables, verdict),
-            Self::LookUp => {
-                against::look_up(tables, verdict);
+            Self::LookUpSource => {
+                against::look_up(tables, verdict, Side::Source);
+                false
+            }
+            Self::LookUpDestination => {
+                against::look_up(tables, verdict, Side::Destination);
                 false
             }
             Self::SourceStarts => against::unwanted(tables, verdict, Side::Source, DIRECTION_IN),

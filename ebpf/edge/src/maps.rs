@@ -292,7 +292,8 @@ impl Tables for Maps {
             Step::Judge => secd_judge(verdict),
             Step::Known => secd_known(verdict),
             Step::Review => secd_review(verdict),
-            Step::LookUp => secd_look_up(verdict),
+            Step::LookUpSource => secd_look_up_source(verdict),
+            Step::LookUpDestination => secd_look_up_destination(verdict),
             Step::SourceStarts => secd_source_starts(verdict),
             Step::SourceIsTarget => secd_source_is_target(verdict),
             Step::DestinationStarts => secd_destination_starts(verdict),
@@ -359,7 +360,8 @@ steps! {
     secd_judge = Judge;
     secd_known = Known;
     secd_review = Review;
-    secd_look_up = LookUp;
+    secd_look_up_source = LookUpSource;
+    secd_look_up_destination = LookUpDestination;
     secd_source_starts = SourceStarts;
     secd_source_is_target = SourceIsTarget;
     secd_destination_starts = DestinationStarts;
