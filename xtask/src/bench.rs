@@ -71,7 +71,7 @@ fn build_programs(root: &Path) -> Result<PathBuf> {
         .args(BPF_OPTIONS)
         .current_dir(root)
         .env("PATH", machine::path_with_tools())
-        .env("CARGO_ENCODED_RUSTFLAGS", bpf_flags())
+        .env("CARGO_ENCODED_RUSTFLAGS", machine::bpf_flags())
         .env_remove("CARGO_TARGET_DIR");
     let outcome = console::quietly(root, "bench-programs", &mut command);
     step.end(if outcome.is_ok() { "ok" } else { "failed" });
@@ -82,11 +82,6 @@ fn build_programs(root: &Path) -> Result<PathBuf> {
 /// What a build for the BPF target is made of, beside the compiler.
 const BPF_OPTIONS: [&str; 7] =
     ["--release", "--target", "bpfel-unknown-none", "-Z", "build-std=core", "--target-dir", "target/bpf"];
-
-/// Flags of the compiler for the BPF target.
-fn bpf_flags() -> String {
-    format!("--cfg=bpf_target_arch=\"{}\"\u{1f}-Cdebuginfo=2\u{1f}-Clink-arg=--btf", std::env::consts::ARCH)
-}
 
 /// A cargo whose compiler has the library sources.
 fn bpf_cargo() -> Command {

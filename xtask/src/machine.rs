@@ -103,6 +103,12 @@ pub(crate) fn corpora(root: &Path) -> Option<PathBuf> {
         .filter(|path| path.is_dir())
 }
 
+/// What the compiler is told for the BPF target, as cargo wants it: as `daemon/enforce/build.rs` tells it.
+pub(crate) fn bpf_flags() -> String {
+    let arch = std::env::consts::ARCH;
+    format!("--cfg=bpf_target_arch=\"{arch}\"\u{1f}-Cdebuginfo=2\u{1f}-Clink-arg=--btf\u{1f}-Ctarget-cpu=v3")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

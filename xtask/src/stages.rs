@@ -206,13 +206,7 @@ fn clippy_bpf(root: &Path) -> Result<End> {
         .args(["--", "-D", "warnings"])
         .current_dir(root)
         .env("PATH", machine::path_with_tools())
-        .env(
-            "CARGO_ENCODED_RUSTFLAGS",
-            format!(
-                "--cfg=bpf_target_arch=\"{}\"\u{1f}-Cdebuginfo=2\u{1f}-Clink-arg=--btf",
-                env::consts::ARCH
-            ),
-        );
+        .env("CARGO_ENCODED_RUSTFLAGS", machine::bpf_flags());
     console::quietly(root, "clippy-bpf", &mut command)?;
     Ok(End::Well(String::new()))
 }

@@ -204,12 +204,12 @@ impl Tables for Maps {
         let mut is_found = false;
         if active & ACTIVE_BANS != 0 {
             let mut key = BanKey { address: *address, bits: 128 };
-            is_found = read(BANS.get_ptr(&key), &mut found);
+            is_found = read(BANS.get_ptr(key), &mut found);
             if !is_found && !is_v4 {
                 let [.., a, b, c, d, e, f, g, h] = &mut key.address;
                 [*a, *b, *c, *d, *e, *f, *g, *h] = [0; 8];
                 key.bits = 64;
-                is_found = read(BANS.get_ptr(&key), &mut found);
+                is_found = read(BANS.get_ptr(key), &mut found);
             }
         }
         if active & ACTIVE_RANGES != 0
@@ -260,7 +260,7 @@ impl Tables for Maps {
         if let Some(state) = RATES.get_ptr_mut(key) {
             // SAFETY: a checked map value. Two CPUs may lose a count to each other.
             unsafe { (*state).due = due };
-        } else if RATES.insert(key, &RateState { due }, 0).is_err() {
+        } else if RATES.insert(key, RateState { due }, 0).is_err() {
             count_lost(Lost::Meter);
         }
     }
