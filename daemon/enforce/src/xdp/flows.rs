@@ -5,9 +5,9 @@
 
 use abi::{
     Action, FLOW_BYPASS, FLOW_FAST, FLOW_WAYS as WAYS, FlowKey, FlowPlace, FlowSet, FlowValue, MAX_ZONES,
-    PLACE_WORDS, Reason, STATE_ASSURED, STATE_EMPTY, Spot, Strength, TICK_SHIFT, ZONE_FIRST, ZoneId,
-    idle_units,
+    PLACE_WORDS, Reason, STATE_ASSURED, STATE_EMPTY, Strength, TICK_SHIFT, ZONE_FIRST, ZoneId, idle_units,
 };
+use aya::maps::Map;
 use std::{
     hint::spin_loop,
     os::fd::AsFd as _,
@@ -58,11 +58,60 @@ pub struct FlowCounts {
     pub idle: usize,
 }
 
+impl FlowCounts {
+    fn add(&mut self, window: &Window, now: u32) {
+        for place in window.memory.words().chunks_exact(PLACE_WORDS) {
+            self.places += 1;
+            let mut words = [0; PLACE_WORDS];
+            words[STANDING] = place[STANDING].load(Ordering::Relaxed);
+            let value = FlowPlace { words }.value();
+            match value.strength(now) {
+                Strength::Assured => self.assured += 1,
+                Strength::HalfOpen => self.half_open += 1,
+                Strength::Free => self.idle += usize::from(value.state != STATE_EMPTY),
+            }
+        }
+    }
+}
+
+/// Sets that one window shows at most: a megabyte. The table is the kernel's memory, and what a process has mapped of it
+/// counts as the process's own.
+const WINDOW: u32 = 2048;
+/// Sets in a page.
+const PAGE: u32 = 4096 / size_of::<FlowSet>() as u32;
+
 /// A handle on the flow table.
 pub struct Flows {
-    memory: Mapping,
+    table: Map,
     mask: u32,
     seed: [u64; 4],
+}
+
+/// A part of the table.
+struct Window {
+    memory: Mapping,
+    first: u32,
+    sets: u32,
+}
+
+impl Window {
+    fn place(&self, set: u32, way: usize) -> Place<'_> {
+        let at = ((set - self.first) as usize * WAYS + way) * PLACE_WORDS;
+        Place { words: &self.memory.words()[at..at + PLACE_WORDS], version: &self.memory.halves()[2 * at] }
+    }
+
+    /// The places of a set.
+    fn ways(&self, set: u32) -> impl Iterator<Item = Place<'_>> {
+        (0..WAYS).map(move |way| self.place(set, way))
+    }
+
+    /// Places of a set that hold a tuple: one, but for the moment in which two CPUs enter it.
+    fn of_key(&self, set: u32, key: FlowKey) -> impl Iterator<Item = (Place<'_>, FlowValue)> {
+        self.ways(set).filter_map(move |place| {
+            let read = place.read()?;
+            (read.key() == key && read.value().state != STATE_EMPTY).then(|| (place, read.value()))
+        })
+    }
 }
 
 impl Flows {
@@ -71,60 +120,78 @@ impl Flows {
         let map = pinned(&pins.join("FLOWS"))?;
         let data = map_data(&map).ok_or_else(|| Error::kernel(doing)("not an array"))?;
         let word = active.lock().get();
-        let bytes = (word.flow_mask as usize + 1) * size_of::<FlowSet>();
-        let memory = Mapping::of(data.fd().as_fd(), bytes).map_err(Error::kernel(doing))?;
-        Ok(Self { memory, mask: word.flow_mask, seed: word.seed })
+        // What cannot be mapped now never can.
+        Mapping::of(data.fd().as_fd(), size_of::<FlowSet>() * PAGE as usize).map_err(Error::kernel(doing))?;
+        Ok(Self { table: map, mask: word.flow_mask, seed: word.seed })
+    }
+
+    /// `sets` sets from `first` on, which begins a page.
+    fn window(&self, first: u32, sets: u32) -> Result<Window, Error> {
+        let doing = "map the memory of FLOWS";
+        let data = map_data(&self.table).ok_or_else(|| Error::kernel(doing)("not an array"))?;
+        let bytes = |sets: u32| sets as usize * size_of::<FlowSet>();
+        let memory =
+            Mapping::part_of(data.fd().as_fd(), bytes(first), bytes(sets)).map_err(Error::kernel(doing))?;
+        Ok(Window { memory, first, sets })
+    }
+
+    /// The whole table, part by part.
+    fn windows(&self) -> impl Iterator<Item = Result<Window, Error>> {
+        let sets = WINDOW.min(self.mask + 1);
+        (0..=self.mask).step_by(sets as usize).map(move |first| self.window(first, sets))
+    }
+
+    /// The page with the set of a tuple, and that set.
+    fn page_of(&self, key: &FlowKey) -> Result<(Window, u32), Error> {
+        let set = abi::spot(&key.words(), &self.seed, self.mask).set;
+        Ok((self.window(set & !(PAGE - 1), PAGE)?, set))
     }
 
     /// The entry of a tuple, idle or not.
     ///
     /// # Errors
-    /// None since the table is shared memory; kept for callers.
+    /// The table cannot be mapped.
     pub fn get(&self, key: &FlowKey) -> Result<Option<FlowValue>, Error> {
-        Ok(self.of_key(key).next().map(|(_, value)| value))
+        let (page, set) = self.page_of(key)?;
+        let found = page.of_key(set, *key).next().map(|(_, value)| value);
+        Ok(found)
     }
 
     /// Entries that are not idle, at most `limit`, in no order, each once. Every flow has one for each way.
     ///
     /// # Errors
-    /// None since the table is shared memory; kept for callers.
+    /// The table cannot be mapped.
     pub fn list(&self, limit: usize) -> Result<Vec<KnownFlow>, Error> {
         let now = ticks_now();
         let mut found: Vec<KnownFlow> = Vec::new();
-        for set in 0..=self.mask {
-            // Two CPUs may enter the same tuple at once: it meets itself in its set only.
-            let begun = found.len();
-            for way in 0..WAYS {
-                if found.len() >= limit {
-                    return Ok(found);
-                }
-                let Some(place) = self.place(set, way).read() else { continue };
-                let known = KnownFlow { key: place.key(), value: place.value() };
-                let is_new = found.iter().skip(begun).all(|other| other.key != known.key);
-                if known.value.stands(now) && is_new {
-                    found.push(known);
+        for window in self.windows() {
+            let window = window?;
+            for set in window.first..window.first + window.sets {
+                // Two CPUs may enter the same tuple at once: it meets itself in its set only.
+                let begun = found.len();
+                for place in window.ways(set) {
+                    if found.len() >= limit {
+                        return Ok(found);
+                    }
+                    let Some(place) = place.read() else { continue };
+                    let known = KnownFlow { key: place.key(), value: place.value() };
+                    let is_new = found.iter().skip(begun).all(|other| other.key != known.key);
+                    if known.value.stands(now) && is_new {
+                        found.push(known);
+                    }
                 }
             }
         }
         Ok(found)
     }
 
-    /// How full the table is.
+    /// How full the table is, as far as it can be mapped.
     #[must_use]
     pub fn counts(&self) -> FlowCounts {
         let now = ticks_now();
         let mut counts = FlowCounts::default();
-        for place in self.memory.words().chunks_exact(PLACE_WORDS) {
-            counts.places += 1;
-            let standing = place[STANDING].load(Ordering::Relaxed);
-            let mut words = [0; PLACE_WORDS];
-            words[STANDING] = standing;
-            let value = FlowPlace { words }.value();
-            match value.strength(now) {
-                Strength::Assured => counts.assured += 1,
-                Strength::HalfOpen => counts.half_open += 1,
-                Strength::Free => counts.idle += usize::from(value.state != STATE_EMPTY),
-            }
+        for window in self.windows().map_while(Result::ok) {
+            counts.add(&window, now);
         }
         counts
     }
@@ -136,7 +203,7 @@ impl Flows {
     /// # Errors
     /// The flow is unknown, and every place for it is held by flows that none displaces ([`Error::Full`]).
     pub fn cut_flow(&mut self, key: FlowKey, signature: u32) -> Result<usize, Error> {
-        let entries = self.both_ways(&key);
+        let entries = self.both_ways(&key)?;
         if entries.is_empty() {
             let value = FlowValue {
                 first_seen: boot_now(),
@@ -154,7 +221,7 @@ impl Flows {
                 let value = cut(place.value(), signature);
                 place.stand(&value);
                 place.words[VERDICT].store(value.verdict_word(), Ordering::Relaxed);
-            });
+            })?;
         }
         Ok(entries.len())
     }
@@ -162,14 +229,14 @@ impl Flows {
     /// Ends the inspection of a flow, both ways: nothing more of it is copied. An unknown flow is fine.
     ///
     /// # Errors
-    /// None since the table is shared memory; kept for callers.
+    /// The table cannot be mapped.
     pub fn bypass_flow(&mut self, key: FlowKey) -> Result<usize, Error> {
-        let entries = self.both_ways(&key);
+        let entries = self.both_ways(&key)?;
         for known in &entries {
             self.change(&known.key, |place| {
                 let value = place.value();
                 place.stand(&FlowValue { flags: value.flags | FLOW_BYPASS, ..value });
-            });
+            })?;
         }
         Ok(entries.len())
     }
@@ -177,37 +244,40 @@ impl Flows {
     /// Takes one entry out; absent is fine.
     ///
     /// # Errors
-    /// None since the table is shared memory; kept for callers.
+    /// The table cannot be mapped.
     pub fn forget(&mut self, key: &FlowKey) -> Result<(), Error> {
-        self.change(key, |place| place.words[STANDING].store(0, Ordering::Relaxed));
-        Ok(())
+        self.change(key, |place| place.words[STANDING].store(0, Ordering::Relaxed))
     }
 
     /// Frees places that a process held when it was killed: their versions are odd and stay the same. Call it before
     /// anyone else writes.
-    pub(super) fn free_abandoned(&self) {
-        let odd: Vec<(u32, usize, u32)> = (0..=self.mask)
-            .flat_map(|set| (0..WAYS).map(move |way| (set, way)))
-            .filter_map(|(set, way)| {
-                let version = self.place(set, way).version().load(Ordering::Acquire);
-                (!version.is_multiple_of(2)).then_some((set, way, version))
-            })
-            .collect();
+    pub(super) fn free_abandoned(&self) -> Result<(), Error> {
+        let mut odd: Vec<(u32, usize, u32)> = Vec::new();
+        for window in self.windows() {
+            let window = window?;
+            for set in window.first..window.first + window.sets {
+                let versions = window.ways(set).map(|place| place.version().load(Ordering::Acquire));
+                let taken = versions.enumerate().filter(|(_, version)| !version.is_multiple_of(2));
+                odd.extend(taken.map(|(way, version)| (set, way, version)));
+            }
+        }
         // A program that writes is done long before all of this was read.
         for (set, way, version) in odd {
-            let place = self.place(set, way);
+            let page = self.window(set & !(PAGE - 1), PAGE)?;
+            let place = page.place(set, way);
             if place.version().load(Ordering::Acquire) == version {
                 place.words[STANDING].store(0, Ordering::Relaxed);
                 place.version().store(version.wrapping_add(1), Ordering::Release);
             }
         }
+        Ok(())
     }
 
     /// The entries of a tuple and of its answers. Answers of a translated flow come in under another tuple: what
     /// leaves towards the starter is stopped by the egress program, which looks at the starter's entry.
-    fn both_ways(&self, key: &FlowKey) -> Vec<KnownFlow> {
-        let one = |key: FlowKey| self.of_key(&key).next().map(|(_, value)| KnownFlow { key, value });
-        let mut entries: Vec<KnownFlow> = one(*key).into_iter().collect();
+    fn both_ways(&self, key: &FlowKey) -> Result<Vec<KnownFlow>, Error> {
+        let one = |key: FlowKey| Ok::<_, Error>(self.get(&key)?.map(|value| KnownFlow { key, value }));
+        let mut entries: Vec<KnownFlow> = one(*key)?.into_iter().collect();
         for zone in zones_of_answers(entries.first()) {
             entries.extend(one(FlowKey {
                 source: key.destination,
@@ -217,46 +287,38 @@ impl Flows {
                 protocol: key.protocol,
                 zone,
                 reserved: [0; 2],
-            }));
+            })?);
         }
-        entries
-    }
-
-    /// Places that hold a tuple: one, but for the moment in which two CPUs enter it.
-    fn of_key(&self, key: &FlowKey) -> impl Iterator<Item = (Place<'_>, FlowValue)> {
-        let (words, key) = (key.words(), *key);
-        let set = abi::spot(&words, &self.seed, self.mask).set;
-        (0..WAYS).filter_map(move |way| {
-            let place = self.place(set, way);
-            let read = place.read()?;
-            (read.key() == key && read.value().state != STATE_EMPTY).then(|| (place, read.value()))
-        })
+        Ok(entries)
     }
 
     /// Changes the entries of a tuple, each while it is held.
-    fn change(&self, key: &FlowKey, change: impl Fn(&Held<'_>)) {
-        for (place, _) in self.of_key(key) {
+    fn change(&self, key: &FlowKey, change: impl Fn(&Held<'_>)) -> Result<(), Error> {
+        let (page, set) = self.page_of(key)?;
+        for (place, _) in page.of_key(set, *key) {
             if let Some(held) = place.take().filter(|held| held.key() == *key) {
                 change(&held);
             }
         }
+        Ok(())
     }
 
     /// Enters a tuple where a newcomer may.
     fn enter(&self, key: &FlowKey, value: &FlowValue) -> Result<(), Error> {
         let now = ticks_now();
-        let Spot { set, way: first, .. } = abi::spot(&key.words(), &self.seed, self.mask);
+        let first = abi::spot(&key.words(), &self.seed, self.mask).way;
+        let (page, set) = self.page_of(key)?;
         let mut choices: Vec<(Strength, u32, usize)> = (0..WAYS)
             .filter_map(|way| {
                 let way = (way + first as usize) % WAYS;
-                let held = self.place(set, way).read()?.value();
+                let held = page.place(set, way).read()?.value();
                 let age = now.wrapping_sub(held.last_seen);
                 (held.strength(now) != Strength::Assured).then_some((held.strength(now), !age, way))
             })
             .collect();
         choices.sort_by_key(|(strength, youth, _)| (*strength, *youth));
         for (.., way) in choices {
-            let Some(held) = self.place(set, way).take() else { continue };
+            let Some(held) = page.place(set, way).take() else { continue };
             if held.value().strength(now) != Strength::Assured {
                 held.write(key, value);
                 return Ok(());
@@ -264,11 +326,6 @@ impl Flows {
         }
         let limit = (self.mask + 1).saturating_mul(WAYS as u32);
         Err(Error::Full { table: "the flow table (where this flow belongs)", limit })
-    }
-
-    fn place(&self, set: u32, way: usize) -> Place<'_> {
-        let at = (set as usize * WAYS + way) * PLACE_WORDS;
-        Place { words: &self.memory.words()[at..at + PLACE_WORDS], version: &self.memory.halves()[2 * at] }
     }
 }
 

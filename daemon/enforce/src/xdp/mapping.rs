@@ -28,6 +28,14 @@ impl Mapping {
     /// # Errors
     /// The map is not mappable or shorter, or the kernel has no memory for it.
     pub(super) fn of(map: BorrowedFd<'_>, bytes: usize) -> io::Result<Self> {
+        Self::part_of(map, 0, bytes)
+    }
+
+    /// The same from byte `first` on, a multiple of the size of a page.
+    ///
+    /// # Errors
+    /// As of [`Self::of`].
+    pub(super) fn part_of(map: BorrowedFd<'_>, first: usize, bytes: usize) -> io::Result<Self> {
         if bytes == 0 || !bytes.is_multiple_of(size_of::<u64>()) {
             return Err(io::ErrorKind::InvalidInput.into());
         }
@@ -39,7 +47,7 @@ impl Mapping {
                 libc::PROT_READ | libc::PROT_WRITE,
                 libc::MAP_SHARED,
                 map.as_raw_fd(),
-                0,
+                i64::try_from(first).map_err(|_| io::ErrorKind::InvalidInput)?,
             )
         };
         if start == libc::MAP_FAILED {

@@ -154,7 +154,7 @@ impl Dataplane {
             Self { bpf, root: bpffs.to_owned(), pins, active, images, tables, filters: BTreeSet::new() };
         dataplane.end_trial()?;
         if maps_were_there {
-            dataplane.flows()?.free_abandoned();
+            dataplane.flows()?.free_abandoned()?;
         }
         let orders = dataplane.orders()?;
         orders.mend_flags();
