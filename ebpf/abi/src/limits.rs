@@ -48,7 +48,7 @@ pub const SCAN_PACE_NS: u64 = 1_000_000_000;
 /// Bytes of the ring of [`crate::PacketRecord`]s. When full records are lost and counted.
 pub const EVENT_RING_BYTES: u32 = 256 * 1024;
 /// Bytes of the ring of [`crate::InspectRecord`]s. When full copies are lost and counted.
-pub const INSPECT_RING_BYTES: u32 = 4 * 1024 * 1024;
+pub const INSPECT_RING_BYTES: u32 = 2 * 1024 * 1024;
 /// Bytes of a frame that one [`crate::InspectRecord`] holds at most.
 pub const INSPECT_SNAP: usize = 2048;
 /// Bytes of each direction of a flow that are copied for inspection.

@@ -15,6 +15,8 @@ use std::{
 
 use super::{Error, mapping::Mapping, pins};
 
+/// Blocks that are mapped at a time: a megabyte. What a process has mapped of the kernel's memory counts as its own.
+const PART: usize = 256;
 /// Bytes of a block.
 pub(super) const BLOCK: usize = size_of::<Block>();
 /// Words of eight bytes in a block.
@@ -49,10 +51,11 @@ impl Images {
         let count = u32::try_from(blocks.len()).unwrap_or(u32::MAX);
         let inner = call::create_blocks(count)
             .map_err(Error::kernel(format!("make an image of {} bytes", blocks.len() * BLOCK)))?;
-        let memory = Mapping::of(inner.as_fd(), blocks.len() * BLOCK)
-            .map_err(Error::kernel("write an image (map its memory)"))?;
-        memory.fill(call::words(blocks));
-        drop(memory);
+        for (part, blocks) in blocks.chunks(PART).enumerate() {
+            let memory = Mapping::part_of(inner.as_fd(), part * PART * BLOCK, blocks.len() * BLOCK)
+                .map_err(Error::kernel("write an image (map its memory)"))?;
+            memory.fill(call::words(blocks));
+        }
         call::set_inner(self.outer.as_fd(), slot, inner.as_fd())
             .map_err(Error::kernel(format!("put an image into slot {slot}")))?;
         // The kernel has waited: no packet reads this slot's ports any more.
@@ -81,9 +84,14 @@ impl Images {
         if count as usize != blocks.len() {
             return false;
         }
-        let Ok(memory) = Mapping::of(inner.as_fd(), blocks.len() * BLOCK) else { return false };
-        let words = memory.words().iter().map(|word| word.load(std::sync::atomic::Ordering::Relaxed));
-        words.eq(call::words(blocks).iter().copied())
+        blocks.chunks(PART).enumerate().all(|(part, blocks)| {
+            let bytes = blocks.len() * BLOCK;
+            let Ok(memory) = Mapping::part_of(inner.as_fd(), part * PART * BLOCK, bytes) else {
+                return false;
+            };
+            let words = memory.words().iter().map(|word| word.load(Ordering::Relaxed));
+            words.eq(call::words(blocks).iter().copied())
+        })
     }
 
     /// Kernel memory of the image in a slot; none where the slot is empty, or after privileges were dropped (only
