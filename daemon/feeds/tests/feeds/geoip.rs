@@ -1,13 +1,8 @@
 //! GeoIP databases: written here, real, and broken.
 
-#![allow(clippy::unwrap_used, reason = "helpers of tests")]
-
-#[path = "support/mmdb.rs"]
-mod mmdb;
-
+use crate::mmdb::{Value, flat, nested, system, text, write};
 use feeds::geoip::{Country, GeoIp, GeoIpError, Selector};
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
-use mmdb::{Value, flat, nested, system, text, write};
 use policy::{AddressSet, SetKind};
 use proptest::prelude::*;
 use std::{collections::HashMap, net::IpAddr, path::PathBuf, sync::Arc};

@@ -1,9 +1,6 @@
 //! A server that is not ours: nginx from Debian, with weak ETags, packed answers, passwords and redirects.
 
-#![allow(clippy::unwrap_used, reason = "helpers of tests")]
-
-mod support;
-
+use crate::support::{self, addresses, at, in_force, keeper};
 use feeds::{Happening, Location, Subscription};
 use lists::Delta;
 use std::{
@@ -13,7 +10,6 @@ use std::{
     process::{Child, Command, Stdio},
     time::{Duration, Instant},
 };
-use support::{addresses, at, in_force, keeper};
 
 struct Nginx {
     child: Child,

@@ -1,14 +1,10 @@
 //! The whole way of a subscription, against servers that are kind, broken and hostile.
 
-#![allow(clippy::unwrap_used, reason = "helpers of tests")]
-
-mod support;
-
+use crate::support::{self, LIMITS, Names, Say, Server, addresses, at, in_force, keeper, web};
 use feeds::{Happening, Keeper, Kind, Subscription};
 use ipnet::IpNet;
 use lists::Delta;
 use std::{fs, path::Path, sync::Arc};
-use support::{LIMITS, Names, Say, Server, addresses, at, in_force, keeper, web};
 
 fn gzip(bytes: &[u8]) -> Vec<u8> {
     use std::io::Write;
@@ -38,7 +34,7 @@ fn refreshed(entries: u64, added: u64, removed: u64) -> Happening {
 async fn only_what_changed_is_fetched_and_the_difference_is_told() {
     let (server, folder) = (Server::start().await, tempfile::tempdir().unwrap());
     server.file("/list", "one", "192.0.2.1\n192.0.2.2\n");
-    let keeper = keeper(folder.path(), addresses(server.url("/list")));
+    let keeper = support::keeper(folder.path(), addresses(server.url("/list")));
     assert_eq!(keeper.next_due(), Some(at(0)), "what was never fetched is due at once");
     assert_eq!(in_force(&keeper), None);
 
@@ -79,7 +75,7 @@ async fn packed_files_and_packed_answers() {
     server.say("/e.gz", encoded("gzip", gzip(&gzip(&text))));
     for path in ["/a.gz", "/b.zst", "/c", "/d", "/e.gz"] {
         let folder = folder.path().join(&path[1..]);
-        let keeper = keeper(&folder, addresses(server.url(path)));
+        let keeper = support::keeper(&folder, addresses(server.url(path)));
         assert_eq!(keeper.refresh("list", &[], at(0)).await, Some(refreshed(1, 1, 0)), "{path}");
         assert_eq!(in_force(&keeper).unwrap().as_bytes(), text, "{path}");
     }
@@ -89,7 +85,8 @@ async fn packed_files_and_packed_answers() {
     for (path, why) in
         [("/f", "encoded as `br`"), ("/g", "100 times as many"), ("/h", "the gzip data are broken")]
     {
-        let told = failure(&keeper(&folder.path().join(&path[1..]), addresses(server.url(path)))).await;
+        let told =
+            failure(&support::keeper(&folder.path().join(&path[1..]), addresses(server.url(path)))).await;
         assert!(told.contains(why), "{path}: {told}");
     }
 }
@@ -119,7 +116,7 @@ async fn redirects_are_followed_as_far_as_they_may_lead() {
         ("/ftp", "neither https, http nor file"),
         ("/nothing", "more redirects"),
     ] {
-        let keeper = keeper(&folder.path().join(&path[1..]), addresses(server.url(path)));
+        let keeper = support::keeper(&folder.path().join(&path[1..]), addresses(server.url(path)));
         let told = failure(&keeper).await;
         assert!(told.contains(why), "{path}: {told}");
         assert_eq!(in_force(&keeper), None, "{path}");
@@ -147,11 +144,13 @@ async fn what_is_not_public_is_not_asked() {
     }
     assert_eq!(server.asked(), Vec::<String>::new());
     for (host, why) in [("nowhere.test", "it has no address"), ("unknown.test", "no such name")] {
-        let told = failure(&keeper(&folder.path().join(host), addresses(server.url_of(host, "/list")))).await;
+        let told =
+            failure(&support::keeper(&folder.path().join(host), addresses(server.url_of(host, "/list"))))
+                .await;
         assert!(told.contains(why), "{told}");
     }
     let plain = Subscription { insecure: false, ..addresses(server.url("/list")) };
-    let told = failure(&keeper(&folder.path().join("plain"), plain)).await;
+    let told = failure(&support::keeper(&folder.path().join("plain"), plain)).await;
     assert!(told.contains("is not encrypted: write https://, or `insecure = true`"), "{told}");
 }
 
@@ -159,7 +158,7 @@ async fn what_is_not_public_is_not_asked() {
 async fn broken_and_hostile_answers_change_nothing() {
     let (server, folder) = (Server::start().await, tempfile::tempdir().unwrap());
     server.file("/list", "one", "192.0.2.1\n");
-    let keeper = keeper(folder.path(), addresses(server.url("/list")));
+    let keeper = support::keeper(folder.path(), addresses(server.url("/list")));
     keeper.refresh("list", &[], at(0)).await.unwrap();
     let head = |head: &str| Say::Bytes(head.as_bytes().to_vec());
     for (say, why) in [
@@ -201,7 +200,7 @@ async fn broken_and_hostile_answers_change_nothing() {
 #[tokio::test]
 async fn failures_are_told_once_and_wait_longer_and_longer() {
     let (server, folder) = (Server::start().await, tempfile::tempdir().unwrap());
-    let keeper = keeper(folder.path(), addresses(server.url("/list")));
+    let keeper = support::keeper(folder.path(), addresses(server.url("/list")));
     let mut now = at(0);
     let mut waits = Vec::new();
     for round in 0..4 {
@@ -228,7 +227,7 @@ async fn a_list_that_shrinks_by_half_waits_for_somebody() {
     let (server, folder) = (Server::start().await, tempfile::tempdir().unwrap());
     let many: String = (0..4000_u32).map(|n| format!("198.51.{}.{}\n", n / 250, n % 250)).collect();
     server.file("/list", "many", many.clone());
-    let keeper = keeper(folder.path(), addresses(server.url("/list")));
+    let keeper = support::keeper(folder.path(), addresses(server.url("/list")));
     assert_eq!(keeper.refresh("list", &[], at(0)).await, Some(refreshed(4000, 4000, 0)));
 
     server.file("/list", "few", "198.51.0.0\n198.51.0.1\n");
@@ -268,7 +267,7 @@ async fn a_held_file_goes_when_the_former_one_comes_back() {
     let (server, folder) = (Server::start().await, tempfile::tempdir().unwrap());
     let own: Vec<IpNet> = vec!["10.4.0.0/24".parse().unwrap()];
     server.file("/list", "good", "192.0.2.1\n");
-    let keeper = keeper(folder.path(), addresses(server.url("/list")));
+    let keeper = support::keeper(folder.path(), addresses(server.url("/list")));
     keeper.refresh("list", &own, at(0)).await.unwrap();
     for (body, why) in [
         ("192.0.2.1\n10.4.0.9\n", "1 prefixes of our own networks"),
@@ -392,12 +391,14 @@ async fn secrets_go_to_the_place_that_is_named_and_nowhere_else() {
         (vec![0xff], "not UTF-8"),
     ] {
         fs::write(&key, &content).unwrap();
-        let told = failure(&keeper(&folder.path().join("bad"), subscription.clone())).await;
+        let told = failure(&support::keeper(&folder.path().join("bad"), subscription.clone())).await;
         assert!(told.contains(why) && told.contains("key") && !told.contains("lines"), "{told}");
     }
     fs::remove_file(&password).unwrap();
     assert!(
-        failure(&keeper(&folder.path().join("none"), subscription)).await.contains("password: No such file")
+        failure(&support::keeper(&folder.path().join("none"), subscription))
+            .await
+            .contains("password: No such file")
     );
 }
 
@@ -409,7 +410,7 @@ async fn tls_is_verified() {
     server.file("/list", "one", "192.0.2.1\n");
     server.redirect("/down", "http://localhost:1/list");
     let subscription = Subscription { insecure: false, ..addresses(server.url("/list")) };
-    let told = failure(&keeper(&folder.path().join("a"), subscription.clone())).await;
+    let told = failure(&support::keeper(&folder.path().join("a"), subscription.clone())).await;
     assert!(
         told.contains("localhost cannot be reached: invalid peer certificate")
             || told.contains("certificate authorities"),
@@ -417,17 +418,17 @@ async fn tls_is_verified() {
     );
 
     let trusting = Subscription { authorities: Some(authority.clone()), ..subscription };
-    let trusted = keeper(&folder.path().join("b"), trusting.clone());
+    let trusted = support::keeper(&folder.path().join("b"), trusting.clone());
     assert_eq!(trusted.refresh("list", &[], at(0)).await, Some(refreshed(1, 1, 0)));
 
     let wrong_name = Subscription { location: server.url_of("127.0.0.1", "/list"), ..trusting.clone() };
-    let told = failure(&keeper(&folder.path().join("c"), wrong_name)).await;
+    let told = failure(&support::keeper(&folder.path().join("c"), wrong_name)).await;
     assert!(told.contains("not valid for name"), "{told}");
     let down = Subscription { location: server.url("/down"), ..trusting.clone() };
-    assert!(failure(&keeper(&folder.path().join("d"), down)).await.contains("is not encrypted"));
+    assert!(failure(&support::keeper(&folder.path().join("d"), down)).await.contains("is not encrypted"));
     fs::write(&authority, "no certificate").unwrap();
     assert!(
-        failure(&keeper(&folder.path().join("e"), trusting))
+        failure(&support::keeper(&folder.path().join("e"), trusting))
             .await
             .contains("there is no certificate in the file")
     );

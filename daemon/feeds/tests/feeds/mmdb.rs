@@ -1,7 +1,5 @@
 //! Writes small GeoIP databases (<https://maxmind.github.io/MaxMind-DB/>), to read them back.
 
-#![allow(dead_code, clippy::unwrap_used, reason = "helpers of tests")]
-
 use ipnet::IpNet;
 
 /// A value of a record.

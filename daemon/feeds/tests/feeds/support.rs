@@ -1,7 +1,5 @@
 //! A server that says exactly the bytes it is told to, and keepers that ask it.
 
-#![allow(dead_code, clippy::unwrap_used, reason = "helpers of tests")]
-
 use feeds::{Keeper, Kind, Location, Resolve, Subscription, Web, WebLimits};
 use lists::Format;
 use model::Timestamp;
