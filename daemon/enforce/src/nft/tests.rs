@@ -248,47 +248,6 @@ fn what_nft_could_not_take_in_time_is_refused_with_numbers() {
     assert!(matches!(error, Err(NftError::Missing { .. } | NftError::TooMany { .. })), "{error:?}");
 }
 
-/// Measures nft with large policies. Run by hand: it takes a while and asserts nothing about time.
-#[test]
-#[ignore = "a measurement"]
-fn large_policies() {
-    let Some(namespace) = Namespace::new("large_policies") else { return };
-    let say = |what: &str, wall: &mut Wall, policy: &Policy| {
-        let started = std::time::Instant::now();
-        let ruleset = render(policy, &Options::default()).unwrap();
-        let rendered = started.elapsed();
-        let size = ruleset.transaction().len();
-        let result = wall.apply(policy);
-        eprintln!(
-            "{what}: {} lines, {} networks, {size} bytes; rendered in {rendered:?}, applied and read in {:?}: {result:?}",
-            ruleset.rules.len(),
-            ruleset.elements,
-            started.elapsed()
-        );
-    };
-    let mut wall = namespace.wall();
-    wall.deadline = Duration::from_secs(300);
-    for count in [20_000u32, 100_000, 250_000] {
-        let mut policy = wide();
-        let nets: Vec<IpNet> = (0..count)
-            .map(|number| IpNet::from(IpAddr::from(Ipv4Addr::from(0x0b00_0000 + 2 * number))))
-            .collect();
-        policy.forwards.clear();
-        policy.rules[1].from.devices.clear();
-        policy.sets[1].nets = nets.into();
-        say("networks", &mut wall, &policy);
-    }
-    for count in [1000u16, 10_000] {
-        let mut policy = small();
-        let one = |id: u16| Rule {
-            id,
-            ..rule(&[IOT], &[MANAGEMENT], &[ServiceMatch::new(Protocol::TCP, id, id)], Action::Pass)
-        };
-        policy.rules = (1..=count).map(one).collect();
-        say("rules between two zones", &mut wall, &policy);
-    }
-}
-
 #[test]
 fn observe_renders_no_denial() {
     let denials = |policy: &Policy| {
