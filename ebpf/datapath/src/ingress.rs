@@ -171,13 +171,17 @@ pub(crate) fn judge<T: Tables>(tables: &T, verdict: &mut Verdict) {
         Kind::Opening => {
             // A zone that looks for scans slows their sources down; then policy, then rates.
             let is_scanned = verdict.work.setting.zone & ZONE_SCAN != 0;
-            if (is_scanned && tables.step(Step::Held, verdict))
-                || tables.step(Step::Open, verdict)
-                || tables.step(Step::Metered, verdict)
-            {
+            if is_scanned && tables.step(Step::Held, verdict) {
+                return;
+            }
+            if tables.step(Step::Open, verdict) {
+                // Only what the policy denies can be left to nftables; what is too much stays refused.
                 if !tables.step(Step::Forgotten, verdict) && is_scanned {
                     tables.step(Step::Scanned, verdict);
                 }
+                return;
+            }
+            if tables.step(Step::Metered, verdict) {
                 return;
             }
             tables.step(Step::EnterPacket, verdict);

@@ -138,6 +138,8 @@ fn rates_hold_for_each_source_and_each_prefix() {
     };
     home.tables.networks.push((Prefix::v6(v6("fd00:1::1"), 128), abi::ZONE_SELF));
     assert_eq!(home.asks(&from("fd00:1::5")), PASS(Reason::RuleAllowed));
+    // What is too much is no old flow that nftables would know, however lately the interface was attached.
+    home.tables.active.attached = home.now;
     let verdict = home.judge(&from("fd00:1::6").build());
     assert_eq!((verdict.reason, verdict.rule), (Reason::RateLimited, 2), "the same /64, by the rule's rate");
 }
