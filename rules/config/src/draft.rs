@@ -307,7 +307,8 @@ pub(crate) struct ForwardDraft {
     #[schemars(extend("examples" = [["198.51.100.0/24"]]))]
     pub(crate) sources: Vec<Located<String>>,
     /// Every inner zone reaches it by the outer address as well, whatever rules and `sources` say: it is open like to
-    /// the Internet. Left out: `true`, unless `sources` says who may use it.
+    /// the Internet. Zones with `quarantine` do not, nor the host's own zone if that has `isolate`. Left out: `true`,
+    /// unless `sources` says who may use it.
     #[schemars(extend("examples" = [true]))]
     pub(crate) hairpin: Option<bool>,
     /// For people; `secctl rules` shows it.

@@ -5,8 +5,8 @@
 //! its device groups: however much a rule names, it stays few rows.
 
 use abi::{
-    MAX_DEVICE_GROUPS, MAX_DEVICES, MAX_RATES, MAX_RULES, PolicyValue, RULE_DEFAULT, ZONE_MULTICAST,
-    ZONE_SELF, ZoneId,
+    MAX_DEVICE_GROUPS, MAX_DEVICES, MAX_RATES, MAX_RULES, MAX_SETS, PolicyValue, RULE_DEFAULT,
+    ZONE_MULTICAST, ZONE_SELF, ZoneId,
 };
 use ipnet::IpNet;
 use model::{Action, Mac};
@@ -32,8 +32,6 @@ pub(crate) struct Rows {
 
 /// Every zone, those that are not configured included.
 const EVERY_ZONE: u64 = u64::MAX;
-/// Places of sets are `u16`.
-const MAX_PLANNED_SETS: usize = u16::MAX as usize;
 
 impl Policy {
     /// Forwards, then rules in order, then the zones' defaults.
@@ -158,7 +156,7 @@ impl Lowering<'_> {
             if let Some(union) = self.union(&side.sets, &[])? {
                 senders.push(Sender { zones: EVERY_ZONE, source: Selector::Set(union.place), device: None });
             }
-            if let Some(group) = self.group(&side.devices) {
+            if let Some(group) = self.group(&side.devices)? {
                 senders.push(Sender { zones: EVERY_ZONE, source: Selector::Any, device: Some(group) });
             }
         }
@@ -276,7 +274,7 @@ impl Lowering<'_> {
             return Ok(Some(*place));
         }
         let help = "gather addresses in groups that several rules name";
-        at_most("different address sets", self.made.sets.len() + 1, MAX_PLANNED_SETS, help)?;
+        at_most("different address sets", self.made.sets.len() + 1, MAX_SETS as usize, help)?;
         let place = self.made.sets.len() as u16;
         self.made.sets.push(Arc::clone(&nets));
         self.by_content.insert(nets, place);
@@ -284,11 +282,13 @@ impl Lowering<'_> {
     }
 
     /// The planned group of all devices in these; none = there are none.
-    fn group(&mut self, groups: &[u16]) -> Option<u16> {
+    fn group(&mut self, groups: &[u16]) -> Result<Option<u16>, LowerError> {
         let key = ordered(groups);
         if let Some(known) = self.groups.get(&key) {
-            return *known;
+            return Ok(*known);
         }
+        let room = MAX_DEVICE_GROUPS as usize;
+        at_most("different device groups", self.made.devices.len(), room, "merge device groups")?;
         let named = key.iter().filter_map(|place| self.policy.devices.get(usize::from(*place)));
         let mut macs: Vec<Mac> = named.flat_map(|group| group.macs.iter().copied()).collect();
         macs.sort_unstable();
@@ -301,7 +301,7 @@ impl Lowering<'_> {
             }) as u16
         });
         self.groups.insert(key, place);
-        place
+        Ok(place)
     }
 
     fn rate(&mut self, rate: Rate) -> u16 {

@@ -13,9 +13,9 @@ use model::Timestamp;
 
 use crate::{Policy, Schedule};
 
-/// Days ahead in which the next change is looked for: schedules repeat every week, and a window can reach into the
-/// day after.
-const DAYS_AHEAD: i64 = 9;
+/// Days ahead in which the next change is looked for: schedules repeat every week, a window can reach into the day
+/// after, and in spring a whole window can be skipped.
+const DAYS_AHEAD: i64 = 16;
 /// Minutes of a day.
 const MIDNIGHT: u16 = 24 * 60;
 
@@ -230,6 +230,8 @@ mod tests {
         assert_eq!(of(150, 240), ["on 2026-03-29T01:00", "off 2026-03-29T02:00"]);
         // All of it is skipped: the next is a week later.
         assert_eq!(of(135, 165), ["on 2026-04-05T00:15", "off 2026-04-05T00:45"]);
+        let skipped = schedule("sun", 135, 165, "Europe/Berlin");
+        assert_eq!(changes(&skipped, "2026-03-22T12:00:00Z", 1), ["on 2026-04-05T00:15"]);
         assert_eq!(of(18 * 60, 22 * 60), ["on 2026-03-29T16:00", "off 2026-03-29T20:00"]);
     }
 

@@ -467,9 +467,13 @@ impl Policy {
         addresses
     }
 
-    /// The zones from which a forward is reached: its own, and the inner ones with hairpin.
+    /// The inner zones from which a forward is reached by hairpin, beside its own zone. It leads around neither
+    /// quarantine nor the isolation of the host's own zone.
     pub fn hairpin_zones<'a>(&'a self, forward: &'a Forward) -> impl Iterator<Item = &'a Zone> {
-        self.zones.iter().filter(|zone| forward.hairpin && !zone.wan && zone.id != forward.from)
+        let home = self.zone_of(forward.to).map(|zone| zone.id);
+        let apart = move |zone: &Zone| zone.quarantine || (zone.isolate && home == Some(zone.id));
+        let inner = |zone: &&Zone| forward.hairpin && !zone.wan && zone.id != forward.from;
+        self.zones.iter().filter(inner).filter(move |zone| !apart(zone))
     }
 
     /// The id under which a forward stands in verdicts and counters: behind those of the rules.

@@ -19,7 +19,7 @@ use abi::{ZONE_MULTICAST, ZONE_SELF, ZoneId};
 use super::{
     spans::{Family, Spans},
     syntax::{differs, equals, meta, owned, payload, text, written},
-    transaction::TABLE,
+    transaction::{MAX_ELEMENTS, TABLE},
 };
 
 /// One way in which a side of a rule holds.
@@ -202,16 +202,18 @@ impl<'a> Sets<'a> {
             .collect();
         let mut names = BTreeMap::new();
         for family in Family::BOTH {
-            let elements: Vec<_> = union.spans.written(family).map(written).collect();
-            if elements.is_empty() {
+            let count = union.spans.written(family).count();
+            self.elements += count;
+            // What is too much is counted, and refused at the end; nothing is made of it.
+            if count == 0 || self.elements > MAX_ELEMENTS {
                 continue;
             }
+            let elements = union.spans.written(family).map(written).collect();
             let name = format!("{}addresses.{}.{}", self.prefix, union.place, family.suffix());
             let kind = match family {
                 Family::V4 => SetType::Ipv4Addr,
                 Family::V6 => SetType::Ipv6Addr,
             };
-            self.elements += elements.len();
             self.made.push(set(&name, kind, Some(SetFlag::Interval), elements, &said.join(", ")));
             names.insert(family, name);
         }

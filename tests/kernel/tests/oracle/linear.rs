@@ -106,7 +106,9 @@ fn forwards(policy: &Policy) -> Vec<(String, String)> {
         };
         let who = |zone: &Zone| -> Vec<String> {
             if zone.id != forward.from {
-                return if forward.hairpin && !zone.wan { vec![String::new()] } else { vec![] };
+                let is_home = zone.networks.iter().any(|net| net.contains(&forward.to));
+                let apart = zone.quarantine || zone.isolate && is_home;
+                return if forward.hairpin && !zone.wan && !apart { vec![String::new()] } else { vec![] };
             }
             if forward.sources.is_empty() {
                 return vec![String::new()];
