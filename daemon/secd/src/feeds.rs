@@ -233,7 +233,7 @@ fn database(config: &Config, reading: &Reading<'_>) -> Result<Option<Database>, 
     }
     let mut data: Option<GeoIp> = None;
     for (_, file) in &from {
-        let bytes = read(file).map_err(|error| wrong(file, &error))?;
+        let bytes = read_within(file, feeds::limits::MAX_DATABASE).map_err(|error| wrong(file, &error))?;
         let opened = GeoIp::open(bytes).map_err(|error| wrong(file, &error))?;
         data = Some(match data {
             Some(first) => first.with(opened),
@@ -297,13 +297,18 @@ fn take(
     }
 }
 
-/// Reads a regular file within the limit.
+/// Reads a list or rule file within the limit.
 fn read(path: &Path) -> io::Result<Vec<u8>> {
+    read_within(path, limits::MAX_FILE_BYTES)
+}
+
+/// Reads a regular file within a limit in bytes.
+fn read_within(path: &Path, limit: usize) -> io::Result<Vec<u8>> {
     let metadata = fs::metadata(path)?;
     if !metadata.is_file() {
         return Err(io::Error::other("not a regular file"));
     }
-    let limit = u64::try_from(limits::MAX_FILE_BYTES).unwrap_or(u64::MAX);
+    let limit = u64::try_from(limit).unwrap_or(u64::MAX);
     let mut bytes = Vec::with_capacity(usize::try_from(metadata.len().min(limit)).unwrap_or(0) + 1);
     // One byte more than the limit, so that the reader of the format refuses it with its own words.
     fs::File::open(path)?.take(limit + 1).read_to_end(&mut bytes)?;

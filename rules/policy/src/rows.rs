@@ -58,7 +58,7 @@ impl Policy {
         if self.zones.iter().any(|zone| zone.quarantine) {
             // Whoever is in no group is new: the kernel must know all of them, named by rules or not.
             let every: Vec<u16> = (0u16..).take(self.devices.len()).collect();
-            lowering.group(&every);
+            lowering.group(&every)?;
         }
         for zone in &self.zones {
             if let Some(rate) = zone.new_flows {

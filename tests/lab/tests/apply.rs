@@ -83,6 +83,22 @@ fn a_confirmed_config_stays_and_is_on_disk() {
 }
 
 #[test]
+fn a_trial_that_leaves_the_policy_as_it_is_is_confirmed_like_any_other() {
+    let Some(lab) = start("same_policy") else { return };
+    let (open, _) = configs(&lab);
+    let other = open.replace("[dns]\n", "[dns]\ncache_entries = 5000\n");
+    assert_ne!(open, other);
+    let new = lab.directory().join("new.toml");
+    fs::write(&new, &other).unwrap();
+    let reply = lab.appliance.ask(&["apply", new.to_str().unwrap(), "--confirm", "60s"]).unwrap();
+    assert_eq!(reply.code, 0, "{}", reply.text);
+    let reply = lab.appliance.ask(&["apply", "--confirmed"]).unwrap();
+    assert_eq!(reply.code, 0, "{}", reply.text);
+    assert_eq!(fs::read_to_string(&lab.appliance.config).unwrap(), other);
+    assert_eq!(web(&lab), "HTTP 200");
+}
+
+#[test]
 fn a_daemon_that_is_killed_on_trial_starts_with_the_confirmed_config() {
     let Some(mut lab) = start("killed") else { return };
     let (open, closed) = configs(&lab);

@@ -247,11 +247,14 @@ async fn tail(State(secd): Of, query: Result<Query<TailQuery>, QueryRejection>) 
     ([(CONTENT_TYPE, "application/x-ndjson")], Body::from_stream(stream)).into_response()
 }
 
-/// Checks the peer's version and names ours.
+/// Checks the peer's version and names ours. What was asked is done to its end also when nobody waits for the answer any
+/// more: a change of the config is not left half done because a connection broke.
 async fn versioned(request: Request, next: Next) -> Response {
     let theirs = request.headers().get(API_HEADER).map(|value| value.to_str().unwrap_or("unreadable"));
     let mut response = match Peer::Command.check(theirs) {
-        Ok(()) => next.run(request).await,
+        Ok(()) => tokio::spawn(next.run(request)).await.unwrap_or_else(|error| {
+            failure((500, ErrorReply::new(format!("it ended early: {error}"), Some("see the log of secd"))))
+        }),
         Err(mismatch) => failure((426, ErrorReply::new(mismatch.to_string(), Some(mismatch.help())))),
     };
     response.headers_mut().insert(API_HEADER, HeaderValue::from(API_VERSION));

@@ -19,7 +19,7 @@ use std::{
 use tokio::time::Instant;
 
 use super::{
-    Appliance, Walls,
+    Appliance, Current, Walls,
     changes::{changes, not_applied},
 };
 use crate::{clock, decisions::Failure, flags::Flags, loading::Loaded, trial::ConfigFiles};
@@ -34,8 +34,10 @@ pub(super) enum Lasting {
 }
 
 /// A config that goes back by itself.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(super) struct OnTrial {
+    /// What it goes back to.
+    former: Arc<Current>,
     text: String,
     file: String,
     user: String,
@@ -90,6 +92,8 @@ impl Appliance {
             }
             None => Lasting::ForGood,
         };
+        // The kernel's own deadlines are not before this one.
+        let began = Instant::now();
         if let Err(error) = self.put_in_force(&mut walls, loaded, lasting).await {
             if lasting != Lasting::ForGood {
                 files.abandon();
@@ -107,7 +111,12 @@ impl Appliance {
         }
         let changes = changes(&former, &self.current.load());
         let trial = match lasting {
-            Lasting::Trial(time) => Some(self.begin_trial(time, text, file, request.user.clone())),
+            Lasting::Trial(time) => {
+                let deadline = began + time;
+                let until = clock::now().wall.plus(deadline.saturating_duration_since(Instant::now()));
+                let user = request.user.clone();
+                Some(self.begin_trial(OnTrial { former, text, file, user, until, deadline }))
+            }
             Lasting::ForGood => None,
         };
         let how = trial.as_ref().map_or_else(String::new, |trial| format!(" on trial until {}", trial.until));
@@ -135,7 +144,7 @@ impl Appliance {
         let files = self.files();
         if let Err(error) = tokio::task::block_in_place(|| walls.confirm()) {
             // A half that has gone back cannot be taken forward again: both go back.
-            self.go_back(&mut walls).await;
+            self.go_back(&mut walls, trial.former).await;
             let message = format!("the time was over; the former config is in force: {error:#}");
             return Err((
                 503,
@@ -150,6 +159,7 @@ impl Appliance {
                 self.flags.config.display()
             ));
         }
+        self.change_sinks(&trial.former).await;
         self.trouble("the config", None);
         self.system(Severity::Notice, format!("config confirmed, by {}", request.user));
         Ok(self.settled(&walls, true, notes))
@@ -161,9 +171,9 @@ impl Appliance {
     /// 404 there is no trial.
     pub async fn revert(&self, request: SettleRequest) -> Result<Settled, Failure> {
         let mut walls = self.change.lock().await;
-        self.running_trial()?;
+        let trial = self.running_trial()?;
         self.system(Severity::Notice, format!("config taken back, by {}", request.user));
-        self.go_back(&mut walls).await;
+        self.go_back(&mut walls, trial.former).await;
         Ok(self.settled(&walls, false, Vec::new()))
     }
 
@@ -201,9 +211,8 @@ impl Appliance {
         Settled { confirmed, generation: walls.generation(), config: current.loaded.file.clone(), notes }
     }
 
-    fn begin_trial(self: &Arc<Self>, time: Duration, text: String, file: String, user: String) -> Trial {
-        let deadline = Instant::now() + time;
-        let trial = OnTrial { text, file, user, until: clock::now().wall.plus(time), deadline };
+    fn begin_trial(self: &Arc<Self>, trial: OnTrial) -> Trial {
+        let deadline = trial.deadline;
         let told = trial.told();
         *self.trial.lock().unwrap_or_else(PoisonError::into_inner) = Some(trial);
         let secd = Arc::clone(self);
@@ -211,19 +220,22 @@ impl Appliance {
             tokio::time::sleep_until(deadline).await;
             let mut walls = secd.change.lock().await;
             let same = |trial: &OnTrial| trial.deadline == deadline;
-            if secd.trial.lock().unwrap_or_else(PoisonError::into_inner).as_ref().is_some_and(same) {
+            let running = secd.trial.lock().unwrap_or_else(PoisonError::into_inner).clone();
+            if let Some(trial) = running.filter(same) {
                 secd.system(Severity::Warning, "nobody confirmed the config in time; it goes back".into());
-                secd.go_back(&mut walls).await;
+                secd.go_back(&mut walls, trial.former).await;
             }
         });
         told
     }
 
     /// Takes the config on trial back: the copy of the last confirmed one comes into force.
-    async fn go_back(&self, walls: &mut Walls) {
+    async fn go_back(&self, walls: &mut Walls, former: Arc<Current>) {
         let files = self.files();
         files.abandon();
         *self.trial.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        // Before anything that can fail: whatever is repaired from now on is repaired to what was confirmed.
+        self.current.store(former);
         let outcome = async {
             // What follows puts all of it in force anew, whatever became of this.
             if let Err(error) = tokio::task::block_in_place(|| walls.revert()) {

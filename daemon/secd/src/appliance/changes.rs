@@ -78,11 +78,6 @@ impl Appliance {
     /// What a person who changes the config should know.
     pub(super) fn notes(&self, former: &Current, loaded: &Loaded, chosen: Option<Mode>) -> Vec<String> {
         let mut notes = loaded.notes.clone();
-        if loaded.config.loki != former.loaded.config.loki
-            || loaded.config.events != former.loaded.config.events
-        {
-            notes.push("`[loki]` and `[events]` change with a restart: systemctl restart secd".into());
-        }
         if let Some(chosen) = chosen.filter(|chosen| *chosen != loaded.configured) {
             let configured = loaded.configured;
             notes.push(format!("mode {chosen} was chosen by command and wins over the config's; `secctl mode {configured}` ends that"));
@@ -155,6 +150,11 @@ impl Appliance {
         lasting: Lasting,
     ) -> Result<()> {
         let former = self.current.load_full();
+        let now = clock::now().wall;
+        let (subscribed, odd) = subscriptions(&loaded.config);
+        loaded.notes.extend(odd);
+        // First, since rules and lists are read from what was fetched.
+        self.fetched.configure(subscribed, now);
         let sources = self.rule_sources(&loaded);
         loaded.read_rules(&sources);
         let unread = (!loaded.unread_rules.is_empty()).then(|| loaded.unread_rules.join("; "));
@@ -166,16 +166,19 @@ impl Appliance {
         };
         let machine = Machine::read();
         let config = &loaded.config;
-        let now = clock::now().wall;
-        let (subscriptions, odd) = subscriptions(config);
-        loaded.notes.extend(odd);
-        self.fetched.configure(subscriptions, now);
         // Reading lists and running nft take their time; the other tasks go on meanwhile.
         let (feeds, told) =
             tokio::task::block_in_place(|| self.read_feeds(config, &machine, &former.feeds, now));
         let (standing, addresses, odd) = self.standing(&config.policy, &feeds, now);
         let wanted = Wanted { machine: &machine, feeds: &feeds, standing: &standing };
-        let applied = tokio::task::block_in_place(|| self.apply(walls, wanted, lasting))?;
+        let applied = match tokio::task::block_in_place(|| self.apply(walls, wanted, lasting)) {
+            Ok(applied) => applied,
+            Err(error) => {
+                // The config that stays keeps its lists.
+                self.fetched.configure(subscriptions(&former.loaded.config).0, now);
+                return Err(error);
+            }
+        };
         // The packet path holds. From here on nothing may fail the change: what does is a trouble and is told.
         for event in told {
             self.sender.send(event);

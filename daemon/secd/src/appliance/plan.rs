@@ -124,9 +124,11 @@ impl Appliance {
         let policy_is_new = former.applied.is_none() || former.standing.now != *policy;
         let state = walls.wall.check()?;
         let mut repaired = None;
-        if policy_is_new || state != WallState::Same {
+        // A trial has both halves, also where it leaves the policy as it is: both are confirmed or go back.
+        let is_trial = lasting != Lasting::ForGood;
+        if policy_is_new || is_trial || state != WallState::Same {
             walls.raise_wall(policy, lasting)?;
-            if !policy_is_new {
+            if !policy_is_new && state != WallState::Same {
                 let table = enforce::nft::TABLE;
                 repaired =
                     Some(format!("the nftables table inet {table} was changed by someone else; repaired"));
@@ -137,7 +139,7 @@ impl Appliance {
             Err(error) => {
                 let error = anyhow::Error::new(error);
                 // Both walls say the same, so the second one goes back as well.
-                if policy_is_new
+                if (policy_is_new || is_trial)
                     && former.applied.is_some()
                     && let Err(stuck) = walls.lower_wall(&former.standing.now, lasting)
                 {
