@@ -7,8 +7,8 @@ use abi::{
 
 use crate::{
     Frame, Input, Step, Tables, Verdict,
-    flow::{self, Found, Places, Watch, incoming, is_closed, is_inspected},
-    opening::{rejudged, reverse},
+    flow::{self, Found, Places, Watch, incoming, is_closed, is_forgotten, is_inspected},
+    opening::{found_rule, rejudged, reverse},
     parse::{self, ACK, Ethertype, Kind, SYN, TCP, UDP},
     source::{Essential, essential, is_bogon, is_spoofed},
     verdict::Quoted,
@@ -206,7 +206,11 @@ fn follow<T: Tables>(tables: &T, verdict: &mut Verdict) {
     }
     // What was there before the attach is not known yet.
     let is_settled = verdict.work.setting.now.wrapping_sub(tables.active().attached) >= FORGOTTEN_NS;
-    if zone & ZONE_STRICT != 0 && is_settled && verdict.deny(Action::Drop, Reason::Unsolicited, RULE_NONE) {
+    // Nor is what the flow table had no room for.
+    let is_unsolicited = zone & ZONE_STRICT != 0
+        && is_settled
+        && !is_forgotten(tables, &verdict.flow, verdict.work.setting.ticks);
+    if is_unsolicited && verdict.deny(Action::Drop, Reason::Unsolicited, RULE_NONE) {
         return;
     }
     let half = is_tcp && tcp_flags & (SYN | ACK) == SYN | ACK;
@@ -314,7 +318,7 @@ pub(crate) fn renew<T: Tables>(tables: &T, verdict: &mut Verdict) {
     verdict.pass(Reason::Established, rule);
     let Some(entry) = flow::find(tables, &verdict.flow, ticks, &mut verdict.work.value) else { return };
     // A ban or list that only observes is the rule of this verdict, not of the flow.
-    let of_flow = if verdict.work.value.flags & FLOW_TAUGHT == 0 { rule } else { RULE_NONE };
+    let of_flow = if verdict.work.value.flags & FLOW_TAUGHT == 0 { found_rule(verdict) } else { RULE_NONE };
     let value = &mut verdict.work.value;
     value.rule = of_flow;
     value.epoch = epoch;

@@ -179,6 +179,13 @@ pub(crate) fn scanned<T: Tables>(tables: &T, verdict: &mut Verdict) {
     }
 }
 
+/// The rule that the policy found for the flow; [`RULE_NONE`] = the zone's default.
+#[inline(always)]
+pub(crate) const fn found_rule(verdict: &Verdict) -> u32 {
+    let rule = verdict.work.found.rule;
+    if rule == RULE_DEFAULT { RULE_NONE } else { rule as u32 }
+}
+
 /// The new flow passes: what is remembered of it.
 #[inline(always)]
 fn admit(verdict: &mut Verdict) {
@@ -188,8 +195,8 @@ fn admit(verdict: &mut Verdict) {
     let device = verdict.work.value.device;
     begin(verdict, 0);
     verdict.work.value.device = device;
-    verdict.work.value.rule = verdict.rule;
-    verdict.work.value.reason = verdict.reason as u8;
+    verdict.work.value.rule = found_rule(verdict);
+    verdict.work.value.reason = Reason::RuleAllowed as u8;
     if verdict.inspect {
         verdict.work.value.copied = verdict.work.setting.length;
     }

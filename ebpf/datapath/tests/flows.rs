@@ -211,10 +211,14 @@ fn lists_hold_by_direction_and_say_which() {
 fn observing_judges_and_counts_and_drops_nothing() {
     // A list that observes does not hide what the policy enforces.
     let mut home = Home::default();
-    let value = Listed { list: 3, directions: DIRECTION_IN, observe: true };
+    let value = Listed { list: 77, directions: DIRECTION_IN, observe: true };
     home.tables.listed.push((Prefix::v4(ATTACKER, 32), value));
     let verdict = home.judge(&tcp(ATTACKER, 1, PUBLIC, 443, SYN).build());
     assert_eq!((verdict.reason, verdict.observed, verdict.drops()), (Reason::ListedSource, true, false));
+    // It is told of this packet; the flow is the rule's, as anyone's is.
+    let other = home.judge(&tcp(WEB, 1, PUBLIC, 443, SYN).build());
+    let rule = |verdict: &datapath::Verdict| home.entry(&verdict.flow).unwrap().rule;
+    assert_eq!((rule(&verdict), other.rule), (rule(&other), rule(&other)));
     let verdict = home.judge(&tcp(ATTACKER, 1, PUBLIC, 22, SYN).build());
     assert_eq!((verdict.reason, verdict.observed, verdict.drops()), (Reason::DefaultDenied, false, true));
 

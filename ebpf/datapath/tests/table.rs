@@ -5,7 +5,7 @@ mod common;
 
 use std::collections::HashMap;
 
-use abi::{Action, FLOW_WAYS, FlowPlace, Lost, Reason, STATE_ASSURED, STATE_NEW, Strength, ticks};
+use abi::{Action, FLOW_WAYS, FlowPlace, Lost, Reason, STATE_ASSURED, STATE_NEW, Strength, ZONE_STRICT, ticks};
 use common::*;
 use datapath::host::{FrameBuilder, MemoryFlows, Payload};
 use proptest::prelude::*;
@@ -76,6 +76,24 @@ fn only_who_saw_the_answer_is_assured() {
         let state = home.tables.flows.entries()[0].1.state;
         assert_eq!(state == STATE_ASSURED, expected, "{what}");
     }
+}
+
+#[test]
+fn a_strict_zone_drops_no_connection_that_the_table_could_not_keep() {
+    let mut home = small();
+    home.flag(WAN, ZONE_STRICT);
+    let packet = |source: u16, flags| {
+        let [b, c] = source.to_be_bytes();
+        FrameBuilder::v4([203, 1, b, c], PUBLIC, Payload::Tcp { from: 7, to: 443, flags })
+    };
+    // So many begin at once that most have to make way before they go on.
+    for source in 0..400 {
+        assert_eq!(home.asks(&packet(source, SYN)), (Action::Pass, Reason::RuleAllowed));
+    }
+    for source in 0..400 {
+        assert!(!home.judge(&packet(source, ACK).build()).drops(), "{source}: nftables knows it");
+    }
+    assert_eq!(home.asks(&packet(5000, ACK)), (Action::Drop, Reason::Unsolicited), "it never began");
 }
 
 #[test]

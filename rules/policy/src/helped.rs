@@ -18,6 +18,10 @@ impl Policy {
         let mut helped = BTreeSet::new();
         let mut both_ways = |from, to, protocol| {
             helped.extend([Helped { from, to, protocol }, Helped { from: to, to: from, protocol }]);
+            // Before it is translated back, what comes from behind a masquerade goes to the router's own address.
+            if self.zone(to).is_some_and(|zone| zone.masquerade) {
+                helped.insert(Helped { from: to, to: abi::ZONE_SELF, protocol });
+            }
         };
         let destinations: Vec<_> = self.destinations().collect();
         for rule in self.rules.iter().filter(|rule| rule.action == Action::Pass && !rule.goes_on) {

@@ -423,6 +423,13 @@ fn where_helpers_know_more_the_second_wall_is_asked() {
     assert_eq!(of(named("sip", Action::Pass)), [(WAN, IOT, Protocol::UDP), (IOT, WAN, Protocol::UDP)]);
     assert_eq!(of(named("ftp", Action::Drop)), []);
     assert_eq!(of(named("tcp/21", Action::Pass)), []);
+    let mut policy = numbered(ground(), vec![named("ftp", Action::Pass)]);
+    policy.zones[0].masquerade = true;
+    assert_eq!(
+        helped(&policy),
+        [(WAN, ZONE_SELF, Protocol::TCP), (WAN, IOT, Protocol::TCP), (IOT, WAN, Protocol::TCP)],
+        "answers to a masquerade come to the router's own address"
+    );
     let mut policy = ground();
     policy.forwards = vec![Forward {
         name: "ftp".into(),

@@ -15,7 +15,15 @@ use std::{
     sync::atomic::{AtomicU32, AtomicU64, Ordering, fence},
 };
 
-use super::{Error, active::ActiveWord, boot_now, clock::ticks_now, map_data, mapping::Mapping, pinned};
+use super::{
+    Error,
+    active::ActiveWord,
+    boot_now,
+    clock::ticks_now,
+    map_data,
+    mapping::{Mapping, page_bytes},
+    pinned,
+};
 
 /// Looks at a place that others write to, before it is taken as not there.
 const PATIENCE: u32 = 10_000;
@@ -77,12 +85,11 @@ impl FlowCounts {
 /// Sets that one window shows at most: a megabyte. The table is the kernel's memory, and what a process has mapped of it
 /// counts as the process's own.
 const WINDOW: u32 = 2048;
-/// Sets in a page.
-const PAGE: u32 = 4096 / size_of::<FlowSet>() as u32;
-
 /// A handle on the flow table.
 pub struct Flows {
     table: Map,
+    /// Sets in a page of this machine: where a window may begin.
+    page: u32,
     mask: u32,
     seed: [u64; 4],
 }
@@ -121,8 +128,9 @@ impl Flows {
         let data = map_data(&map).ok_or_else(|| Error::kernel(doing)("not an array"))?;
         let word = active.lock().get();
         // What cannot be mapped now never can.
-        Mapping::of(data.fd().as_fd(), size_of::<FlowSet>() * PAGE as usize).map_err(Error::kernel(doing))?;
-        Ok(Self { table: map, mask: word.flow_mask, seed: word.seed })
+        Mapping::of(data.fd().as_fd(), page_bytes()).map_err(Error::kernel(doing))?;
+        let page = u32::try_from(page_bytes() / size_of::<FlowSet>()).unwrap_or(1).max(1);
+        Ok(Self { table: map, page, mask: word.flow_mask, seed: word.seed })
     }
 
     /// `sets` sets from `first` on, which begins a page.
@@ -144,7 +152,7 @@ impl Flows {
     /// The page with the set of a tuple, and that set.
     fn page_of(&self, key: &FlowKey) -> Result<(Window, u32), Error> {
         let set = abi::spot(&key.words(), &self.seed, self.mask).set;
-        Ok((self.window(set & !(PAGE - 1), PAGE)?, set))
+        Ok((self.window(set & !(self.page - 1), self.page)?, set))
     }
 
     /// The entry of a tuple, idle or not.
@@ -263,7 +271,7 @@ impl Flows {
         }
         // A program that writes is done long before all of this was read.
         for (set, way, version) in odd {
-            let page = self.window(set & !(PAGE - 1), PAGE)?;
+            let page = self.window(set & !(self.page - 1), self.page)?;
             let place = page.place(set, way);
             if place.version().load(Ordering::Acquire) == version {
                 place.words[STANDING].store(0, Ordering::Relaxed);

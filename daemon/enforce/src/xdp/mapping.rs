@@ -10,6 +10,12 @@ use std::{
     sync::atomic::{AtomicU32, AtomicU64},
 };
 
+/// Bytes of a page of this machine: where a mapping may begin.
+pub(super) fn page_bytes() -> usize {
+    // SAFETY: the call takes a number and touches no memory of ours.
+    usize::try_from(unsafe { libc::sysconf(libc::_SC_PAGESIZE) }).unwrap_or(4096)
+}
+
 /// The values of an array map, mapped readable and writable. Unmapped on drop; the map itself lives on.
 #[derive(Debug)]
 pub(super) struct Mapping {

@@ -64,6 +64,8 @@ pub(super) struct PlanTables {
     pub(super) current: Option<Standing>,
     /// While a plan is on trial: the one before it.
     pub(super) previous: Option<Standing>,
+    /// Rules and lists of any plan of this process: one that is not in the next plan begins at zero there.
+    counted: [BTreeSet<u32>; 2],
 }
 
 impl PlanTables {
@@ -74,6 +76,7 @@ impl PlanTables {
             lists: PerCpuArray::try_from(open("LISTS")?).map_err(Error::kernel("open LISTS"))?,
             current: None,
             previous: None,
+            counted: <[BTreeSet<u32>; 2]>::default(),
         })
     }
 }
@@ -195,8 +198,10 @@ impl Dataplane {
 
     /// Writes what goes with a slot that nobody reads yet.
     fn put(&mut self, slot: u32, plan: &Plan, blocks: &[Block]) -> Result<u64, Error> {
+        let bytes = self.images.put(slot, blocks)?;
+        // Last, so that as little as can be is counted between this and the switch.
         self.tables.carry_counters(slot, plan)?;
-        self.images.put(slot, blocks)
+        Ok(bytes)
     }
 
     fn switch(&self, deadline: Option<u64>) -> (u32, u32) {
@@ -236,9 +241,12 @@ impl PlanTables {
             .map(|row| u32::from(row.value.rule))
             .filter(|rule| *rule < MAX_RULES)
             .collect();
-        carry(&mut self.rules, MAX_RULES, slot, &rules, same_rules)?;
+        let [counted_rules, counted_lists] = &mut self.counted;
+        counted_rules.extend(&rules);
+        carry(&mut self.rules, MAX_RULES, slot, counted_rules, same_rules)?;
         let lists: BTreeSet<u32> = plan.listed.iter().map(|(_, value)| u32::from(value.list)).collect();
-        carry(&mut self.lists, MAX_LISTS, slot, &lists, same_lists)
+        counted_lists.extend(&lists);
+        carry(&mut self.lists, MAX_LISTS, slot, counted_lists, same_lists)
     }
 }
 

@@ -30,13 +30,16 @@ impl Trial {
 impl Dataplane {
     /// Puts a plan in force as [`Self::apply`] does, until a boot time in ns ([`super::boot_now`]): after that the
     /// plan before it holds again, also when nobody lives to say so. [`Self::confirm`] makes it stay. Bans and allows
-    /// are not part of it. Without a plan before it, everything passes after the deadline.
+    /// are not part of it.
     ///
     /// The plan that is in force already is left alone, and not on trial.
     ///
     /// # Errors
-    /// As of [`Self::apply`].
+    /// As of [`Self::apply`], or there is no plan to go back to.
     pub fn apply_until(&mut self, plan: &Plan, deadline: u64) -> Result<AppliedPlan, Error> {
+        if self.active.lock().get().generation == 0 {
+            return Err(Error::kernel("put a plan on trial")("there is none to go back to"));
+        }
         self.switch_to(plan, Some(deadline))
     }
 

@@ -254,7 +254,7 @@ impl Cost {
 fn forget_victim<T: Tables>(tables: &T, set: &T::Set<'_>, way: u32, seed: &[u64; 4], now: u32) {
     let flags = (set.load(way, WORD_STANDING) >> 56) as u8;
     let protocol = (set.load(way, 5) >> 32) as u8;
-    if protocol == TCP || flags & (FLOW_REPLY | FLOW_TAUGHT | FLOW_ANSWERED) == 0 {
+    if protocol != TCP && flags & (FLOW_REPLY | FLOW_TAUGHT | FLOW_ANSWERED) == 0 {
         return;
     }
     let words = [set.load(way, 1), set.load(way, 2), set.load(way, 3), set.load(way, 4), set.load(way, 5)];

@@ -4,8 +4,9 @@
 //! A TCP connection is assured by its third packet, which has to acknowledge the sequence number of the SYN-ACK: who
 //! only pretends to be the source has never seen it. Everything else is assured by a first answer.
 //!
-//! Idle times are never shorter than conntrack's own defaults: an entry that goes early would have a reply judged as a
-//! new flow.
+//! Idle times are never shorter than conntrack's own defaults, but for TCP (RFC 5382 asks for 2 h 4 min, conntrack keeps
+//! five days): a TCP packet without an entry opens nothing and is left to conntrack. Elsewhere an entry that goes early
+//! would have a reply judged as a new flow.
 
 use abi::{
     Action, FLOW_ANSWERED, FLOW_BYPASS, FLOW_FAST, FLOW_REPLY, FLOW_TAUGHT, FlowValue, INSPECT_BUDGET,
