@@ -7,7 +7,7 @@ use abi::{
 
 use crate::{
     Frame, Input, Step, Tables, Verdict,
-    flow::{self, Found, Places, Watch, incoming, is_closed, is_forgotten, is_inspected},
+    flow::{self, Found, Places, Watch, incoming, is_closed, is_inspected},
     opening::{found_rule, rejudged, reverse},
     parse::{self, ACK, Ethertype, Kind, SYN, TCP, UDP},
     source::{Essential, essential, is_bogon, is_spoofed},
@@ -207,9 +207,7 @@ fn follow<T: Tables>(tables: &T, verdict: &mut Verdict) {
     // What was there before the attach is not known yet.
     let is_settled = verdict.work.setting.now.wrapping_sub(tables.active().attached) >= FORGOTTEN_NS;
     // Nor is what the flow table had no room for.
-    let is_unsolicited = zone & ZONE_STRICT != 0
-        && is_settled
-        && !is_forgotten(tables, &verdict.flow, verdict.work.setting.ticks);
+    let is_unsolicited = zone & ZONE_STRICT != 0 && is_settled && !tables.step(Step::WasForgotten, verdict);
     if is_unsolicited && verdict.deny(Action::Drop, Reason::Unsolicited, RULE_NONE) {
         return;
     }

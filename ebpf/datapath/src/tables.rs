@@ -8,7 +8,7 @@ use abi::{
 use crate::{
     Verdict,
     against::{self, Side},
-    flow::Places,
+    flow::{self, Places},
     image::Question,
     ingress,
     opening::{self, Which},
@@ -102,6 +102,8 @@ pub enum Step {
     Metered,
     /// A new flow that may not be, and may be an old one.
     Forgotten,
+    /// Whether the flow table had no room for the tuple lately.
+    WasForgotten,
     /// A new flow that may not be, where scans are looked for.
     Scanned,
     /// Whether the flow that an ICMP error is about is cut.
@@ -143,6 +145,7 @@ impl Step {
             Self::Open => opening::open(tables, verdict),
             Self::Metered => opening::metered(tables, verdict),
             Self::Forgotten => opening::forgotten(tables, verdict),
+            Self::WasForgotten => flow::is_forgotten(tables, &verdict.flow, verdict.work.setting.ticks),
             Self::Scanned => {
                 opening::scanned(tables, verdict);
                 true

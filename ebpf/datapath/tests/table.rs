@@ -5,7 +5,9 @@ mod common;
 
 use std::collections::HashMap;
 
-use abi::{Action, FLOW_WAYS, FlowPlace, Lost, Reason, STATE_ASSURED, STATE_NEW, Strength, ZONE_STRICT, ticks};
+use abi::{
+    Action, FLOW_WAYS, FlowPlace, Lost, Reason, STATE_ASSURED, STATE_NEW, Strength, ZONE_STRICT, ticks,
+};
 use common::*;
 use datapath::host::{FrameBuilder, MemoryFlows, Payload};
 use proptest::prelude::*;

@@ -302,6 +302,7 @@ impl Tables for Maps {
             Step::Open => secd_open(verdict),
             Step::Metered => secd_metered(verdict),
             Step::Forgotten => secd_forgotten(verdict),
+            Step::WasForgotten => secd_was_forgotten(verdict),
             Step::Scanned => secd_scanned(verdict),
             Step::About => secd_about(verdict),
             Step::Renew => secd_renew(verdict),
@@ -370,6 +371,7 @@ steps! {
     secd_open = Open;
     secd_metered = Metered;
     secd_forgotten = Forgotten;
+    secd_was_forgotten = WasForgotten;
     secd_scanned = Scanned;
     secd_about = About;
     secd_renew = Renew;
