@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-/// Seconds a sinkhole answer may be cached by clients: short, so that an allow is felt soon.
+/// Seconds a sinkhole answer may be cached by clients where the config says nothing: short, so that an allow is felt
+/// soon.
 pub const SINKHOLE_TTL: u32 = 10;
 /// Seconds for the answers made here for special names.
 pub const SPECIAL_TTL: u32 = 3600;
@@ -15,12 +16,13 @@ pub const PLAIN_PAYLOAD: u16 = 512;
 pub const MAX_QUERY: usize = 4096;
 /// Bytes of an upstream's UDP answer that are read; more than we offer, for upstreams that do not care.
 pub const MAX_UDP_ANSWER: usize = 4096;
-/// Questions that wait for an upstream, each with a socket: well below the usual limit of 1024 open files. Further ones
-/// are answered SERVFAIL with EDE at once.
+/// Questions that wait for an upstream. Further ones are answered SERVFAIL with EDE at once.
 pub const MAX_IN_FLIGHT: usize = 512;
 /// Of these the questions of one client (an IPv6 client is its /64), so that none can starve the others. Further ones
 /// are answered SERVFAIL with EDE at once.
 pub const MAX_IN_FLIGHT_PER_CLIENT: usize = 128;
+/// Answers that are asked for anew ahead of their time, at once. Further ones wait until they have run out.
+pub const MAX_PREFETCHES: usize = 64;
 /// Time for all upstreams together. Then SERVFAIL with EDE 22.
 pub const QUERY_DEADLINE: Duration = Duration::from_millis(4500);
 /// Time for one upstream before the next is asked.
@@ -47,10 +49,22 @@ pub const MAX_CACHED_ANSWER: usize = 4096;
 pub const MAX_CACHE_BYTES: usize = 16 * 1024 * 1024;
 /// Entries the config may give the cache. More is refused.
 pub const MAX_CACHE_ENTRIES: usize = 1_000_000;
-/// Seconds an answer is cached at most, whatever its TTL.
+/// Seconds an answer is cached at most, where the config says nothing.
 pub const MAX_TTL: u32 = 86_400;
-/// Seconds a negative answer is cached at most (RFC 2308 §5).
+/// Seconds a negative answer is cached at most, where the config says nothing (RFC 2308 §5).
 pub const MAX_NEGATIVE_TTL: u32 = 3600;
+/// Seconds a failure is remembered, so that what fails is not asked again at once (RFC 9520 §3.2).
+pub const FAILURE_TTL: u32 = 1;
+/// Time after which a client gets an answer that is past its time, if there is one (RFC 8767 §5).
+pub const STALE_AFTER: Duration = Duration::from_millis(1800);
+/// Seconds such an answer may be cached by clients (RFC 8767 §4).
+pub const STALE_TTL: u32 = 30;
+/// Seconds in which such an answer is given at once after no upstream answered (RFC 8767 §5).
+pub const STALE_RECHECK: u32 = 30;
+/// Answers that live shorter are not asked for ahead of their time.
+pub const PREFETCH_FROM_TTL: u32 = 30;
+/// Times an answer must have been given to be worth asking for ahead of its time.
+pub const PREFETCH_FROM_HITS: u32 = 2;
 /// Aliases an answer may go over. A longer chain is a failure of the upstream.
 pub const MAX_ALIASES: usize = 16;
 /// Answers on an upstream socket that are not to our question. After so many the attempt has failed.
@@ -59,3 +73,25 @@ pub const MAX_MISMATCHES: usize = 16;
 pub const SHUTDOWN_GRACE: Duration = Duration::from_secs(2);
 /// Bytes of extra text in an extended error.
 pub const MAX_EXTRA_TEXT: usize = 255;
+/// Bytes to a multiple of which answers over encrypted transports are padded (RFC 8467 §4.1).
+pub const PADDING_BLOCK: usize = 468;
+/// Clients whose rate is known each; see [`crate::Rate`]. Beyond it newcomers share one bucket.
+pub const MAX_RATED_CLIENTS: usize = 16_384;
+/// Clients of which a reader of a socket remembers zone, name and groups. Beyond it all are looked up anew.
+pub const MAX_ASKERS: usize = 4096;
+/// How long it remembers them: a new lease or neighbour is known after that.
+pub const ASKER_LIFE: Duration = Duration::from_secs(5);
+/// Records of questions that wait to be told. Further ones are dropped and counted.
+pub const MAX_JOURNAL: usize = 16_384;
+/// Bytes of names in them.
+pub const MAX_JOURNAL_TEXT: usize = 1024 * 1024;
+/// Datagrams that are taken and answered at once.
+pub const BATCH: usize = 32;
+/// Local names. A table with more is refused.
+pub const MAX_LOCAL_NAMES: usize = 65_536;
+/// Records of one local name. More are refused.
+pub const MAX_LOCAL_RECORDS: usize = 64;
+/// Records of a rewrite or of local names in one answer. Further ones are left out.
+pub const MAX_LOCAL_ANSWER: usize = 64;
+/// Aliases among local names that are followed in one answer.
+pub const MAX_LOCAL_ALIASES: usize = 8;

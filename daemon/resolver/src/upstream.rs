@@ -3,11 +3,11 @@
 
 use hickory_proto::{
     op::{Edns, Message, MessageType, OpCode, Query, ResponseCode},
-    rr::DNSClass,
+    rr::{DNSClass, Name, RecordType},
 };
 use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
-    sync::{Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError},
     time::Instant,
 };
 use tokio::{
@@ -18,12 +18,77 @@ use tokio::{
 
 use crate::{
     limits::{
-        ATTEMPT_TIMEOUT, DOWN_FOR, EDNS_PAYLOAD, FAILURES_UNTIL_DOWN, MAX_MISMATCHES, MAX_UDP_ANSWER,
-        QUERY_DEADLINE, ROUNDS,
+        ATTEMPT_TIMEOUT, DOWN_FOR, EDNS_PAYLOAD, FAILURES_UNTIL_DOWN, MAX_MISMATCHES, MAX_UDP_ANSWER, ROUNDS,
     },
-    query::Question,
     stats::UpstreamStatus,
 };
+
+struct Question {
+    name: Name,
+    qtype: RecordType,
+    dnssec: bool,
+    checking_disabled: bool,
+}
+
+/// A question to upstreams.
+#[derive(Clone, Copy, Debug)]
+pub struct Ask<'a> {
+    /// Name.
+    pub name: &'a Name,
+    /// Type.
+    pub qtype: RecordType,
+    /// Class.
+    pub class: DNSClass,
+    /// The client wants DNSSEC records.
+    pub dnssec_ok: bool,
+    /// The client wants no validation.
+    pub checking_disabled: bool,
+    /// Until when an answer is of use.
+    pub deadline: Instant,
+}
+
+/// An answer.
+#[derive(Clone, Debug)]
+pub struct Answered {
+    /// The answer.
+    pub message: Message,
+    /// Who said so.
+    pub upstream: Arc<str>,
+    /// Whether it is known to be true.
+    pub validated: Validation,
+}
+
+/// What is known of the truth of an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Validation {
+    /// Signed, from the root down.
+    Secure,
+    /// Proven not to be signed.
+    Insecure,
+    /// Not looked at.
+    Unchecked,
+}
+
+/// Why there is no answer.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Trouble {
+    /// No upstream has answered; what each did.
+    #[error("no upstream answered: {0}")]
+    Unreachable(String),
+    /// The answer cannot be believed.
+    #[error("{cause}")]
+    Bogus {
+        /// Extended error code.
+        ede: u16,
+        /// What is wrong.
+        cause: String,
+        /// The zone for which a negative trust anchor would help.
+        anchor: Name,
+    },
+    /// Too many questions are under way.
+    #[error("too many questions wait for upstreams")]
+    Overload,
+}
 
 /// The upstreams of one version of the settings.
 pub(crate) struct Upstreams(Vec<Upstream>);
@@ -65,8 +130,18 @@ impl Upstreams {
     ///
     /// # Errors
     /// What each upstream did, in words, when none answered in time.
-    pub(crate) async fn ask(&self, question: &Question) -> Result<(Message, SocketAddr), String> {
-        let deadline = Instant::now() + QUERY_DEADLINE;
+    pub(crate) async fn ask(&self, ask: &Ask<'_>) -> Result<Answered, Trouble> {
+        let question = Question {
+            name: ask.name.clone(),
+            qtype: ask.qtype,
+            dnssec: ask.dnssec_ok,
+            checking_disabled: ask.checking_disabled,
+        };
+        let (message, upstream) = self.ask_all(&question, ask.deadline).await.map_err(Trouble::Unreachable)?;
+        Ok(Answered { message, upstream: upstream.to_string().into(), validated: Validation::Unchecked })
+    }
+
+    async fn ask_all(&self, question: &Question, deadline: Instant) -> Result<(Message, SocketAddr), String> {
         let mut troubles: Vec<String> = Vec::new();
         for _ in 0..ROUNDS {
             let mut excuse = None;
@@ -102,7 +177,7 @@ impl Upstreams {
                 return Ok(excuse);
             }
         }
-        Err(format!("no upstream answered: {}", troubles.join(", ")))
+        Err(troubles.join(", "))
     }
 
     /// Those that answer, as configured; then those that did not. One whose time is over is tried again by one
@@ -124,12 +199,12 @@ impl Upstreams {
         order.into_iter().map(|(_, upstream)| upstream).collect()
     }
 
-    pub(crate) fn status(&self, now: Instant) -> Vec<UpstreamStatus> {
+    pub(crate) fn status(&self) -> Vec<UpstreamStatus> {
         let status = |upstream: &Upstream| {
             let health = *upstream.health();
             UpstreamStatus {
                 address: upstream.address,
-                up: health.down_until.is_none_or(|until| now >= until),
+                up: health.down_until.is_none_or(|until| Instant::now() >= until),
                 asked: health.asked,
                 failed: health.failed,
             }
@@ -230,76 +305,3 @@ fn answer(question: &Question, id: u16, bytes: &[u8]) -> Option<Message> {
     same.then_some(message)
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::{answer::relay, cache::Cache, query::Transport};
-    use proptest::prelude::*;
-
-    const QUERY: &[u8] = b"\x12\x34\x01\0\0\x01\0\0\0\0\0\0\x03www\x07example\0\0\x01\0\x01";
-    /// An alias, an address, an SOA, an NSEC3-like unknown type, an HTTPS record with parameters, an OPT with options.
-    const ANSWER: &[u8] = b"\x12\x34\x81\x80\0\x01\0\x04\0\x01\0\x01\x03www\x07example\0\0\x01\0\x01\
-        \xc0\x0c\0\x05\0\x01\0\0\x01\x2c\0\x04\x01b\xc0\x10\
-        \x01b\xc0\x10\0\x01\0\x01\0\0\x01\x2c\0\x04\xc0\0\x02\x01\
-        \xc0\x0c\0\x32\0\x01\0\0\x01\x2c\0\x06\x01\0\0\x0a\x01\xff\
-        \xc0\x0c\0\x41\0\x01\0\0\x01\x2c\0\x0a\0\x01\0\0\x01\0\x03\x02h2\
-        \xc0\x10\0\x06\0\x01\0\0\x01\x2c\0\x19\x01n\xc0\x10\0\0\0\0\x01\0\0\0\x02\0\0\0\x03\0\0\0\x04\0\0\0\x05\
-        \0\0\x29\x04\xd0\0\0\0\0\0\x06\0\x0f\0\x02\0\x0f";
-
-    fn question() -> Question {
-        match crate::query::read(QUERY, Transport::Udp) {
-            crate::query::Received::Question(question) => *question,
-            other => panic!("{other:?}"),
-        }
-    }
-
-    #[test]
-    fn only_answers_to_the_question_are_taken() {
-        let question = question();
-        let whole = answer(&question, 0x1234, ANSWER).unwrap();
-        assert_eq!((whole.answers.len(), whole.authorities.len(), whole.edns.is_some()), (4, 1, true));
-        let taken = |change: fn(&mut Vec<u8>)| {
-            let mut bytes = ANSWER[..29].to_vec();
-            (bytes[7], bytes[9], bytes[11]) = (0, 0, 0);
-            change(&mut bytes);
-            answer(&question, 0x1234, &bytes).is_some()
-        };
-        assert!(taken(|_| {}));
-        assert!(taken(|bytes| bytes[13] = b'W'), "letters may change");
-        assert!(!taken(|bytes| bytes[1] ^= 1), "id");
-        assert!(!taken(|bytes| bytes[2] &= 0x7f), "a query");
-        assert!(!taken(|bytes| bytes[2] |= 4 << 3), "opcode");
-        assert!(!taken(|bytes| bytes[5] = 0), "no question");
-        assert!(!taken(|bytes| bytes[13] = b'x'), "name");
-        assert!(!taken(|bytes| bytes[26] = 28), "type");
-        assert!(!taken(|bytes| bytes[28] = 3), "class");
-        assert!(!taken(|bytes| bytes.truncate(20)), "cut");
-    }
-
-    proptest! {
-        #![proptest_config(ProptestConfig::with_cases(2000))]
-        /// What an upstream sends, however broken, is refused or handed on: parsed, cached, written again.
-        #[test]
-        fn hostile_answers_never_panic(
-            changes in proptest::collection::vec((12..ANSWER.len(), any::<u8>()), 0..6),
-            counts in proptest::option::of(any::<[u8; 6]>()),
-            cut in 12..=ANSWER.len(),
-        ) {
-            let question = question();
-            let mut bytes = ANSWER.to_vec();
-            for (at, byte) in changes {
-                bytes[at] = byte;
-            }
-            if let Some(counts) = counts {
-                bytes[6..12].copy_from_slice(&counts);
-            }
-            bytes.truncate(cut);
-            if let Some(message) = answer(&question, 0x1234, &bytes) {
-                let mut cache = Cache::new(10);
-                cache.put(&question, &message, Instant::now());
-                let _ = cache.get(&question, Instant::now());
-                prop_assert!(relay(&question, message).len() <= question.limit);
-            }
-        }
-    }
-}
