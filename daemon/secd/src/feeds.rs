@@ -8,8 +8,8 @@ use ::feeds::geoip::GeoIp;
 use config::{Config, Geoip, ListKind, ListSource};
 use ipnet::IpNet;
 use lists::{
-    AddressList, AddressLists, AddressReading, Dangers, DomainSet, DomainSetBuilder, ListError, ListedAs,
-    Report, guard_report, limits,
+    AddressList, AddressLists, AddressReading, Dangers, DomainKind, DomainSet, DomainSetBuilder, Group,
+    GroupSet, ListError, ListedAs, Report, YouTube, guard_report, limits,
 };
 use model::{Body, Event, EventAction, Mode, Severity, Timestamp};
 use policy::SetKind;
@@ -122,16 +122,32 @@ impl Feeds {
         let mut sets = ListSets::new();
         let mut states = Vec::new();
         let mut events = Vec::new();
-        let allowed: Vec<_> = config.dns.allow.iter().filter_map(config::NameEntry::whole_name).collect();
-        if let Err(error) = domains.add_allowed("dns.allow", allowed.iter().map(|(name, line)| (name, *line))) {
-            events.push(event("dns.allow", 0, 0, Some(error.to_string()), now));
+        for (name, outcome) in add_written(config, &mut domains) {
+            match outcome {
+                Err(error) => events.push(event(&name, 0, 0, Some(error.to_string()), now)),
+                Ok(report) => {
+                    if let Some(first) = report.rejects.first() {
+                        events.push(event(
+                            &name,
+                            report.entries,
+                            report.rejected,
+                            Some(first.to_string()),
+                            now,
+                        ));
+                    }
+                }
+            }
         }
         for (number, source) in (0..=u16::MAX).zip(&config.lists) {
             let mode = config.mode.and(source.mode);
             let mut add = |bytes: &[u8]| match source.kind {
-                ListKind::Domains => {
-                    domains.add_as(&source.name, config.dns.mode.and(mode), bytes, &source.format)
-                }
+                ListKind::Domains => domains.add_as(
+                    &source.name,
+                    config.dns.mode.and(mode),
+                    source.groups,
+                    bytes,
+                    &source.format,
+                ),
                 ListKind::Addresses => {
                     let (list, report) =
                         AddressList::read_as(bytes, &source.format, rules_of(source, reading))?;
@@ -192,6 +208,41 @@ impl Feeds {
     }
 }
 
+/// What people wrote into the config about names, each place as a list of its own.
+fn add_written(config: &Config, domains: &mut DomainSetBuilder) -> Vec<(String, Result<Report, ListError>)> {
+    let dns = &config.dns;
+    let allow = dns.allow.iter().map(|entry| (entry.rule.as_str(), entry.line));
+    let mut outcomes = vec![("dns.allow".to_owned(), domains.add_allow_list("dns.allow", allow))];
+    let mut add = |name: String, kind, mode, groups, written: &[config::NameEntry]| {
+        if !written.is_empty() {
+            let rules = written.iter().map(|entry| (entry.rule.as_str(), entry.line));
+            let outcome = domains.add_written(&name, kind, mode, groups, rules);
+            outcomes.push((name, outcome));
+        }
+    };
+    let mode = config.mode.and(dns.mode);
+    add("dns.deny".into(), DomainKind::Block, mode, GroupSet::ALL, &dns.deny);
+    for (place, group) in dns.groups.iter().enumerate() {
+        let (groups, mode) = (GroupSet::one(place), mode.and(group.mode));
+        add(format!("dns.groups.{}.allow", group.name), DomainKind::Allow, mode, groups, &group.allow);
+        add(format!("dns.groups.{}.deny", group.name), DomainKind::Block, mode, groups, &group.deny);
+    }
+    let services = lists::services();
+    for (place, group) in dns.groups.iter().enumerate() {
+        for service in services.iter().filter(|service| group.services.contains(&service.name)) {
+            let added = domains.add_service(service, mode.and(group.mode), GroupSet::one(place));
+            outcomes.push((format!("service {}", service.name), added.map(|()| Report::default())));
+        }
+    }
+    let safe = Group::all_where(&dns.list_groups(), |group| group.safe_search && group.mode == Mode::Enforce);
+    if mode == Mode::Enforce && !safe.is_empty() {
+        let added = domains.add_safe_search(safe, YouTube::Strict);
+        outcomes.push(("safe search".into(), added.map(|()| Report::default())));
+    }
+    outcomes.push(("captive-portal probes".into(), domains.add_probes().map(|()| Report::default())));
+    outcomes
+}
+
 /// How an address list is read. One that only rules name may hold our own networks.
 fn rules_of<'a>(source: &ListSource, reading: &Reading<'a>) -> AddressReading<'a> {
     AddressReading {
@@ -202,7 +253,7 @@ fn rules_of<'a>(source: &ListSource, reading: &Reading<'a>) -> AddressReading<'a
 
 fn inspect(source: &ListSource, bytes: &[u8], reading: &Reading<'_>) -> Result<Report, ListError> {
     match source.kind {
-        ListKind::Domains => DomainSetBuilder::inspect_as(bytes, &source.format),
+        ListKind::Domains => DomainSetBuilder::inspect_as(bytes, &source.format, &[]),
         ListKind::Addresses => {
             AddressList::read_as(bytes, &source.format, rules_of(source, reading)).map(|(_, report)| report)
         }
@@ -442,7 +493,7 @@ mod tests {
         fs::write(folder.path().join("phishing"), "<!DOCTYPE html><html><body>404</body></html>").unwrap();
         fs::remove_file(folder.path().join("bad")).unwrap();
         let (feeds, events) = load();
-        assert!(feeds.domains.decide(&"evil.example".parse().unwrap()).is_some());
+        assert!(feeds.domains.decide(&lists::Asked::about("evil.example")).is_some());
         assert_eq!(feeds.addresses.origin([198, 51, 100, 7].into()).len(), 1);
         for state in &feeds.states {
             assert_eq!(state.entries, 1);
