@@ -32,9 +32,7 @@ pub use journal::{Decider, From, Query, Resolved, Sink};
 pub use listen::{Handle, Resolver};
 pub use local::{LOCAL_TTL, Local, LocalFound, LocalFull, reverse_name};
 pub use rate::Rate;
-pub use settings::{
-    CacheSettings, ClientNetwork, Designated, Policy, Rebinding, ResolverError, Settings,
-};
+pub use settings::{CacheSettings, ClientNetwork, Designated, Policy, Rebinding, ResolverError, Settings};
 pub use stats::{Stats, UpstreamStatus};
 pub use upstream::{Answered, Trouble, Validation};
 pub use wire::question::Transport;

@@ -70,12 +70,8 @@ impl Local {
     /// # Errors
     /// A limit is reached; nothing is added.
     pub fn insert(&mut self, name: &str, record: Record) -> Result<(), LocalFull> {
-        let (name, table) = match name.strip_prefix("*.") {
-            Some(parent) => (parent, &mut self.wildcards),
-            None => (name, &mut self.names),
-        };
-        let wildcard = std::ptr::eq(table, &raw const self.wildcards);
-        put(table, name, record.clone())?;
+        let (name, wildcard) = name.strip_prefix("*.").map_or((name, false), |parent| (parent, true));
+        put(if wildcard { &mut self.wildcards } else { &mut self.names }, name, record.clone())?;
         if self.domains.iter().any(|domain| is_within(name, domain)) {
             let ancestors = std::iter::successors(Some(name), |name| Some(name.split_once('.')?.1));
             // The parent of a wildcard exists as well.
@@ -148,6 +144,7 @@ impl Local {
 }
 
 fn put(table: &mut HashMap<Box<str>, Vec<Record>>, name: &str, record: Record) -> Result<(), LocalFull> {
+    let full = table.len() >= MAX_LOCAL_NAMES;
     match table.get_mut(name) {
         Some(records) if records.contains(&record) => Ok(()),
         Some(records) if records.len() >= MAX_LOCAL_RECORDS => Err(LocalFull::Records),
@@ -155,7 +152,7 @@ fn put(table: &mut HashMap<Box<str>, Vec<Record>>, name: &str, record: Record) -
             records.push(record);
             Ok(())
         }
-        None if table.len() >= MAX_LOCAL_NAMES => Err(LocalFull::Names),
+        None if full => Err(LocalFull::Names),
         None => {
             table.insert(name.into(), vec![record]);
             Ok(())

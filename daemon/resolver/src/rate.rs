@@ -111,7 +111,10 @@ mod tests {
         assert_eq!([take(0), take(0), take(0)], [Pace::Within; 3]);
         assert_eq!([take(0), take(0), take(0), take(99)], [Pace::Over, Pace::Slip, Pace::Over, Pace::Slip]);
         assert_eq!([take(100), take(100)], [Pace::Within, Pace::Over]);
-        assert_eq!([take(500), take(500), take(500), take(500)], [Pace::Within, Pace::Within, Pace::Within, Pace::Slip]);
+        assert_eq!(
+            [take(500), take(500), take(500), take(500)],
+            [Pace::Within, Pace::Within, Pace::Within, Pace::Slip]
+        );
     }
 
     #[test]
@@ -149,7 +152,11 @@ mod tests {
         let beyond: Vec<_> = (most..most + 4).map(|number| rates.take(client(number), RATE, now)).collect();
         assert_eq!(beyond, [Pace::Within, Pace::Within, Pace::Within, Pace::Over], "they share one bucket");
         assert_eq!(rates.take(client(0), RATE, now), Pace::Within, "those that are known keep their own");
-        assert_eq!(rates.take(client(most), RATE, now + SWEEP), Pace::Within, "the silent ones are forgotten");
+        assert_eq!(
+            rates.take(client(most), RATE, now + SWEEP),
+            Pace::Within,
+            "the silent ones are forgotten"
+        );
         assert_eq!(rates.len(), 1);
     }
 }

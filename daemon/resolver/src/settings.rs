@@ -10,7 +10,10 @@ use std::{
 
 use crate::{
     Rate,
-    limits::{MAX_CACHE_BYTES, MAX_CACHE_ENTRIES, MAX_LISTENERS, MAX_NEGATIVE_TTL, MAX_TTL, MAX_UPSTREAMS, SINKHOLE_TTL},
+    limits::{
+        MAX_CACHE_BYTES, MAX_CACHE_ENTRIES, MAX_LISTENERS, MAX_NEGATIVE_TTL, MAX_TTL, MAX_UPSTREAMS,
+        SINKHOLE_TTL,
+    },
 };
 
 /// Settings of the resolver, from the config.
@@ -55,7 +58,12 @@ pub struct Policy {
 
 impl Default for Policy {
     fn default() -> Self {
-        Self { clients: Clients::default(), groups: Vec::new(), in_force: GroupSet::ALL, block_ttl: SINKHOLE_TTL }
+        Self {
+            clients: Clients::default(),
+            groups: Vec::new(),
+            in_force: GroupSet::ALL,
+            block_ttl: SINKHOLE_TTL,
+        }
     }
 }
 
@@ -219,7 +227,11 @@ mod tests {
 
     #[test]
     fn the_most_specific_network_names_the_zone() {
-        let network = |net: &str, zone: &str| ClientNetwork { net: net.parse().unwrap(), zone: zone.into(), resolved: false };
+        let network = |net: &str, zone: &str| ClientNetwork {
+            net: net.parse().unwrap(),
+            zone: zone.into(),
+            resolved: false,
+        };
         let settings = Settings {
             clients: vec![
                 network("10.0.0.0/8", "home"),
@@ -228,7 +240,9 @@ mod tests {
             ],
             ..Settings::default()
         };
-        let zone = |client: &str| settings.network_of(client.parse().unwrap()).map(|network| network.zone.to_string());
+        let zone = |client: &str| {
+            settings.network_of(client.parse().unwrap()).map(|network| network.zone.to_string())
+        };
         assert_eq!(zone("10.4.0.9").as_deref(), Some("iot"));
         assert_eq!(zone("::ffff:10.4.0.9").as_deref(), Some("iot"));
         assert_eq!(zone("10.5.0.9").as_deref(), Some("home"));

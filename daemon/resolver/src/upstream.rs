@@ -137,7 +137,8 @@ impl Upstreams {
             dnssec: ask.dnssec_ok,
             checking_disabled: ask.checking_disabled,
         };
-        let (message, upstream) = self.ask_all(&question, ask.deadline).await.map_err(Trouble::Unreachable)?;
+        let (message, upstream) =
+            self.ask_all(&question, ask.deadline).await.map_err(Trouble::Unreachable)?;
         Ok(Answered { message, upstream: upstream.to_string().into(), validated: Validation::Unchecked })
     }
 
@@ -304,4 +305,3 @@ fn answer(question: &Question, id: u16, bytes: &[u8]) -> Option<Message> {
         && asked.name == question.name;
     same.then_some(message)
 }
-

@@ -3,26 +3,29 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "helpers of tests")]
 
-mod common;
 #[path = "replay/case.rs"]
 mod case;
+mod common;
 #[path = "replay/world.rs"]
 mod world;
 
 use case::File;
 use std::path::Path;
 
-/// Runs all cases of a file, and says how many questions they asked.
-async fn run_file(file: &str) -> usize {
+/// Runs all cases of a file; those that fail are named together.
+async fn run_file(file: &str) {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/cases/dns").join(file);
     let text = std::fs::read_to_string(path).unwrap();
     let file: File = toml::from_str(&text).unwrap_or_else(|error| panic!("{file}: {error}"));
     assert!(!file.case.is_empty());
-    let mut count = 0;
+    let mut failed = Vec::new();
     for case in file.case {
-        count += world::run(case).await;
+        let name = case.name.clone();
+        if tokio::spawn(world::run(case)).await.is_err() {
+            failed.push(name);
+        }
     }
-    count
+    assert!(failed.is_empty(), "failed: {failed:#?}");
 }
 
 macro_rules! files {

@@ -3,7 +3,7 @@
 
 use hickory_proto::{
     op::{Message, OpCode, Query, ResponseCode},
-    rr::{Name, RData, RecordType, rdata::svcb::SvcParamValue, rdata::svcb::SVCB},
+    rr::{Name, RData, RecordType, rdata::svcb::SVCB, rdata::svcb::SvcParamValue},
 };
 use std::{
     net::IpAddr,
@@ -80,14 +80,16 @@ impl Answer {
         kept.authorities.clone_from(&message.authorities);
         let mut kept = kept.maybe_strip_dnssec_records(question.dnssec_ok());
         for record in kept.answers.iter_mut().chain(&mut kept.authorities) {
-            record.ttl = if ttl.is_some() { record.ttl.clamp(lifetimes.least.min(cap), cap) } else { record.ttl };
+            record.ttl =
+                if ttl.is_some() { record.ttl.clamp(lifetimes.least.min(cap), cap) } else { record.ttl };
             if record.name == name {
                 record.name.clone_from(&name);
             }
         }
         let (targets, addresses) = facts(&name, &kept);
         let wire = kept.to_vec().ok()?;
-        let ttls = records(&wire)?.iter().map(|record| u16::try_from(record.ttl)).collect::<Result<_, _>>().ok()?;
+        let ttls =
+            records(&wire)?.iter().map(|record| u16::try_from(record.ttl)).collect::<Result<_, _>>().ok()?;
         Some(Self {
             wire: wire.into(),
             ttls,
@@ -143,9 +145,16 @@ impl Answer {
     pub(crate) fn reply<'o>(&self, out: &'o mut Vec<u8>, question: &Question, now: Duration) -> Reply<'o> {
         let age = self.age(now);
         let stale = self.ttl > 0 && age >= self.ttl;
-        Reply::kept(out, question, &self.wire, &self.ttls, self.secure && !question.checking_disabled, |ttl| {
-            if stale { STALE_TTL } else { ttl.saturating_sub(age) }
-        })
+        Reply::kept(
+            out,
+            question,
+            &self.wire,
+            &self.ttls,
+            self.secure && !question.checking_disabled,
+            |ttl| {
+                if stale { STALE_TTL } else { ttl.saturating_sub(age) }
+            },
+        )
     }
 
     /// Counts a use, and says whether it is time to ask anew, ahead of the end: once, for what is asked for often.
@@ -217,8 +226,12 @@ fn bound(binding: &SVCB, target: &mut impl FnMut(&Name), addresses: &mut Vec<IpA
     target(&binding.target_name);
     for (_, value) in &binding.svc_params {
         match value {
-            SvcParamValue::Ipv4Hint(hints) => addresses.extend(hints.0.iter().map(|hint| IpAddr::from(hint.0))),
-            SvcParamValue::Ipv6Hint(hints) => addresses.extend(hints.0.iter().map(|hint| IpAddr::from(hint.0))),
+            SvcParamValue::Ipv4Hint(hints) => {
+                addresses.extend(hints.0.iter().map(|hint| IpAddr::from(hint.0)))
+            }
+            SvcParamValue::Ipv6Hint(hints) => {
+                addresses.extend(hints.0.iter().map(|hint| IpAddr::from(hint.0)))
+            }
             _ => {}
         }
     }
@@ -288,7 +301,12 @@ mod tests {
         message
     }
 
-    fn life(code: ResponseCode, answers: &[u32], soa: Option<(u32, u32)>, lifetimes: Lifetimes) -> Option<u32> {
+    fn life(
+        code: ResponseCode,
+        answers: &[u32],
+        soa: Option<(u32, u32)>,
+        lifetimes: Lifetimes,
+    ) -> Option<u32> {
         time_to_live(&message(code, answers, soa), RecordType::A, lifetimes)
     }
 

@@ -19,7 +19,10 @@ use std::{
 
 use crate::{
     limits::MAX_CACHED_ANSWER,
-    wire::{name, question::{KEY_TAIL, Question}},
+    wire::{
+        name,
+        question::{KEY_TAIL, Question},
+    },
 };
 
 /// The question as it is looked up; see [`Question::key`].
@@ -69,8 +72,7 @@ impl Cache {
     pub(crate) fn new(bounds: Bounds) -> Self {
         let count = if bounds.entries < SHARDED_FROM { 1 } else { SHARDS };
         let hasher = RandomState::default();
-        let share =
-            Bounds { entries: bounds.entries.div_ceil(count), bytes: bounds.bytes / count, ..bounds };
+        let share = Bounds { entries: bounds.entries.div_ceil(count), bytes: bounds.bytes / count, ..bounds };
         let shard = || Shard {
             // Unbounded as far as the crate knows, so that memory grows with use.
             entries: LruCache::unbounded_with_hasher(hasher.clone()),
@@ -96,11 +98,12 @@ impl Cache {
     /// What is known about a question.
     pub(crate) fn get(&self, question: &Question, now: Duration) -> Found {
         let Some(mut shard) = self.shard(question.key()) else { return Found::Nothing };
+        let stale = shard.bounds.stale;
         let Some(answer) = shard.entries.get(question.key()) else { return Found::Nothing };
         if answer.is_fresh(now) {
             return Found::Fresh(Arc::clone(answer));
         }
-        if answer.is_gone(now, shard.bounds.stale) {
+        if answer.is_gone(now, stale) {
             shard.remove(question.key());
             return Found::Nothing;
         }
@@ -291,7 +294,7 @@ mod tests {
         assert!(cache.bytes() <= 20_000 && cache.len() > 20, "{} in {}", cache.len(), cache.bytes());
         assert!(is_fresh(&cache, "n199.example", at(0)) && !is_fresh(&cache, "n0.example", at(0)));
         let large = question("large.example", false);
-        let answer = answer(&large, 60, 255, at(0));
+        let answer = answer(&large, 60, 100, at(0));
         assert!(answer.wire_length() <= MAX_CACHED_ANSWER);
         cache.put(&large, &answer);
         assert!(cache.bytes() <= 20_000);

@@ -2,7 +2,7 @@
 //! answers (RFC 8767); and asked anew ahead of the end.
 
 use hickory_proto::{
-    op::{Message, OpCode, Query, ResponseCode},
+    op::{Message, OpCode, Query},
     rr::{Name, RData, Record as WireRecord, rdata::CNAME as WireAlias},
 };
 use lists::{Record, RecordData};
@@ -13,11 +13,7 @@ use tokio::{sync::oneshot, time::timeout};
 use crate::{
     Engine, Now,
     cache::Answer,
-    engine::{
-        Pending, Refresh, Step,
-        asker::Asker,
-        run::Run,
-    },
+    engine::{Pending, Refresh, Step, run::Run},
     forwarder::Wanted,
     journal::{Decider, From},
     limits::{MAX_LOCAL_ALIASES, MAX_LOCAL_ANSWER, STALE_AFTER},
@@ -125,7 +121,7 @@ impl Via {
 }
 
 fn name(text: &str) -> Option<Name> {
-    Name::from_ascii(format!("{text}.")).ok()
+    Name::from_labels(text.split('.').map(str::as_bytes)).ok()
 }
 
 /// What came of asking.
@@ -206,7 +202,9 @@ impl Engine {
         let secure = answered.validated == Validation::Secure;
         let lifetimes = active.lifetimes();
         let answer = Answer::new(question, &answered.message, secure, lifetimes, self.now().steady)
-            .ok_or_else(|| Trouble::Unreachable(format!("{}: the answer cannot be written", answered.upstream)))?;
+            .ok_or_else(|| {
+                Trouble::Unreachable(format!("{}: the answer cannot be written", answered.upstream))
+            })?;
         let answer = Arc::new(answer);
         self.cache.load().put(question, &answer);
         Ok((answer, answered.upstream))

@@ -150,7 +150,9 @@ impl<'a> Judge<'a> {
         match (order.kind, order.mode, listed) {
             (DecisionKind::Allow, _, _) => Verdict::Allowed(by_order),
             (DecisionKind::Ban, Mode::Enforce, _) => banned(Mode::Enforce),
-            (DecisionKind::Ban, Mode::Observe, Some((found, Mode::Enforce))) => verdict(&found, Mode::Enforce),
+            (DecisionKind::Ban, Mode::Observe, Some((found, Mode::Enforce))) => {
+                verdict(&found, Mode::Enforce)
+            }
             (DecisionKind::Ban, Mode::Observe, None | Some((_, Mode::Observe))) => banned(Mode::Observe),
         }
     }

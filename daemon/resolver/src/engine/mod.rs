@@ -2,8 +2,11 @@
 //! clock: what time it is, is an input.
 
 mod asker;
+mod block;
+mod deliver;
 mod forward;
 mod judge;
+mod own;
 mod rebinding;
 mod run;
 mod special;
@@ -34,12 +37,12 @@ use crate::{
         forward::Via,
         run::Run,
     },
+    forwarder::Forwarder,
     journal::Journal,
     limits::{MAX_IN_FLIGHT, MAX_IN_FLIGHT_PER_CLIENT},
     quota::{Place, Quota},
     rate::Rates,
     stats::{Counters, count},
-    forwarder::Forwarder,
     upstream::Upstreams,
     wire::{
         question::{Question, Received, Transport},
@@ -137,7 +140,6 @@ pub(crate) struct Pending {
 /// An answer that is to be asked for anew.
 pub(crate) struct Refresh {
     question: Question,
-    zone: Arc<str>,
     answer: Arc<Answer>,
 }
 
@@ -194,7 +196,12 @@ impl Engine {
     }
 
     /// The answer to the bytes of a query, none if it is to be ignored. Asks upstreams where it must.
-    pub async fn answer(self: &Arc<Self>, bytes: &[u8], client: IpAddr, transport: Transport) -> Option<Vec<u8>> {
+    pub async fn answer(
+        self: &Arc<Self>,
+        bytes: &[u8],
+        client: IpAddr,
+        transport: Transport,
+    ) -> Option<Vec<u8>> {
         let mut scratch = Scratch::default();
         self.answer_with(bytes, client, transport, &mut scratch).await.then_some(scratch.out)
     }

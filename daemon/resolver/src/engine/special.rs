@@ -120,16 +120,32 @@ mod tests {
         assert_eq!(of("_dns.resolver.arpa"), Some(Special::Discovery));
         assert_eq!(of("x.resolver.arpa"), Some(Special::Empty));
         assert_eq!(of("ipv4only.arpa"), Some(Special::Ipv4Only));
-        let ours = ["home.arpa", "nas.home.arpa", "1.0.0.10.in-addr.arpa", "1.16.172.in-addr.arpa", "31.172.in-addr.arpa"];
+        let ours = [
+            "home.arpa",
+            "nas.home.arpa",
+            "1.0.0.10.in-addr.arpa",
+            "1.16.172.in-addr.arpa",
+            "31.172.in-addr.arpa",
+        ];
         for name in ours.into_iter().chain(["5.127.100.in-addr.arpa"]).chain(REVERSE) {
             assert_eq!(of(name), Some(Special::Ours), "{name}");
         }
         assert_eq!(special("home.arpa", DS), None);
         assert_eq!(special("nas.home.arpa", DS), Some(Special::Ours));
         let others = [
-            "", "notlocalhost", "example.net", "x.mask.icloud.com", "icloud.com", "arpa", "in-addr.arpa",
-            "8.8.8.8.in-addr.arpa", "1.15.172.in-addr.arpa", "1.32.172.in-addr.arpa", "1.63.100.in-addr.arpa",
-            "172.in-addr.arpa", "8.b.d.0.2.0.0.2.ip6.arpa",
+            "",
+            "notlocalhost",
+            "example.net",
+            "x.mask.icloud.com",
+            "icloud.com",
+            "arpa",
+            "in-addr.arpa",
+            "8.8.8.8.in-addr.arpa",
+            "1.15.172.in-addr.arpa",
+            "1.32.172.in-addr.arpa",
+            "1.63.100.in-addr.arpa",
+            "172.in-addr.arpa",
+            "8.b.d.0.2.0.0.2.ip6.arpa",
         ];
         for name in others {
             assert_eq!(of(name), None, "{name}");

@@ -31,7 +31,8 @@ pub(crate) fn data(out: &mut Vec<u8>, data: &RecordData) -> bool {
         }
         RecordData::Service { priority, target, parameters, .. } => {
             number(*priority);
-            return name::push(out, target) && parameters.iter().all(|(key, value)| parameter(out, *key, value));
+            return name::push(out, target)
+                && parameters.iter().all(|(key, value)| parameter(out, *key, value));
         }
     }
     true

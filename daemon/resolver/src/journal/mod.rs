@@ -230,17 +230,16 @@ impl Journal {
     pub(crate) fn push(&self, query: Query<'_>) {
         let mut batch = self.lock();
         let (name, alias) = (query.name, query.alias);
-        if batch.records.len() >= MAX_JOURNAL || batch.text.len() + name.len() + alias.len() > MAX_JOURNAL_TEXT {
+        if batch.records.len() >= MAX_JOURNAL
+            || batch.text.len() + name.len() + alias.len() > MAX_JOURNAL_TEXT
+        {
             drop(batch);
             self.dropped.fetch_add(1, Relaxed);
             return;
         }
         let short = |text: &str| u16::try_from(text.len()).unwrap_or_default();
-        let record = Record {
-            name: short(name),
-            alias: short(alias),
-            query: Query { name: "", alias: "", ..query },
-        };
+        let record =
+            Record { name: short(name), alias: short(alias), query: Query { name: "", alias: "", ..query } };
         batch.text.push_str(name);
         batch.text.push_str(alias);
         let first = batch.records.is_empty();

@@ -65,7 +65,9 @@ impl Taken {
 }
 
 fn socket_address(address: &SockaddrStorage) -> Option<SocketAddr> {
-    let v4 = address.as_sockaddr_in().map(|address| SocketAddr::V4(SocketAddrV4::new(address.ip(), address.port())));
+    let v4 = address
+        .as_sockaddr_in()
+        .map(|address| SocketAddr::V4(SocketAddrV4::new(address.ip(), address.port())));
     v4.or_else(|| {
         let address = address.as_sockaddr_in6()?;
         let scope = address.scope_id();
@@ -111,7 +113,8 @@ impl Answers {
             })
         };
         // What is to be sent stands at the beginning.
-        let mut ready: Vec<rustix::net::MMsgHdr<'_>> = messages.iter_mut().take(count).filter_map(Option::take).collect();
+        let mut ready: Vec<rustix::net::MMsgHdr<'_>> =
+            messages.iter_mut().take(count).filter_map(Option::take).collect();
         let (mut at, mut unsent) = (0, 0);
         while let Some(rest) = ready.get_mut(at..).filter(|rest| !rest.is_empty()) {
             match sendmmsg(socket, rest, SendFlags::DONTWAIT) {

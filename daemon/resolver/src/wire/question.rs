@@ -193,9 +193,7 @@ impl Question {
             labels.push(label);
             rest = more;
         }
-        let mut name = Name::from_labels(labels).unwrap_or_else(|_| Name::root());
-        name.set_fqdn(true);
-        name
+        Name::from_labels(labels).unwrap_or_else(|_| Name::root())
     }
 
     /// The type as hickory-proto holds it.
@@ -384,13 +382,10 @@ mod tests {
         for at in [5, 7, 9, 10] {
             let mut counts = HEADER_BYTES;
             counts[at] = 200;
-            assert_eq!(
-                read(&query(counts, ADS)).0,
-                Received::Unreadable(Code::FormErr),
-                "count at {at}"
-            );
+            assert_eq!(read(&query(counts, ADS)).0, Received::Unreadable(Code::FormErr), "count at {at}");
         }
-        let unreadable = |rest: &[u8]| read(&query(HEADER_BYTES, rest)).0 == Received::Unreadable(Code::FormErr);
+        let unreadable =
+            |rest: &[u8]| read(&query(HEADER_BYTES, rest)).0 == Received::Unreadable(Code::FormErr);
         assert!(unreadable(&ADS[..9]), "cut");
         assert!(unreadable(b"\xc0\x0c\x00\x01\x00\x01"), "a pointer to itself");
         let long: Vec<u8> = [&[63; 64][..]; 4].concat().into_iter().chain([0, 0, 1, 0, 1]).collect();
@@ -426,7 +421,9 @@ mod tests {
         assert_eq!(question.edns.unwrap().cookie, Cookie::Both(*b"abcdefgh", Some(*b"ABCDEFGHIJKLMNOP")));
         let (_, question) = with(b"\0\x0a\0\x12abcdefghABCDEFGHIJ");
         assert_eq!(question.edns.unwrap().cookie, Cookie::Both(*b"abcdefgh", None));
-        for broken in [&b"\0\x0a\0\x07abcdefg"[..], b"\0\x0a\0\x0cabcdefghABCD", b"\0\x0a\0", b"\0\x0a\0\x09a"] {
+        for broken in
+            [&b"\0\x0a\0\x07abcdefg"[..], b"\0\x0a\0\x0cabcdefghABCD", b"\0\x0a\0", b"\0\x0a\0\x09a"]
+        {
             assert_eq!(with(broken).0, Received::Unreadable(Code::FormErr), "{broken:?}");
         }
     }
@@ -500,7 +497,7 @@ mod tests {
             let mut message = Message::query();
             message.metadata.recursion_desired = true;
             message.metadata.checking_disabled = checking;
-            let name = Name::from_ascii(format!("{}.", labels.join("."))).unwrap();
+            let name = Name::from_labels(labels.iter().map(String::as_bytes)).unwrap();
             message.add_query(Query::query(name, RecordType::from(kind)));
             if edns {
                 let mut own = Edns::new();
