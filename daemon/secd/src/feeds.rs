@@ -166,11 +166,12 @@ impl Feeds {
                     Ok(report)
                 }
             };
+            let copy = copies.join(copy_name(source));
+            let inspect = |bytes: &[u8]| inspect(source, bytes, reading);
             let taken = if source.subscription.is_some() {
-                take_fetched((reading.fetched)(&source.name), &mut add)
+                take_fetched((reading.fetched)(&source.name), &copy, inspect, &mut add)
             } else {
-                let copy = copies.join(copy_name(source));
-                take(source, &copy, |bytes| inspect(source, bytes, reading), &mut add)
+                take(source, &copy, inspect, &mut add)
             };
             events.push(event(
                 &source.name,
@@ -300,15 +301,24 @@ fn listed(list: Arc<AddressList>, id: u16, source: &ListSource, mode: Mode) -> L
     ListedAs { list, id, direction: source.direction, mode }
 }
 
-/// Takes a file that the keeper of subscriptions has judged.
-fn take_fetched(file: Option<PathBuf>, add: &mut dyn FnMut(&[u8]) -> Result<Report, ListError>) -> Taken {
-    let nothing = |error: String| Taken { report: Report::default(), error: Some(error) };
-    let Some(file) = file else { return nothing("it has not been fetched yet".into()) };
-    let bytes = match read(&file) {
-        Ok(bytes) => bytes,
-        Err(error) => return nothing(format!("{}: {error}", file.display())),
+/// Takes a file that the keeper of subscriptions has judged; where it cannot be read any more, the last good copy.
+fn take_fetched(
+    file: Option<PathBuf>,
+    copy: &Path,
+    inspect: impl Fn(&[u8]) -> Result<Report, ListError>,
+    add: &mut dyn FnMut(&[u8]) -> Result<Report, ListError>,
+) -> Taken {
+    let Some(file) = file else {
+        return Taken { report: Report::default(), error: Some("it has not been fetched yet".into()) };
     };
-    add(&bytes).map_or_else(|error| nothing(error.to_string()), |report| Taken { report, error: None })
+    let fresh = read(&file).map_err(|error| format!("{}: {error}", file.display()));
+    let fresh = fresh.and_then(|bytes| {
+        if !holds(copy, &bytes).unwrap_or(false) {
+            inspect(&bytes).map_err(|error| error.to_string())?;
+        }
+        Ok(bytes)
+    });
+    taken(fresh, copy, add)
 }
 
 /// Takes the file if it is good and near the size of the last good one, else the last good copy.
@@ -329,6 +339,15 @@ fn take(
             .map_err(|error| format!("{error}; if it is meant, remove {} and reload", copy.display()))?;
         Ok(bytes)
     });
+    taken(fresh, copy, add)
+}
+
+/// What is good is taken and kept; else the last good copy is.
+fn taken(
+    fresh: Result<Vec<u8>, String>,
+    copy: &Path,
+    add: &mut dyn FnMut(&[u8]) -> Result<Report, ListError>,
+) -> Taken {
     let (bytes, error) = match fresh {
         Ok(bytes) => (bytes, None),
         Err(error) => match read(copy) {
@@ -341,7 +360,7 @@ fn take(
             if error.is_none()
                 && let Err(failed) = keep(copy, &bytes)
             {
-                tracing::warn!(list = source.name, error = %failed, "no copy of the list could be kept");
+                tracing::warn!(copy = %copy.display(), error = %failed, "no copy of the list could be kept");
             }
             Taken { report, error }
         }
@@ -472,6 +491,51 @@ mod tests {
         assert_eq!(feeds.addresses.table().len(), 1, "what only rules name blocks nobody");
         assert_eq!(feeds.sets["office"].len(), 2);
         assert!(!feeds.sets.contains_key("bad"));
+    }
+
+    #[test]
+    fn a_fetched_file_that_cannot_be_read_again_leaves_the_last_good_one_in_force() {
+        let folder = tempfile::tempdir().unwrap();
+        let list = |name: &str, kind: &str| {
+            format!("[[lists]]\nname = '{name}'\nurl = 'https://lists.example/{name}'\nkind = '{kind}'\n")
+        };
+        let text = "[zones.wan]\ninterface = 'wan0'\nwan = true\n".to_owned()
+            + &list("bad", "addresses")
+            + &list("office", "addresses")
+            + "block = false\n"
+            + &list("ads", "domains")
+            + "[[rules]]\nfrom = ['list:office']\nto = ['self']\nservices = ['ssh']\naction = 'allow'\n";
+        let config = config::parse("secd.toml", &text).unwrap();
+        let at = |name: &str| folder.path().join(name);
+        fs::write(at("bad"), "198.51.100.7\n").unwrap();
+        fs::write(at("office"), "192.0.2.0/24\n").unwrap();
+        fs::write(at("ads"), "evil.example\n").unwrap();
+        let former = Feeds::empty();
+        let load = |state_dir: &str| {
+            let (fetched, state_dir, now) = (|name: &str| Some(at(name)), at(state_dir), Timestamp(0));
+            let (state_dir, fetched, former) = (state_dir.as_path(), &fetched, &former);
+            Feeds::load(&config, &Reading { own: &[], state_dir, former, fetched, now, seed: 1 })
+        };
+        let (good, events) = load("state");
+        assert!(events.iter().all(|event| event.severity == Severity::Info), "{events:?}");
+        // Gone, no list, and a folder.
+        fs::remove_file(at("bad")).unwrap();
+        fs::write(at("office"), [0, 159, 146, 150]).unwrap();
+        fs::remove_file(at("ads")).unwrap();
+        fs::create_dir(at("ads")).unwrap();
+        // Also after a restart, which knows of nothing before.
+        let (kept, events) = load("state");
+        assert_eq!(kept.addresses.origin([198, 51, 100, 7].into()).len(), 1);
+        assert_eq!(kept.sets, good.sets);
+        assert_eq!(kept.domains.len(), 1);
+        for (state, event) in kept.states.iter().zip(&events) {
+            assert_eq!(state.entries, 1, "{state:?}");
+            assert!(state.error.as_ref().unwrap().contains("the last good copy stays in force"), "{state:?}");
+            assert_eq!(event.severity, Severity::Warning);
+        }
+        // Nothing was ever read: nothing is kept.
+        let (nothing, _) = load("another state");
+        assert!(nothing.states.iter().all(|state| state.entries == 0 && state.error.is_some()));
     }
 
     #[test]
