@@ -107,7 +107,7 @@ mod tests {
         let rates = Rates::new();
         let client = IpAddr::from([10, 0, 0, 1]);
         let start = Duration::from_secs(100);
-        let mut take = |millis| rates.take(client, RATE, start + Duration::from_millis(millis));
+        let take = |millis| rates.take(client, RATE, start + Duration::from_millis(millis));
         assert_eq!([take(0), take(0), take(0)], [Pace::Within; 3]);
         assert_eq!([take(0), take(0), take(0), take(99)], [Pace::Over, Pace::Slip, Pace::Over, Pace::Slip]);
         assert_eq!([take(100), take(100)], [Pace::Within, Pace::Over]);
@@ -130,7 +130,7 @@ mod tests {
     #[test]
     fn a_network_of_one_client_is_one_client_and_others_are_not_touched() {
         let rates = Rates::new();
-        let mut take = |client: &str| rates.take(client.parse().unwrap(), RATE, Duration::from_secs(1));
+        let take = |client: &str| rates.take(client.parse().unwrap(), RATE, Duration::from_secs(1));
         for host in 1..=3 {
             assert_eq!(take(&format!("2001:db8::{host}")), Pace::Within);
         }

@@ -117,11 +117,11 @@ impl Run<'_> {
         }
         let address = answer.addresses.iter().copied().find(|&address| is_private(address))?;
         let name = self.question.text();
-        let within = |domain: &Box<str>| is_within(name, domain);
+        let within = |domains: &[Box<str>]| domains.iter().any(|domain| is_within(name, domain));
         let meant = MEANT.iter().any(|domain| is_within(name, domain))
-            || settings.rebinding.allow.iter().any(within)
-            || settings.forwarded.iter().any(within)
-            || self.local.domains().iter().any(within)
+            || within(&settings.rebinding.allow)
+            || within(&settings.forwarded)
+            || within(self.local.domains())
             || answer.addresses.iter().all(|&address| is_mail_list(name, address));
         (!meant).then_some(address)
     }

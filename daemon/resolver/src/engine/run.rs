@@ -92,10 +92,9 @@ impl<'a> Run<'a> {
         if let Some(first @ (Special::Loopback | Special::Discovery | Special::Empty)) = special {
             return self.answer_special(out, first);
         }
-        if !self.local.is_empty() || self.active.settings.designated.is_some() {
-            if let Some(found) = self.find_local(self.question.text()) {
-                return self.answer_local(out, found);
-            }
+        let has_local = !self.local.is_empty() || self.active.settings.designated.is_some();
+        if has_local && let Some(found) = self.find_local(self.question.text()) {
+            return self.answer_local(out, found);
         }
         if let Some(special) = special
             && !self.is_forwarded()
@@ -106,7 +105,7 @@ impl<'a> Run<'a> {
             Verdict::Blocked(said, mode, effect, groups)
                 if self.is_enforced(mode) && !self.passes(effect) =>
             {
-                return self.apply(out, said, effect, groups, Behind::Itself);
+                self.apply(out, said, effect, groups, Behind::Itself)
             }
             verdict @ (Verdict::Clean | Verdict::Allowed(_) | Verdict::Blocked(..)) => {
                 if self.question.qtype == ANY {
