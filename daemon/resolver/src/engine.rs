@@ -22,7 +22,7 @@ use crate::{
     query::{Question, Received, Transport, read, text},
     quota::{Place, Quota},
     stats::{Counters, count},
-    upstream::Upstreams,
+    upstream::{Ask, Clock, Trouble, UpstreamSettings, Upstreams, limits::QUERY_DEADLINE},
 };
 
 /// Who is told of every answered question. Must not block: publishing an event never waits for anyone.
@@ -53,7 +53,7 @@ pub struct Why {
 /// Settings with what belongs to one version of them.
 struct Active {
     settings: Settings,
-    upstreams: Arc<Upstreams>,
+    upstreams: Upstreams,
 }
 
 /// The resolver without its sockets.
@@ -106,7 +106,7 @@ impl Engine {
         sink: impl Sink,
     ) -> Self {
         let cache = Mutex::new(Cache::new(settings.cache_entries));
-        let upstreams = Arc::new(Upstreams::new(&settings.upstreams));
+        let upstreams = upstreams(&settings);
         Self {
             active: ArcSwap::from_pointee(Active { settings, upstreams }),
             lists,
@@ -134,7 +134,7 @@ impl Engine {
         let mut stats = self.counters.snapshot();
         stats.cache_entries = self.cache().len() as u64;
         stats.in_flight = self.in_flight.taken() as u64;
-        stats.upstreams = self.active.load().upstreams.status(Instant::now());
+        stats.upstreams = self.active.load().upstreams.status();
         stats
     }
 
@@ -178,9 +178,9 @@ impl Engine {
         self.cache().resize(settings.cache_entries);
         let old = self.active.load_full();
         let upstreams = if old.settings.upstreams == settings.upstreams {
-            Arc::clone(&old.upstreams)
+            old.upstreams.clone()
         } else {
-            Arc::new(Upstreams::new(&settings.upstreams))
+            upstreams(&settings)
         };
         self.active.store(Arc::new(Active { settings, upstreams }));
     }
@@ -257,16 +257,28 @@ impl Engine {
         let Pending { question, client, zone, started, verdict, _place } = pending;
         let active = self.active.load_full();
         let asker = Asker { client, zone: &zone, started };
-        match active.upstreams.ask(&question).await {
-            Ok((message, upstream)) => {
+        let ask = Ask {
+            name: &question.name,
+            qtype: question.qtype,
+            class: question.class,
+            dnssec_ok: question.dnssec,
+            checking_disabled: question.checking_disabled,
+            deadline: tokio::time::Instant::now() + QUERY_DEADLINE,
+        };
+        match active.upstreams.ask(&ask).await {
+            Ok(answered) => {
                 count(&self.counters.forwarded);
-                self.cache().put(&question, &message, Instant::now());
-                self.deliver(&question, &asker, &verdict, message, upstream.to_string())
+                self.cache().put(&question, &answered.message, Instant::now());
+                self.deliver(&question, &asker, &verdict, answered.message, answered.upstream.to_string())
             }
             Err(trouble) => {
                 count(&self.counters.failed);
                 self.tell(&question, &asker, &Told::pass(ResponseCode::ServFail, "none"));
-                answer::failure(&question, Extended::NoReachableAuthority, &trouble)
+                let extended = match trouble {
+                    Trouble::Unreachable(_) => Extended::NoReachableAuthority,
+                    Trouble::Overload | Trouble::Bogus { .. } => Extended::Other,
+                };
+                answer::failure(&question, extended, &trouble.to_string())
             }
         }
     }
@@ -426,6 +438,14 @@ fn code_name(code: ResponseCode) -> String {
         ResponseCode::Refused => "REFUSED".into(),
         other => format!("RCODE{}", u16::from(other)),
     }
+}
+
+fn upstreams(settings: &Settings) -> Upstreams {
+    let servers = settings.upstreams.iter().map(|&address| address.into()).collect();
+    let clock: Clock = Arc::new(|| {
+        SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).ok().map(|since| since.as_secs())
+    });
+    Upstreams::new(&UpstreamSettings { servers, ..UpstreamSettings::default() }, clock)
 }
 
 fn now() -> Timestamp {

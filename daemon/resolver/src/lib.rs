@@ -15,12 +15,13 @@ mod query;
 mod quota;
 mod settings;
 mod stats;
-mod upstream;
 
 pub mod limits;
+pub mod upstream;
 
 pub use engine::{Engine, Sink, Why};
 pub use judge::{By, Judgement};
 pub use listen::{Handle, Resolver};
 pub use settings::{ClientNetwork, ResolverError, Settings};
-pub use stats::{Stats, UpstreamStatus};
+pub use stats::Stats;
+pub use upstream::UpstreamStatus;
