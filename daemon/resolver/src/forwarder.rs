@@ -1,12 +1,10 @@
 //! The seam between the engine and those it asks what it does not know.
 
 use hickory_proto::rr::{DNSClass, Name, RecordType};
-use std::{future::Future, pin::Pin, time::Instant};
+use std::{future::Future, pin::Pin};
+use tokio::time::Instant;
 
-use crate::{
-    limits::QUERY_DEADLINE,
-    upstream::{Answered, Ask, Trouble, Upstreams},
-};
+use crate::upstream::{Answered, Ask, Trouble, Upstreams, limits::QUERY_DEADLINE};
 
 /// What the engine wants to know.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

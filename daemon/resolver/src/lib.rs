@@ -20,10 +20,10 @@ mod quota;
 mod rate;
 mod settings;
 mod stats;
-mod upstream;
 mod wire;
 
 pub mod limits;
+pub mod upstream;
 
 pub use clock::{Clock, Now, SystemClock};
 pub use engine::{By, Device, Devices, Engine, Judgement, Sources, Why};
@@ -33,6 +33,6 @@ pub use listen::{Handle, Resolver};
 pub use local::{LOCAL_TTL, Local, LocalFound, LocalFull, reverse_name};
 pub use rate::Rate;
 pub use settings::{CacheSettings, ClientNetwork, Designated, Policy, Rebinding, ResolverError, Settings};
-pub use stats::{Stats, UpstreamStatus};
-pub use upstream::{Answered, Trouble, Validation};
+pub use stats::Stats;
+pub use upstream::{Answered, Trouble, UpstreamSettings, UpstreamStatus, Validation};
 pub use wire::question::Transport;

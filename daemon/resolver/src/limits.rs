@@ -14,25 +14,14 @@ pub const EDNS_PAYLOAD: u16 = 1232;
 pub const PLAIN_PAYLOAD: u16 = 512;
 /// Bytes of a query. A longer one is cut by the socket and malformed.
 pub const MAX_QUERY: usize = 4096;
-/// Bytes of an upstream's UDP answer that are read; more than we offer, for upstreams that do not care.
-pub const MAX_UDP_ANSWER: usize = 4096;
-/// Questions that wait for an upstream. Further ones are answered SERVFAIL with EDE at once.
+/// Questions that wait for an upstream, each with a socket: well below the usual limit of 1024 open files. Further ones
+/// are answered SERVFAIL with EDE at once.
 pub const MAX_IN_FLIGHT: usize = 512;
 /// Of these the questions of one client (an IPv6 client is its /64), so that none can starve the others. Further ones
 /// are answered SERVFAIL with EDE at once.
 pub const MAX_IN_FLIGHT_PER_CLIENT: usize = 128;
 /// Answers that are asked for anew ahead of their time, at once. Further ones wait until they have run out.
 pub const MAX_PREFETCHES: usize = 64;
-/// Time for all upstreams together. Then SERVFAIL with EDE 22.
-pub const QUERY_DEADLINE: Duration = Duration::from_millis(4500);
-/// Time for one upstream before the next is asked.
-pub const ATTEMPT_TIMEOUT: Duration = Duration::from_millis(1200);
-/// Rounds over all upstreams.
-pub const ROUNDS: usize = 2;
-/// Failures in a row after which an upstream is asked last.
-pub const FAILURES_UNTIL_DOWN: u32 = 2;
-/// How long it is asked last; then one question tries it again.
-pub const DOWN_FOR: Duration = Duration::from_secs(10);
 /// Upstreams. A config with more is refused.
 pub const MAX_UPSTREAMS: usize = 16;
 /// Addresses to listen on. A config with more is refused.
@@ -53,8 +42,6 @@ pub const MAX_CACHE_ENTRIES: usize = 1_000_000;
 pub const MAX_TTL: u32 = 86_400;
 /// Seconds a negative answer is cached at most, where the config says nothing (RFC 2308 §5).
 pub const MAX_NEGATIVE_TTL: u32 = 3600;
-/// Seconds a failure is remembered, so that what fails is not asked again at once (RFC 9520 §3.2).
-pub const FAILURE_TTL: u32 = 1;
 /// Time after which a client gets an answer that is past its time, if there is one (RFC 8767 §5).
 pub const STALE_AFTER: Duration = Duration::from_millis(1800);
 /// Seconds such an answer may be cached by clients (RFC 8767 §4).
@@ -67,8 +54,6 @@ pub const PREFETCH_FROM_TTL: u32 = 30;
 pub const PREFETCH_FROM_HITS: u32 = 2;
 /// Aliases an answer may go over. A longer chain is a failure of the upstream.
 pub const MAX_ALIASES: usize = 16;
-/// Answers on an upstream socket that are not to our question. After so many the attempt has failed.
-pub const MAX_MISMATCHES: usize = 16;
 /// Time in which questions under way may end at shutdown.
 pub const SHUTDOWN_GRACE: Duration = Duration::from_secs(2);
 /// Bytes of extra text in an extended error.
@@ -95,3 +80,5 @@ pub const MAX_LOCAL_RECORDS: usize = 64;
 pub const MAX_LOCAL_ANSWER: usize = 64;
 /// Aliases among local names that are followed in one answer.
 pub const MAX_LOCAL_ALIASES: usize = 8;
+/// Seconds since 1970 before which the machine's clock has not been set: dates of signatures are not looked at then.
+pub const CLOCK_SET_FROM: u64 = 1_767_225_600;

@@ -9,11 +9,12 @@ use std::{
 };
 
 use crate::{
-    Rate,
+    Rate, UpstreamSettings,
     limits::{
         MAX_CACHE_BYTES, MAX_CACHE_ENTRIES, MAX_LISTENERS, MAX_NEGATIVE_TTL, MAX_TTL, MAX_UPSTREAMS,
         SINKHOLE_TTL,
     },
+    upstream::Server,
 };
 
 /// Settings of the resolver, from the config.
@@ -22,8 +23,8 @@ pub struct Settings {
     /// Addresses to answer on, UDP and TCP. Concrete ones: from a wildcard (`0.0.0.0`) the system chooses the source of
     /// an answer, which on a router may be another address than the client asked.
     pub listen: Vec<SocketAddr>,
-    /// Upstreams in the order of preference.
-    pub upstreams: Vec<SocketAddr>,
+    /// Who is asked, and how.
+    pub upstreams: UpstreamSettings,
     /// Observe judges, tells and answers as if nothing were listed.
     pub mode: Mode,
     /// What is kept of answers.
@@ -181,7 +182,7 @@ impl Settings {
     /// What is wrong and what to write.
     pub fn check(&self) -> Result<(), ResolverError> {
         for (what, count, limit) in [
-            ("upstreams", self.upstreams.len(), MAX_UPSTREAMS),
+            ("upstreams", self.upstreams.servers.len(), MAX_UPSTREAMS),
             ("addresses to listen on", self.listen.len(), MAX_LISTENERS),
             ("cache entries", self.cache.entries, MAX_CACHE_ENTRIES),
         ] {
@@ -189,11 +190,14 @@ impl Settings {
                 return Err(ResolverError::TooMany { what, count, limit });
             }
         }
-        if !self.listen.is_empty() && self.upstreams.is_empty() {
+        if !self.listen.is_empty() && self.upstreams.servers.is_empty() {
             return Err(ResolverError::NoUpstreams);
         }
-        match self.upstreams.iter().find(|upstream| self.listen.contains(upstream) && upstream.port() != 0) {
-            Some(&upstream) => Err(ResolverError::AsksItself(upstream)),
+        let forwards = self.upstreams.forwards.iter().flat_map(|forward| &forward.to);
+        let plain = self.upstreams.servers.iter().chain(forwards).filter_map(Server::plain);
+        match plain.chain(self.upstreams.bootstrap.iter().copied()).find(|asked| self.listen.contains(asked))
+        {
+            Some(upstream) => Err(ResolverError::AsksItself(upstream)),
             None => Ok(()),
         }
     }
@@ -216,11 +220,13 @@ mod tests {
     #[test]
     fn settings_that_cannot_work_are_refused() {
         let here: SocketAddr = "127.0.0.1:53".parse().unwrap();
+        let asked =
+            |count| UpstreamSettings { servers: vec![here.into(); count], ..UpstreamSettings::default() };
         let settings = Settings { listen: vec![here], ..Settings::default() };
         assert!(matches!(settings.check(), Err(ResolverError::NoUpstreams)));
-        let settings = Settings { upstreams: vec![here], ..settings };
+        let settings = Settings { upstreams: asked(1), ..settings };
         assert!(matches!(settings.check(), Err(ResolverError::AsksItself(_))));
-        let settings = Settings { upstreams: vec![here; MAX_UPSTREAMS + 1], listen: vec![], ..settings };
+        let settings = Settings { upstreams: asked(MAX_UPSTREAMS + 1), listen: vec![], ..settings };
         assert!(matches!(settings.check(), Err(ResolverError::TooMany { .. })));
         assert!(Settings::default().check().is_ok(), "no listener: DNS is off");
     }

@@ -1,9 +1,8 @@
 //! Counters, as `secctl status` and metrics show them.
 
-use std::{
-    net::SocketAddr,
-    sync::atomic::{AtomicU64, Ordering::Relaxed},
-};
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+use crate::upstream::UpstreamStatus;
 
 macro_rules! counters {
     ($($(#[doc = $doc:literal])+ $name:ident,)+) => {
@@ -75,17 +74,4 @@ counters! {
 
 pub(crate) fn count(counter: &AtomicU64) {
     counter.fetch_add(1, Relaxed);
-}
-
-/// How an upstream stands.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct UpstreamStatus {
-    /// Its address.
-    pub address: SocketAddr,
-    /// It answers, or has not been tried yet.
-    pub up: bool,
-    /// Questions it was asked.
-    pub asked: u64,
-    /// Of these without an answer.
-    pub failed: u64,
 }

@@ -332,7 +332,7 @@ async fn settings_change_while_it_runs_and_bad_ones_change_nothing() {
 
     let taken = UdpSocket::bind("127.0.0.1:0").await.unwrap();
     changed.listen = vec![taken.local_addr().unwrap()];
-    changed.upstreams = vec![first.address];
+    changed.upstreams = common::asked(vec![first.address]);
     let error = bench.handle.update(changed.clone()).await.unwrap_err();
     assert!(matches!(error, ResolverError::Listen { transport: "udp", .. }), "{error}");
     assert_eq!(records(&bench.ask("www.example", "A").await), ["A 192.0.2.2"], "as before");

@@ -39,7 +39,7 @@ use crate::{
     },
     forwarder::Forwarder,
     journal::Journal,
-    limits::{MAX_IN_FLIGHT, MAX_IN_FLIGHT_PER_CLIENT},
+    limits::{CLOCK_SET_FROM, MAX_IN_FLIGHT, MAX_IN_FLIGHT_PER_CLIENT},
     quota::{Place, Quota},
     rate::Rates,
     stats::{Counters, count},
@@ -84,7 +84,7 @@ struct Active {
     settings: Settings,
     forwarder: Arc<dyn Forwarder>,
     /// Of `forwarder`, where it is the one that asks upstreams.
-    upstreams: Option<Arc<Upstreams>>,
+    upstreams: Option<Upstreams>,
     enforcing: GroupSet,
 }
 
@@ -147,8 +147,8 @@ impl Engine {
     /// An engine that asks the upstreams of `settings`.
     #[must_use]
     pub fn new(settings: Settings, sources: Sources, sink: impl Sink) -> Self {
-        let upstreams = Arc::new(Upstreams::new(&settings.upstreams));
-        let forwarder = Arc::clone(&upstreams) as Arc<dyn Forwarder>;
+        let upstreams = upstreams(&settings, &sources);
+        let forwarder = Arc::new(upstreams.clone()) as Arc<dyn Forwarder>;
         Self::build(settings, sources, forwarder, Some(upstreams), Box::new(sink))
     }
 
@@ -167,12 +167,9 @@ impl Engine {
         settings: Settings,
         sources: Sources,
         forwarder: Arc<dyn Forwarder>,
-        upstreams: Option<Arc<Upstreams>>,
+        upstreams: Option<Upstreams>,
         sink: Box<dyn Sink>,
     ) -> Self {
-        let mut chance = [0; 16];
-        // Where the system has no chance to give, cookies are still of no use to whoever does not see the answers.
-        let _ = getrandom::fill(&mut chance);
         Self {
             cache: ArcSwap::from_pointee(Cache::new(bounds(&settings))),
             in_force: AtomicU64::new(settings.policy.in_force.0),
@@ -189,7 +186,7 @@ impl Engine {
             in_flight: Quota::new(MAX_IN_FLIGHT, MAX_IN_FLIGHT_PER_CLIENT),
             prefetches: AtomicUsize::new(0),
             rates: Rates::new(),
-            secret: Secret::new(chance),
+            secret: Secret::new(rand::random()),
             journal: Journal::default(),
             sink,
         }
@@ -276,10 +273,9 @@ impl Engine {
         }
         self.in_force.store(settings.policy.in_force.0, Relaxed);
         let (forwarder, upstreams) = match &old.upstreams {
-            Some(upstreams) if old.settings.upstreams != settings.upstreams => {
-                let _ = upstreams;
-                let upstreams = Arc::new(Upstreams::new(&settings.upstreams));
-                (Arc::clone(&upstreams) as Arc<dyn Forwarder>, Some(upstreams))
+            Some(_) if old.settings.upstreams != settings.upstreams => {
+                let new = upstreams(&settings, &self.sources);
+                (Arc::new(new.clone()) as Arc<dyn Forwarder>, Some(new))
             }
             Some(_) | None => (Arc::clone(&old.forwarder), old.upstreams.clone()),
         };
@@ -364,6 +360,13 @@ impl Active {
         let cache = &self.settings.cache;
         Lifetimes { least: cache.min_ttl, most: cache.max_ttl, negative: cache.negative_ttl }
     }
+}
+
+fn upstreams(settings: &Settings, sources: &Sources) -> Upstreams {
+    let clock = Arc::clone(&sources.clock);
+    let date =
+        move || u64::try_from(clock.now().date.0 / 1_000_000).ok().filter(|&date| date >= CLOCK_SET_FROM);
+    Upstreams::new(&settings.upstreams, Arc::new(date))
 }
 
 const fn bounds(settings: &Settings) -> Bounds {

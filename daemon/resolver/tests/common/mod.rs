@@ -21,7 +21,7 @@ use hickory_proto::{
 };
 use lists::{DomainSet, DomainSetBuilder, Overrides};
 use model::{Event, Mode};
-use resolver::{CacheSettings, ClientNetwork, Handle, Query, Resolver, Settings, Sources};
+use resolver::{CacheSettings, ClientNetwork, Handle, Query, Resolver, Settings, Sources, UpstreamSettings};
 use std::{
     collections::{BTreeMap, HashMap},
     net::{Ipv4Addr, SocketAddr},
@@ -215,11 +215,17 @@ pub(crate) struct Bench {
 pub(crate) fn settings(upstreams: Vec<SocketAddr>) -> Settings {
     Settings {
         listen: vec!["127.0.0.1:0".parse().unwrap()],
-        upstreams,
+        upstreams: asked(upstreams),
         cache: CacheSettings { entries: 1000, serve_stale: 0, ..CacheSettings::default() },
         clients: vec![network("127.0.0.0/8", "iot")],
         ..Settings::default()
     }
+}
+
+/// Settings that ask these, as plain as can be.
+pub(crate) fn asked(upstreams: Vec<SocketAddr>) -> UpstreamSettings {
+    let servers = upstreams.into_iter().map(Into::into).collect();
+    UpstreamSettings { servers, dnssec: false, ..UpstreamSettings::default() }
 }
 
 /// A network whose clients are answered.

@@ -4,7 +4,7 @@ use anyhow::Result;
 use enforce::nft::early;
 use model::{Mode, Severity};
 use protocol::{Detached, ErrorReply, ModeReply, Problem, Reloaded};
-use resolver::{CacheSettings, ClientNetwork, Resolver, Settings, Sources};
+use resolver::{CacheSettings, ClientNetwork, Resolver, Settings, Sources, UpstreamSettings};
 use std::{collections::HashMap, sync::Arc};
 
 use super::{Appliance, Current, SHIP_BY, Walls, apply::Lasting, plan::Wanted, tell};
@@ -345,7 +345,10 @@ fn dns_settings(loaded: &Loaded) -> Settings {
     }
     Settings {
         listen: config.dns.listen.clone(),
-        upstreams: config.dns.plain_upstreams(),
+        upstreams: UpstreamSettings {
+            servers: config.dns.plain_upstreams().into_iter().map(Into::into).collect(),
+            ..UpstreamSettings::default()
+        },
         mode: config.mode.and(config.dns.mode),
         cache: CacheSettings { entries: config.dns.cache_entries, ..CacheSettings::default() },
         clients,

@@ -4,7 +4,7 @@ use anyhow::{Context as _, Result};
 use arc_swap::ArcSwap;
 use lists::DomainSetBuilder;
 use model::Mode;
-use resolver::{CacheSettings, ClientNetwork, Query, Resolver, Settings, Sources};
+use resolver::{CacheSettings, ClientNetwork, Query, Resolver, Settings, Sources, UpstreamSettings};
 use std::{fs, net::SocketAddr, path::Path, sync::Arc};
 
 /// Serves until it is stopped.
@@ -16,7 +16,7 @@ pub(crate) fn run(listen: SocketAddr, upstream: SocketAddr, list: &Path) -> Resu
     let sources = Sources { lists: Arc::new(ArcSwap::from_pointee(builder.finish())), ..Sources::default() };
     let settings = Settings {
         listen: vec![listen],
-        upstreams: vec![upstream],
+        upstreams: UpstreamSettings { servers: vec![upstream.into()], ..UpstreamSettings::default() },
         cache: CacheSettings { entries: 50_000, ..CacheSettings::default() },
         clients: vec![ClientNetwork { net: "127.0.0.0/8".parse()?, zone: "home".into(), resolved: false }],
         ..Settings::default()
