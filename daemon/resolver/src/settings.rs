@@ -37,9 +37,6 @@ pub struct Settings {
     pub rebinding: Rebinding,
     /// Questions a client may ask in a time; none = as many as it likes.
     pub rate: Option<Rate>,
-    /// Domains that are asked of others than the upstreams, with everything below them (lower case, without final dot):
-    /// whatever those say is meant.
-    pub forwarded: Vec<Box<str>>,
     /// The encrypted way to this resolver, if there is one.
     pub designated: Option<Designated>,
 }

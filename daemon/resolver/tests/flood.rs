@@ -9,8 +9,8 @@ use hickory_proto::{
 };
 use model::Timestamp;
 use resolver::{
-    Answered, Asking, ClientNetwork, Clock, Engine, Forwarder, Now, Query, Rate, Settings, Sources, Transport,
-    Validation, Wanted,
+    Answered, Asking, ClientNetwork, Clock, Engine, Forwarder, Now, Query, Rate, Settings, Sources,
+    Transport, Validation, Wanted,
     limits::{MAX_IN_FLIGHT, MAX_IN_FLIGHT_PER_CLIENT},
 };
 use std::{
@@ -72,7 +72,8 @@ fn query(name: &str) -> Vec<u8> {
 
 /// Runs the flood beside the others; says how many of the others' questions there were and how many were answered.
 async fn flood(rate: Option<Rate>, upstream: &Arc<Slow>) -> (usize, usize) {
-    let clients = vec![ClientNetwork { net: "10.0.0.0/8".parse().unwrap(), zone: "home".into(), resolved: false }];
+    let clients =
+        vec![ClientNetwork { net: "10.0.0.0/8".parse().unwrap(), zone: "home".into(), resolved: false }];
     let settings = Settings { clients, rate, ..Settings::default() };
     let sources = Sources { clock: Arc::new(TestClock(Instant::now())), ..Sources::default() };
     let forwarder = Arc::clone(upstream) as Arc<dyn Forwarder>;
@@ -110,7 +111,10 @@ async fn the_others_are_answered_while_one_client_floods() {
     let (asked, answered) = flood(None, &upstream).await;
     assert!(asked >= 1000 && answered == asked, "{answered} of {asked}");
     let most = upstream.most.load(SeqCst);
-    assert!(most > MAX_IN_FLIGHT_PER_CLIENT && most < MAX_IN_FLIGHT, "{most} at once: its share, and the others");
+    assert!(
+        most > MAX_IN_FLIGHT_PER_CLIENT && most < MAX_IN_FLIGHT,
+        "{most} at once: its share, and the others"
+    );
 }
 
 #[tokio::test(start_paused = true)]

@@ -120,7 +120,7 @@ impl Run<'_> {
         let within = |domains: &[Box<str>]| domains.iter().any(|domain| is_within(name, domain));
         let meant = MEANT.iter().any(|domain| is_within(name, domain))
             || within(&settings.rebinding.allow)
-            || within(&settings.forwarded)
+            || within(&self.active.forwarded)
             || within(self.local.domains())
             || answer.addresses.iter().all(|&address| is_mail_list(name, address));
         (!meant).then_some(address)

@@ -45,6 +45,7 @@ use crate::{
     stats::{Counters, count},
     upstream::Upstreams,
     wire::{
+        name::text,
         question::{Question, Received, Transport},
         reply::unreadable,
     },
@@ -86,6 +87,8 @@ struct Active {
     /// Of `forwarder`, where it is the one that asks upstreams.
     upstreams: Option<Upstreams>,
     enforcing: GroupSet,
+    /// Domains that are asked of others than the upstreams: whatever those say is meant.
+    forwarded: Vec<Box<str>>,
 }
 
 /// The resolver without its sockets.
@@ -176,6 +179,7 @@ impl Engine {
             active: ArcSwap::from_pointee(Active {
                 version: 0,
                 enforcing: enforcing(&settings),
+                forwarded: forwarded(&settings),
                 settings,
                 forwarder,
                 upstreams,
@@ -282,6 +286,7 @@ impl Engine {
         self.active.store(Arc::new(Active {
             version: old.version.wrapping_add(1),
             enforcing: enforcing(&settings),
+            forwarded: forwarded(&settings),
             settings,
             forwarder,
             upstreams,
@@ -367,6 +372,11 @@ fn upstreams(settings: &Settings, sources: &Sources) -> Upstreams {
     let date =
         move || u64::try_from(clock.now().date.0 / 1_000_000).ok().filter(|&date| date >= CLOCK_SET_FROM);
     Upstreams::new(&settings.upstreams, Arc::new(date))
+}
+
+fn forwarded(settings: &Settings) -> Vec<Box<str>> {
+    let names = settings.upstreams.forwards.iter().flat_map(|forward| &forward.names);
+    names.map(|name| text(name).into()).collect()
 }
 
 const fn bounds(settings: &Settings) -> Bounds {

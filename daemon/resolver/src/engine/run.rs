@@ -171,7 +171,7 @@ impl<'a> Run<'a> {
     }
 
     pub(super) fn is_forwarded(&self) -> bool {
-        self.active.settings.forwarded.iter().any(|domain| is_within(self.question.text(), domain))
+        self.active.forwarded.iter().any(|domain| is_within(self.question.text(), domain))
     }
 
     /// Whether something that is decided in this mode is carried out.

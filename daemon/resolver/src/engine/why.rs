@@ -76,7 +76,7 @@ impl Engine {
             };
             why.special = local.find(name.as_str()) != LocalFound::Unknown
                 || special(name.as_str(), qtype).is_some()
-                    && !active.settings.forwarded.iter().any(|domain| is_within(name.as_str(), domain));
+                    && !active.forwarded.iter().any(|domain| is_within(name.as_str(), domain));
             let verdict = run.judge(question.text());
             why.take(&run, &verdict);
             if why.judgement == Judgement::Clean

@@ -204,6 +204,8 @@ fn code_name(code: u16) -> String {
 pub(crate) struct Journal {
     batch: Mutex<Batch>,
     some: Condvar,
+    /// Held while records are handed on, so that whoever has drained knows that all before is told.
+    telling: Mutex<()>,
     dropped: AtomicU64,
 }
 
@@ -257,6 +259,7 @@ impl Journal {
 
     /// Hands on what waits.
     pub(crate) fn drain(&self, sink: &dyn Sink) {
+        let _telling = self.telling.lock().unwrap_or_else(PoisonError::into_inner);
         let waiting = {
             let mut batch = self.lock();
             let closed = batch.closed;

@@ -11,6 +11,7 @@ use std::{
         atomic::{AtomicBool, Ordering::Relaxed},
     },
     thread::{self, JoinHandle},
+    time::Duration,
 };
 use tokio::runtime::Handle;
 
@@ -23,6 +24,9 @@ use crate::{
 
 /// Bytes of datagrams that may wait to be read, as far as the system allows it.
 const RECEIVE_BUFFER: usize = 4 * 1024 * 1024;
+
+/// How long a socket that only gives errors is left alone.
+const AFTER_ERROR: Duration = Duration::from_millis(50);
 
 /// The readers of one address. Dropped, they stop; answers under way can still go out.
 pub(super) struct Readers {
@@ -99,8 +103,8 @@ impl Reader {
                 Ok(()) => {}
                 Err(error) if error.raw_os_error() == Some(Errno::INTR.raw_os_error()) => continue,
                 Err(error) => {
-                    // What went wrong with an earlier answer is told here (ICMP): the next one is read all the same.
                     tracing::debug!(%error, "receiving DNS queries");
+                    thread::park_timeout(AFTER_ERROR);
                     continue;
                 }
             }

@@ -9,7 +9,8 @@ use lists::{Client, Clients, DomainSet, DomainSetBuilder, Format, GroupSet, Over
 use model::{Body, Decision, Direction, Event, Origin, OriginKind, Timestamp};
 use resolver::{
     Answered, Asking, CacheSettings, ClientNetwork, Clock, Designated, Engine, Forwarder, Local, Now, Policy,
-    Query, Rate, Rebinding, Resolved, Settings, Sink, Sources, Transport, Trouble, Validation, Wanted,
+    Query, Rate, Rebinding, Resolved, Settings, Sink, Sources, Transport, Trouble, UpstreamSettings,
+    Validation, Wanted, upstream::Forward,
 };
 use std::{
     collections::HashMap,
@@ -201,7 +202,18 @@ fn settings(case: &Case, groups: &Groups) -> Settings {
         },
         rebinding: Rebinding { protect: set.rebinding.unwrap_or(true), allow: owned(&set.rebind_allow) },
         rate: set.rate.map(|[per_second, burst]| Rate { per_second, burst }),
-        forwarded: owned(&set.forwarded),
+        upstreams: UpstreamSettings {
+            forwards: vec![Forward {
+                names: set
+                    .forwarded
+                    .iter()
+                    .map(|name| Name::from_ascii(format!("{name}.")).unwrap())
+                    .collect(),
+                to: Vec::new(),
+                dnssec: false,
+            }],
+            ..UpstreamSettings::default()
+        },
         designated: set.designated.as_ref().map(|(name, address, tls, https)| Designated {
             name: name.as_str().into(),
             addresses: vec![*address],
