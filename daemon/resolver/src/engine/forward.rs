@@ -129,10 +129,10 @@ type Fetched = Result<(Arc<Answer>, Arc<str>), Trouble>;
 
 impl Engine {
     /// Asks the upstreams, and answers. Says whether there is an answer at all.
-    pub(crate) async fn forward(self: &Arc<Self>, pending: Pending, out: &mut Vec<u8>) -> bool {
-        let Pending { question, asker, started, via, stale, _place } = pending;
-        let wanted = via.as_ref().map_or(&question, |via| &via.question);
-        let fetched = match &stale {
+    pub(crate) async fn forward(self: &Arc<Self>, pending: Box<Pending>, out: &mut Vec<u8>) -> bool {
+        let Pending { question, asker, started, via, stale, .. } = &*pending;
+        let wanted = via.as_ref().map_or(question, |via| &via.question);
+        let fetched = match stale {
             None => Some(self.fetch(wanted).await),
             Some(_) => self.fetch_in_time(wanted.clone()).await,
         };
@@ -145,10 +145,10 @@ impl Engine {
             lists: &lists,
             overrides: &overrides,
             local: &local,
-            asker: &asker,
-            question: &question,
+            asker,
+            question,
             now,
-            started,
+            started: *started,
         };
         let helps = |answer: &Answer| stale.is_none() || matches!(answer.code, 0 | 3);
         let step = match (fetched, stale.as_ref()) {

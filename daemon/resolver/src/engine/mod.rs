@@ -223,7 +223,7 @@ impl Engine {
                 tokio::spawn(async move { engine.refresh(*refresh).await });
                 true
             }
-            Step::Forward(pending) => self.forward(*pending, &mut scratch.out).await,
+            Step::Forward(pending) => self.forward(pending, &mut scratch.out).await,
         }
     }
 

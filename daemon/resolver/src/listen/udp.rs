@@ -122,7 +122,7 @@ impl Reader {
                         let (engine, socket) = (Arc::clone(&self.engine), Arc::clone(&self.socket));
                         self.runtime.spawn(async move {
                             let mut out = Vec::new();
-                            if engine.forward(*pending, &mut out).await && !send_one(&socket, &out, client) {
+                            if engine.forward(pending, &mut out).await && !send_one(&socket, &out, client) {
                                 count(&engine.counters.unsent);
                             }
                         });

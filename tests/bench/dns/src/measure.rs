@@ -68,7 +68,11 @@ pub(crate) fn run(effort: Effort, only: &str) -> Result<Vec<Outcome>> {
     // Every seventh: no side may have an advantage from asking in the order of its file.
     names::write(&path.join("blocked"), BLOCKED / 7, |at| format!("{} A", names::blocked(at * 7)))?;
     names::write(&path.join("cached"), CACHED, |at| format!("{} A", names::clean("cached", at)))?;
-    names::write(&path.join("uncached"), UNCACHED, |at| format!("{} A", names::clean("uncached", at)))?;
+    // A file for each round: what one round has asked for is cached in the next.
+    for round in 0..effort.rounds {
+        let name = format!("uncached{round}");
+        names::write(&path.join(&name), UNCACHED, |at| format!("{} A", names::clean(&name, at)))?;
+    }
     let upstream_address = free_port()?;
     let _upstream = sides::upstream(upstream_address)?;
     let wanted = Side::ALL.into_iter().filter(|side| side.name().contains(only));
@@ -101,14 +105,15 @@ fn rounds(
     listen: SocketAddr,
 ) -> Result<[f64; 2]> {
     let file = folder.join(kind);
+    let file = |round| if kind == "uncached" { folder.join(format!("{kind}{round}")) } else { file.clone() };
     // Once without looking: everything that is to be cached is.
     if kind == "cached" {
-        dnsperf(&file, listen, 1)?;
+        dnsperf(&file(0), listen, 1)?;
     }
     let mut figures = Vec::new();
-    for _ in 0..effort.rounds {
+    for round in 0..effort.rounds {
         let before = processor(running)?;
-        let asked = dnsperf(&file, listen, effort.seconds)?;
+        let asked = dnsperf(&file(round), listen, effort.seconds)?;
         let used = processor(running)? - before;
         figures.push([used / asked.completed * 1e6, asked.completed / asked.seconds]);
     }

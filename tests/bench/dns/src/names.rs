@@ -6,8 +6,8 @@ use std::{fmt::Write as _, fs, path::Path};
 pub(crate) const BLOCKED: usize = 500_000;
 /// Names that are asked for again and again.
 pub(crate) const CACHED: usize = 1_000;
-/// Names that are asked for once.
-pub(crate) const UNCACHED: usize = 2_000_000;
+/// Names that are asked for once, for each round: more than anybody answers in it.
+pub(crate) const UNCACHED: usize = 500_000;
 
 /// The blocked name of this number; about as long as those of real lists.
 pub(crate) fn blocked(number: usize) -> String {
