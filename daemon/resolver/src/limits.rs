@@ -12,8 +12,10 @@ pub const SPECIAL_TTL: u32 = 3600;
 pub const EDNS_PAYLOAD: u16 = 1232;
 /// UDP payload for clients without EDNS (RFC 1035 §4.2.1).
 pub const PLAIN_PAYLOAD: u16 = 512;
-/// Bytes of a query. A longer one is cut by the socket and malformed.
+/// Bytes of a query in a stream. The connection of a longer one is closed.
 pub const MAX_QUERY: usize = 4096;
+/// Bytes of a query in a datagram: what fits an Ethernet frame. A longer one is cut by the socket and malformed.
+pub const MAX_DATAGRAM: usize = 1472;
 /// Questions that wait for an upstream, each with a socket: well below the usual limit of 1024 open files. Further ones
 /// are answered SERVFAIL with EDE at once.
 pub const MAX_IN_FLIGHT: usize = 512;

@@ -10,12 +10,12 @@ use std::{
     os::fd::AsRawFd,
 };
 
-use crate::limits::{BATCH, MAX_QUERY};
+use crate::limits::{BATCH, MAX_DATAGRAM};
 
 /// Room for the datagrams of one batch.
 pub(super) struct Taken {
     headers: MultiHeaders<SockaddrStorage>,
-    buffers: Box<[[u8; MAX_QUERY]; BATCH]>,
+    buffers: Box<[[u8; MAX_DATAGRAM]; BATCH]>,
     lengths: [usize; BATCH],
     clients: [Option<SocketAddr>; BATCH],
     count: usize,
@@ -23,10 +23,10 @@ pub(super) struct Taken {
 
 impl Taken {
     pub(super) fn new() -> Self {
-        let buffers = vec![[0; MAX_QUERY]; BATCH].into_boxed_slice();
+        let buffers = vec![[0; MAX_DATAGRAM]; BATCH].into_boxed_slice();
         Self {
             headers: MultiHeaders::preallocate(BATCH, None),
-            buffers: buffers.try_into().unwrap_or_else(|_| Box::new([[0; MAX_QUERY]; BATCH])),
+            buffers: buffers.try_into().unwrap_or_else(|_| Box::new([[0; MAX_DATAGRAM]; BATCH])),
             lengths: [0; BATCH],
             clients: [None; BATCH],
             count: 0,
