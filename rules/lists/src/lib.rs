@@ -52,7 +52,7 @@ pub use format::{Column, Format, FormatError};
 pub use groups::{Blocking, DEFAULT_GROUP, Group, GroupSet, MAX_GROUPS};
 pub use language::name::unicode;
 pub use merge::{AddressLists, AddressOrigin, ListedAs};
-pub use overrides::{Override, Overrides};
+pub use overrides::{Asker, Override, Overrides};
 pub use report::{Dangers, ListError, Reject, Report, guard, guard_report};
 pub use set::{DomainKind, DomainMatch, DomainSet, ListInfo, Role};
 pub use snapshot::SnapshotError;
