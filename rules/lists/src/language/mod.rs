@@ -26,7 +26,7 @@ use std::net::IpAddr;
 
 use crate::{
     Format,
-    asked::is_within,
+    asked::{Condition, is_within},
     limits::MAX_LINE_BYTES,
     regexes,
     report::Refusal,
@@ -238,7 +238,7 @@ fn guard(rule: &Rule, own: &[Name]) -> Result<(), Refusal> {
         }
         Pattern::Regex(expression) => {
             let checked = regexes::check(&expression.regex, expression.invert)?;
-            if checked.matches_everything {
+            if checked.matches_everything && !rule.condition.as_deref().is_some_and(Condition::is_narrow) {
                 return Err(Refusal::Everything("it matches every name: write one that says which".into()));
             }
             let of = own.iter().map(Name::as_str);
