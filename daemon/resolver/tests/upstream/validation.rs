@@ -202,7 +202,7 @@ impl World {
     /// None, with a line about it, where a program is missing.
     async fn start(test: &str) -> Option<Self> {
         if let Some(missing) = PROGRAMS.iter().find(|program| !is_there(program)) {
-            println!("SKIP: {test}: there is no {missing}");
+            println!("SKIP: {test}: there is no {missing} (cargo xtask setup installs it)");
             return None;
         }
         // Between finding a free port and using it, somebody else may take it.
