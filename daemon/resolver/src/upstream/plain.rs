@@ -53,11 +53,10 @@ impl Plain {
     async fn datagram(&self, outgoing: &Outgoing, health: &Health) -> Result<Said, AttemptError> {
         let id: u16 = rand::random();
         let socket = socket(self.address).map_err(AttemptError::NoSocket)?;
-        // Connected: the kernel drops what others send, and tells when nobody listens. Sent before the runtime knows of
-        // the socket, which then only waits for the answer.
+        // Connected: the kernel drops what others send, and tells when nobody listens.
         socket.connect(&self.address.into())?;
-        socket.send(&outgoing.to_bytes(id, false))?;
         let socket = UdpSocket::from_std(socket.into()).map_err(AttemptError::NoSocket)?;
+        socket.send(&outgoing.to_bytes(id, false)).await?;
         let mut read = 0;
         while read < MAX_MISMATCHES {
             socket.readable().await?;
