@@ -177,24 +177,20 @@ impl Upstreams {
     #[must_use]
     pub fn status(&self) -> Vec<UpstreamStatus> {
         let (forwards, general) = self.0.routes.split_at(self.0.routes.len() - 1);
-        let status = |route: &Route, upstream: &Upstream, names: &[Name]| UpstreamStatus {
+        let status = |upstream: &Upstream, names: &[Name]| UpstreamStatus {
             server: upstream.name.to_string(),
             names: names.iter().map(|name| name.to_string().trim_end_matches('.').to_owned()).collect(),
-            ..route.status_of(upstream)
+            ..upstream.health.status()
         };
         general
             .iter()
-            .flat_map(|route| route.servers.iter().map(move |upstream| status(route, upstream, &[])))
-            .chain(forwards.iter().flat_map(|route| {
-                route.servers.iter().map(move |upstream| status(route, upstream, &route.names))
-            }))
+            .flat_map(|route| route.servers.iter().map(move |upstream| status(upstream, &[])))
+            .chain(
+                forwards.iter().flat_map(|route| {
+                    route.servers.iter().map(move |upstream| status(upstream, &route.names))
+                }),
+            )
             .collect()
-    }
-}
-
-impl Route {
-    fn status_of(&self, upstream: &Upstream) -> UpstreamStatus {
-        upstream.health.status()
     }
 }
 
@@ -231,10 +227,38 @@ impl Inner {
         outgoing.dnssec_ok = key.dnssec_ok || key.raw || validates;
         // What an upstream thinks bogus is judged here; only so can a negative trust anchor help (RFC 6840 §5.9).
         outgoing.checking_disabled = key.checking_disabled || key.raw || (self.dnssec && route.dnssec);
+        outgoing.is_link = key.raw;
         if self.case_randomisation {
             outgoing.randomise_case();
         }
-        let (mut message, upstream) = route.ask(&outgoing, deadline).await?;
+        let mut doubted = None;
+        loop {
+            let (message, upstream) = route.ask(&outgoing, doubted.as_deref(), deadline).await?;
+            match self.believe(key, validates, message, &upstream, deadline).await {
+                // One upstream that lies or cuts signatures out does not speak for the others.
+                Err(Trouble::Bogus { .. }) if doubted.is_none() && route.servers.len() > 1 => {
+                    route
+                        .servers
+                        .iter()
+                        .filter(|server| server.name == upstream)
+                        .for_each(|server| server.health.wrong());
+                    doubted = Some(upstream);
+                }
+                Err(trouble) => return Err(trouble),
+                Ok((message, validated)) => return Ok(Answered { message, upstream, validated }),
+            }
+        }
+    }
+
+    /// Takes of an answer what is about the question, and judges it.
+    async fn believe(
+        self: &Arc<Self>,
+        key: &Key,
+        validates: bool,
+        mut message: Message,
+        upstream: &str,
+        deadline: Instant,
+    ) -> Result<(Message, Validation), Trouble> {
         let end = scrub(&key.name, key.qtype, &mut message).map_err(|_| {
             Trouble::Unreachable(format!("{upstream} answers {} with endless aliases", key.name))
         })?;
@@ -248,7 +272,7 @@ impl Inner {
         } else {
             Validation::Unchecked
         };
-        Ok(Answered { message, upstream, validated })
+        Ok((message, validated))
     }
 
     fn validates(&self, route: &Route, key: &Key) -> bool {
@@ -279,8 +303,13 @@ impl Inner {
 }
 
 impl Route {
-    /// Asks the servers as ordered, until one gives an answer that helps.
-    async fn ask(&self, outgoing: &Outgoing, deadline: Instant) -> Result<(Message, Arc<str>), Trouble> {
+    /// Asks the servers as ordered, but not the doubted one, until one gives an answer that helps.
+    async fn ask(
+        &self,
+        outgoing: &Outgoing,
+        doubted: Option<&str>,
+        deadline: Instant,
+    ) -> Result<(Message, Arc<str>), Trouble> {
         let mut troubles = Troubles::default();
         let now = Instant::now();
         self.probe(now);
@@ -288,6 +317,7 @@ impl Route {
         let order: Vec<&Arc<Upstream>> = arrange(self.order, &glances, rand::random())
             .into_iter()
             .filter_map(|place| self.servers.get(place))
+            .filter(|upstream| doubted != Some(&*upstream.name))
             .collect();
         let mut at_once = match self.order {
             Order::Parallel => {
@@ -309,7 +339,7 @@ impl Route {
             match result {
                 // Not broken, but of no help: another may know more.
                 Ok(message) => match message.metadata.response_code {
-                    ResponseCode::NoError | ResponseCode::NXDomain => {
+                    ResponseCode::NoError | ResponseCode::NXDomain if outgoing.is_served_by(&message) => {
                         return Ok((message, Arc::clone(&upstream.name)));
                     }
                     _ => troubles.excuse(message, &upstream.name, order.len()),
