@@ -122,7 +122,8 @@ impl Feeds {
         let mut sets = ListSets::new();
         let mut states = Vec::new();
         let mut events = Vec::new();
-        if let Err(error) = domains.add_allowed("dns.allow", config.dns.allow.iter().map(|name| (name, 0))) {
+        let allowed: Vec<_> = config.dns.allow.iter().filter_map(config::NameEntry::whole_name).collect();
+        if let Err(error) = domains.add_allowed("dns.allow", allowed.iter().map(|(name, line)| (name, *line))) {
             events.push(event("dns.allow", 0, 0, Some(error.to_string()), now));
         }
         for (number, source) in (0..=u16::MAX).zip(&config.lists) {

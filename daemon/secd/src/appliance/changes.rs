@@ -323,7 +323,7 @@ fn dns_settings(loaded: &Loaded) -> Settings {
     }
     Settings {
         listen: config.dns.listen.clone(),
-        upstreams: config.dns.upstreams.clone(),
+        upstreams: config.dns.plain_upstreams(),
         mode: config.mode.and(config.dns.mode),
         cache_entries: config.dns.cache_entries,
         clients,

@@ -1,7 +1,15 @@
 //! What a checked `secd.toml` says. Names are resolved, addresses and ports are parsed, numbers are in range.
 
+mod dns;
+
+pub use dns::{
+    Certificate, Dns, DnsClient, DnsForward, DnsGroup, DnsZone, LeaseSource, LocalNames, NameEntry, QueryLog,
+    Record, RecordValue, Reflect, Upstream, UpstreamTransport,
+};
+
 use ipnet::IpNet;
-use model::{Direction, Mode, Name, Span};
+use lists::GroupSet;
+use model::{Direction, Mode, Span};
 use policy::Policy;
 use std::{
     collections::BTreeMap,
@@ -49,21 +57,6 @@ pub struct Config {
     pub limits: Limits,
     /// What is allowed but probably not meant.
     pub warnings: Vec<ConfigError>,
-}
-
-/// The DNS resolver.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Dns {
-    /// Addresses to answer on, UDP and TCP; empty = no resolver.
-    pub listen: Vec<SocketAddr>,
-    /// Servers to ask, in order of preference; not empty where `listen` is not.
-    pub upstreams: Vec<SocketAddr>,
-    /// Names that are never blocked, with everything below them.
-    pub allow: Vec<Name>,
-    /// Mode of the resolver.
-    pub mode: Mode,
-    /// Answers kept in the cache.
-    pub cache_entries: usize,
 }
 
 /// Something that is fetched.
@@ -139,6 +132,8 @@ pub struct ListSource {
     pub direction: Direction,
     /// Mode of this list.
     pub mode: Mode,
+    /// Groups that a list of names holds for.
+    pub groups: GroupSet,
     /// Where it is configured.
     pub span: Span,
 }
@@ -235,8 +230,8 @@ pub struct Api {
 }
 
 impl Config {
-    /// Upstreams of the resolver as addresses, for the protected set.
+    /// Addresses that the resolver asks, for the protected set.
     pub fn upstream_addresses(&self) -> impl Iterator<Item = IpAddr> {
-        self.dns.upstreams.iter().map(SocketAddr::ip)
+        self.dns.asked()
     }
 }

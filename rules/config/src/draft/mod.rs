@@ -4,6 +4,13 @@
 //! that must be written is marked `x-required`; the types have a value for it all the same, so that a file with an
 //! error in one place can be checked in all others.
 
+mod dns;
+
+pub(crate) use dns::{
+    DnsClientDraft, DnsDraft, DnsForwardDraft, DnsGroupDraft, LocalDraft, QueryLogDraft, ReflectDraft,
+};
+pub use dns::{DnsOthers, Egress, Privacy, UpstreamOrder};
+
 use model::{Direction, Mode};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -144,6 +151,15 @@ pub(crate) struct ZoneDraft {
     /// only what the link and the router need. Left out: `closed` on the WAN, `open` elsewhere.
     #[schemars(extend("examples" = ["closed"]))]
     pub(crate) fail: Option<Fail>,
+    /// What of its questions to the resolver is told and kept: everything (`full`), not for what (`no-names`), not by
+    /// whom (`no-clients`), or neither (`none`).
+    pub(crate) dns_privacy: Privacy,
+    /// Where flows from here may go out to: wherever rules allow (`any`), or of that only to addresses that the resolver
+    /// answered the zone (`resolved`; `resolved-learn` tells what it would drop).
+    pub(crate) egress: Egress,
+    /// What becomes of questions to other resolvers: `allow` leaves them to the rules, `redirect` answers plain ones
+    /// here, `drop` drops encrypted ones as well.
+    pub(crate) dns_others: DnsOthers,
 }
 
 impl Default for ZoneDraft {
@@ -169,6 +185,9 @@ impl Default for ZoneDraft {
             new_flows: None,
             clamp_mss: false,
             fail: None,
+            dns_privacy: Privacy::Full,
+            egress: Egress::Any,
+            dns_others: DnsOthers::Allow,
         }
     }
 }
@@ -422,40 +441,6 @@ impl Fetch<'_> {
         ["user", "password_file", "header", "header_file", "ca_file", "public_key", "signature_url"];
 }
 
-/// The DNS resolver.
-#[derive(Debug, Serialize, Deserialize, JsonSchema)]
-#[serde(default, deny_unknown_fields)]
-pub(crate) struct DnsDraft {
-    /// Own addresses to answer on, UDP and TCP; port 53 where none is written. Empty: no resolver.
-    #[schemars(extend("examples" = [["10.1.0.1:53", "[fd00:1::1]:53"]]))]
-    pub(crate) listen: Vec<Located<String>>,
-    /// Servers to ask, in this order of preference; port 53 where none is written.
-    #[schemars(extend("examples" = [["9.9.9.9:53", "[2620:fe::fe]:53"]]))]
-    pub(crate) upstreams: Vec<Located<String>>,
-    /// Names that are never blocked, with everything below them, whatever the lists say.
-    #[schemars(extend("examples" = [["good.example"]]))]
-    pub(crate) allow: Vec<Located<String>>,
-    /// Mode of the resolver: with `observe` a listed name is resolved all the same, and the event says so.
-    pub(crate) mode: Mode,
-    /// Answers kept in the cache, 0 to 1000000.
-    #[schemars(range(min = 0, max = 1_000_000))]
-    pub(crate) cache_entries: u32,
-}
-
-impl Default for DnsDraft {
-    fn default() -> Self {
-        Self {
-            listen: Vec::new(),
-            upstreams: ["9.9.9.9:53", "149.112.112.112:53"]
-                .map(|upstream| Located::from(upstream.to_owned()))
-                .into(),
-            allow: Vec::new(),
-            mode: Mode::Enforce,
-            cache_entries: 20_000,
-        }
-    }
-}
-
 fetched! { url_is_shown = false;
 /// A list of names or addresses: a file, or fetched from a `url`, or one of the `catalogue`.
 #[derive(Debug, Default, Serialize, Deserialize, JsonSchema)]
@@ -486,6 +471,9 @@ pub(crate) struct ListDraft {
     pub(crate) block: Located<Blocks>,
     /// Mode of this list.
     pub(crate) mode: Mode,
+    /// Groups that a list of names holds for (`[dns.groups]`). Left out: `default`.
+    #[schemars(length(min = 1), extend("examples" = [["default", "kids"]]))]
+    pub(crate) groups: Option<Vec<Located<String>>>,
 }
 }
 
