@@ -8,7 +8,7 @@ use nftables::{
     stmt::{Mangle, NAT, NATFamily, Statement, SynProxy},
     types::{NfChainType, NfFamily, NfHook, SynProxyFlag},
 };
-use policy::{Forward, ServiceMatch, Zone};
+use policy::{Forward, Policy, ServiceMatch, Zone};
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use super::{
@@ -83,14 +83,18 @@ impl Rendering<'_> {
         if !policy.forwards.is_empty() {
             self.base("translation", NfChainType::NAT, NfHook::Prerouting, -100);
             for forward in &policy.forwards {
-                self.translate("translation", forward, None);
+                self.translate(forward);
             }
             // What the SYN proxy sends on for those that have proven themselves starts at the router.
-            if !self.options.flooded.is_empty() {
+            let is_flooded = |zone: &ZoneId| self.options.flooded.contains(zone);
+            if policy
+                .forwards
+                .iter()
+                .any(|forward| reached_from(policy, forward).any(|zone| is_flooded(&zone)))
+            {
                 self.base("translation.proven", NfChainType::NAT, NfHook::Output, -100);
-                let flooded = self.options.flooded.clone();
-                for forward in policy.forwards.iter().filter(|forward| flooded.contains(&forward.from)) {
-                    self.translate("translation.proven", forward, Some(ZONE_SELF));
+                for forward in &policy.forwards {
+                    self.translate_proven(forward);
                 }
             }
         }
@@ -125,32 +129,53 @@ impl Rendering<'_> {
         }
     }
 
-    /// The translation of a forward: of what comes in from its zones, or of what starts at the router.
-    fn translate(&mut self, chain: &str, forward: &Forward, start: Option<ZoneId>) {
+    /// The translation of a forward where packets come in.
+    fn translate(&mut self, forward: &Forward) {
         let policy = self.policy;
-        let inside = policy.hairpin_zones(forward).map(|zone| zone.id);
-        let zones: Vec<ZoneId> = std::iter::once(forward.from).chain(inside).collect();
         // Zones that are asked alike share their rules.
-        let mut alike: BTreeMap<bool, Vec<ZoneId>> = BTreeMap::new();
-        for zone in zones.into_iter().filter(|zone| start.is_none() || *zone == forward.from) {
-            alike.entry(zone == forward.from).or_default().push(zone);
+        let mut alike: BTreeMap<(bool, bool), Vec<ZoneId>> = BTreeMap::new();
+        for zone in reached_from(policy, forward) {
+            let flooded = self.options.flooded.contains(&zone);
+            alike.entry((zone == forward.from, flooded)).or_default().push(zone);
         }
-        for zones in alike.into_values() {
+        for ((_, flooded), zones) in alike {
             let devices = zones.iter().filter_map(|zone| policy.zone(*zone)).map(device).collect();
-            let first = match start {
-                None => vec![equals(meta(MetaKey::Iifname), one_of(devices)), to_the_router()],
-                Some(_) => vec![foreign_source(), to_the_router()],
-            };
+            let first = vec![equals(meta(MetaKey::Iifname), one_of(devices)), to_the_router()];
             // What has not proven itself is answered by the proxy under the outer address, and translated behind it.
-            let unproven = start.is_none() && zones.iter().any(|zone| self.options.flooded.contains(zone));
-            for matched in forward.services.iter().filter(|one| !(unproven && one.protocol == Protocol::TCP))
-            {
-                let one = Forward { services: vec![*matched], ..forward.clone() };
-                for asked in self.asks_for(&one, zones[0]) {
-                    let target = Statement::DNAT(Some(target(forward, *matched)));
-                    let statements = first.iter().cloned().chain(asked).chain([target]).collect();
-                    self.rule(chain, statements, None);
-                }
+            let at_once = |matched: &ServiceMatch| !(flooded && matched.protocol == Protocol::TCP);
+            self.translated("translation", forward, zones[0], &first, at_once);
+        }
+    }
+
+    /// The translation of a forward where what the SYN proxy sends on leaves the router: it has the address of the
+    /// client, and no device it came in by.
+    fn translate_proven(&mut self, forward: &Forward) {
+        let policy = self.policy;
+        let flooded: Vec<ZoneId> = reached_from(policy, forward).collect();
+        for id in flooded.into_iter().filter(|zone| self.options.flooded.contains(zone)) {
+            let Some(zone) = policy.zone(id) else { continue };
+            let mut first = vec![foreign_source(), to_the_router()];
+            first.extend(self.sets.at_home(zone, Family::of(forward.to), Field::Source));
+            let is_tcp = |matched: &ServiceMatch| matched.protocol == Protocol::TCP;
+            self.translated("translation.proven", forward, id, &first, is_tcp);
+        }
+    }
+
+    /// The rules by which a forward leads inside, for those of its services and what is asked from this zone.
+    fn translated(
+        &mut self,
+        chain: &str,
+        forward: &Forward,
+        from: ZoneId,
+        first: &[Statement<'static>],
+        of: impl Fn(&ServiceMatch) -> bool,
+    ) {
+        for matched in forward.services.iter().filter(|matched| of(matched)) {
+            let one = Forward { services: vec![*matched], ..forward.clone() };
+            for asked in self.asks_for(&one, from) {
+                let target = Statement::DNAT(Some(target(forward, *matched)));
+                let statements = first.iter().cloned().chain(asked).chain([target]).collect();
+                self.rule(chain, statements, None);
             }
         }
     }
@@ -290,6 +315,11 @@ impl Rendering<'_> {
 
 /// Where services stand by which the inner end of a forward is known.
 const HELPED_PORTS: [(&str, u16); 2] = [("ftp", 21), ("sip", 5060)];
+
+/// Zones from which a forward is reached: its own, and the inner ones by hairpin.
+fn reached_from<'a>(policy: &'a Policy, forward: &'a Forward) -> impl Iterator<Item = ZoneId> + 'a {
+    std::iter::once(forward.from).chain(policy.hairpin_zones(forward).map(|zone| zone.id))
+}
 
 /// The source is not the router itself.
 fn foreign_source() -> Statement<'static> {
