@@ -51,8 +51,9 @@ pub(super) fn check(
     for door in [&listen, &listen_tls, &listen_https] {
         inside(door, others.zones, report);
     }
-    for (text, socket) in &listen_https {
-        if listen_tls.iter().chain(&listen).any(|(_, other)| other == socket) {
+    let by_tls = listen_tls.iter().map(|door| (door, &listen[..0]));
+    for ((text, socket), tls) in by_tls.chain(listen_https.iter().map(|door| (door, &listen_tls[..]))) {
+        if tls.iter().chain(&listen).any(|(_, other)| other == socket) {
             report.add(
                 text.at,
                 format!("{} stands in another list of addresses already", quoted(text)),
@@ -284,12 +285,34 @@ fn name(key: &str, text: &Located<String>, report: &mut Report<'_>) -> Option<Na
                 Ok(name) if bare != text.as_str() => {
                     format!("write `{name}`: everything below it is meant as well")
                 }
-                _ => "write a name, for example `good.example`".to_owned(),
+                _ => match text.parse::<ipnet::IpNet>().ok().and_then(reverse) {
+                    Some(reverse) => format!("write the reverse name of the network: `{reverse}`"),
+                    None => "write a name, for example `good.example`".to_owned(),
+                },
             };
             report.add(text.at, format!("{} in `{key}` is no domain name: {error}", quoted(text)), help);
             None
         }
     }
+}
+
+/// The reverse name of a network that ends at a label (RFC 1035 §3.5, RFC 3596 §2.5).
+fn reverse(net: ipnet::IpNet) -> Option<String> {
+    let (labels, bits, suffix): (Vec<String>, u8, &str) = match net {
+        ipnet::IpNet::V4(net) => {
+            (net.network().octets().map(|byte| byte.to_string()).into(), 8, "in-addr.arpa")
+        }
+        ipnet::IpNet::V6(net) => {
+            let digits = net.network().octets().into_iter().flat_map(|byte| [byte >> 4, byte & 15]);
+            (digits.map(|digit| format!("{digit:x}")).collect(), 4, "ip6.arpa")
+        }
+    };
+    let count = usize::from(net.prefix_len() / bits);
+    (net.prefix_len().is_multiple_of(bits) && count > 0).then(|| {
+        let mut name: Vec<&str> = labels.iter().take(count).rev().map(String::as_str).collect();
+        name.push(suffix);
+        name.join(".")
+    })
 }
 
 /// A duration from `least` to `most`.

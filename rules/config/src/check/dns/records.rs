@@ -136,7 +136,11 @@ fn value(text: &Located<String>, report: &mut Report<'_>) -> Option<RecordValue>
                 Some("ptr") => "did you mean `PTR`?",
                 Some("srv") => "did you mean `SRV`?",
                 Some("txt") => "did you mean `TXT`?",
-                _ if kind.parse::<Name>().is_ok() && rest.is_empty() && kind.contains('.') => {
+                _ if kind.parse::<Name>().is_ok()
+                    && rest.is_empty()
+                    && kind.contains('.')
+                    && kind.contains(|c: char| c.is_ascii_alphabetic()) =>
+                {
                     "write `CNAME` in front of a name"
                 }
                 _ => "write an address, or a type and its value: A, AAAA, CNAME, PTR, SRV, TXT",
@@ -156,6 +160,9 @@ fn value(text: &Located<String>, report: &mut Report<'_>) -> Option<RecordValue>
 type Refusal = (String, &'static str);
 
 fn target(text: &str, help: &'static str) -> Result<Name, Refusal> {
+    if text.is_empty() {
+        return Err(("it names nothing".to_owned(), help));
+    }
     text.parse().map_err(|error| (format!("{} is no name: {error}", quoted(text)), help))
 }
 

@@ -174,6 +174,14 @@ fn plain_upstream(
     rest: &str,
     report: &mut Report<'_>,
 ) -> Option<Upstream> {
+    let host = rest.split(':').next().unwrap_or_default();
+    if host.parse::<Name>().is_ok()
+        && host.contains(|c: char| c.is_ascii_alphabetic())
+        && !rest.contains("::")
+    {
+        let help = format!("write its address, or `tls://{host}`, which can be a name");
+        return refused(key, text, "a plain server is written by its address", help, report);
+    }
     let socket = Located { at: text.at, value: rest.to_owned() };
     let socket = super::net::socket(key, &socket, Some(PORT), report)?;
     Some(Upstream {
