@@ -37,6 +37,6 @@ pub use format::{Column, Format, FormatError};
 pub use groups::{Blocking, DEFAULT_GROUP, Group, GroupSet, MAX_GROUPS};
 pub use line::DomainLine;
 pub use merge::{AddressLists, AddressOrigin, ListedAs};
-pub use overrides::{Override, Overrides};
+pub use overrides::{Asker, Override, Overrides};
 pub use report::{Dangers, ListError, Reject, Report, guard, guard_report};
 pub use set::{DomainKind, DomainMatch, DomainSet, DomainSetBuilder, ListInfo};
