@@ -91,13 +91,13 @@ pub(crate) fn special(text: &str) -> Option<Special> {
 /// Judges a name. The config's allow-list beats standing orders; an allow among those beats every list; an enforced
 /// ban beats the exceptions of lists; what is only observed changes nothing that is enforced.
 pub(crate) fn judge(text: &str, set: &DomainSet, overrides: &Overrides, now: Timestamp) -> Judgement {
-    let listed = set.decide_text(text);
-    let by_list = |found: &lists::DomainMatch<'_, '_>| By::List {
+    let listed = set.decide(&lists::Asked::about(text));
+    let by_list = |found: &lists::DomainMatch<'_>| By::List {
         list: Arc::clone(&found.info.name),
         line: found.line,
         entry: found.entry.to_owned(),
     };
-    if let Some(found) = listed.filter(|found| found.kind == DomainKind::Allow && found.info.allow_list) {
+    if let Some(found) = listed.filter(|found| found.kind == DomainKind::Allow && found.info.is_allow_list()) {
         return Judgement::Allowed(by_list(&found));
     }
     let ordered = overrides.decide(text, now);

@@ -13,30 +13,43 @@
 //! Everything outside is hostile: files, lines, entries and kept rejects have named limits in [`limits`].
 
 mod addresses;
+mod answer;
+mod asked;
+mod builder;
+mod builtin;
 mod clients;
 mod delta;
 mod domains;
 mod format;
 mod groups;
 mod json;
-mod line;
+mod language;
 mod merge;
+mod names;
 mod overrides;
 mod records;
+mod regexes;
 mod report;
+mod rule;
 mod set;
 mod text;
+mod written;
 
 pub mod catalogue;
 pub mod limits;
 
 pub use addresses::{AddressList, AddressReading};
+pub use answer::{Effect, Record, RecordData};
+pub use asked::Asked;
+pub use builder::DomainSetBuilder;
+pub use builtin::{Service, YouTube, canaries, probes, services};
 pub use clients::{Client, Clients, Facts, MAX_CLIENTS, MAX_WHO, Who};
 pub use delta::{AddressDelta, Delta};
 pub use format::{Column, Format, FormatError};
 pub use groups::{Blocking, DEFAULT_GROUP, Group, GroupSet, MAX_GROUPS};
-pub use line::DomainLine;
+pub use language::name::unicode;
 pub use merge::{AddressLists, AddressOrigin, ListedAs};
 pub use overrides::{Asker, Override, Overrides};
 pub use report::{Dangers, ListError, Reject, Report, guard, guard_report};
-pub use set::{DomainKind, DomainMatch, DomainSet, DomainSetBuilder, ListInfo};
+pub use set::{DomainKind, DomainMatch, DomainSet, ListInfo, Role};
+pub use written::check_written;

@@ -4,7 +4,7 @@
 use model::{ClientName, Decision, DecisionKind, Mode, Timestamp};
 use std::{collections::HashMap, net::IpAddr};
 
-use crate::{limits::MAX_OVERRIDES, set::suffixes};
+use crate::{limits::MAX_OVERRIDES, names::suffixes};
 
 /// What a decision says about a name and everything below it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
