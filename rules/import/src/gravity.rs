@@ -21,6 +21,8 @@ use crate::{
 const OLDEST: i64 = 10;
 /// The newest version that is known.
 const NEWEST: i64 = 21;
+/// Columns that are read where they are there.
+const OPTIONAL: [&str; 3] = ["comment", "description", "type"];
 /// Steps of SQLite's machine between two looks at how many there were.
 const STEPS_AT_ONCE: i32 = 10_000;
 
@@ -277,6 +279,20 @@ impl Tables<'_> {
         Ok(count > 0)
     }
 
+    /// The columns of a table. A damaged database may call them anything.
+    fn columns(&self, table: &str) -> Result<Vec<String>, ImportError> {
+        let damaged = |error: rusqlite::Error| damaged(self.file, &error);
+        let mut statement =
+            self.connection.prepare("SELECT name FROM pragma_table_info(?1)").map_err(damaged)?;
+        let mut rows = statement.query([table]).map_err(damaged)?;
+        let mut columns = Vec::new();
+        while let Some(row) = rows.next().map_err(damaged)? {
+            let name = row.get_ref(0).map_err(damaged)?;
+            columns.extend(name.as_bytes().ok().map(|name| String::from_utf8_lossy(name).into_owned()));
+        }
+        Ok(columns)
+    }
+
     /// All rows of a table that has these columns.
     fn rows(&self, table: &str, columns: &[&str]) -> Result<Vec<Row>, ImportError> {
         let damaged = |error: rusqlite::Error| damaged(self.file, &error);
@@ -287,12 +303,14 @@ impl Tables<'_> {
                 "give gravity.db of Pi-hole 5 or 6, or a Teleporter archive",
             ));
         }
-        let mut statement =
-            self.connection.prepare(&format!("SELECT * FROM \"{table}\"")).map_err(damaged)?;
-        let names: Vec<String> = statement.column_names().into_iter().map(str::to_owned).collect();
-        if let Some(missing) = columns.iter().find(|column| !names.iter().any(|name| name == *column)) {
+        let there = self.columns(table)?;
+        if let Some(missing) = columns.iter().find(|column| !there.iter().any(|name| name == *column)) {
             return Err(no_column(self.file, table, missing));
         }
+        let more = |name: &&&str| !columns.contains(name) && there.iter().any(|column| column == **name);
+        let names: Vec<&str> = columns.iter().chain(OPTIONAL.iter().filter(more)).copied().collect();
+        let sql = format!("SELECT \"{}\" FROM \"{table}\"", names.join("\", \""));
+        let mut statement = self.connection.prepare(&sql).map_err(damaged)?;
         let mut found = Vec::new();
         let mut rows = statement.query([]).map_err(damaged)?;
         while let Some(row) = rows.next().map_err(damaged)? {
@@ -319,7 +337,7 @@ impl Tables<'_> {
                         }
                     },
                 };
-                cells.insert(name.clone(), cell);
+                cells.insert((*name).to_owned(), cell);
             }
             found.push(cells);
         }

@@ -49,7 +49,14 @@ pub(crate) fn plain(text: &str) -> String {
 /// A comment on one line, as long as comments may be.
 pub(crate) fn comment(text: &str) -> String {
     let words = text.split_whitespace().collect::<Vec<_>>().join(" ");
-    words.chars().filter(|c| !c.is_control()).take(MAX_COMMENT).collect()
+    words.chars().filter(|&c| !acts(c)).take(MAX_COMMENT).collect()
+}
+
+/// Whether a terminal might act on `c` instead of showing it: control characters, and those that turn the direction of
+/// text. What is imported is printed as config text.
+pub(crate) fn acts(c: char) -> bool {
+    c.is_control()
+        || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}')
 }
 
 /// A URL without the user and password that may stand in it: reports end up in logs and screenshots.

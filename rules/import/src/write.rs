@@ -1,10 +1,10 @@
 //! Settings as text for `secd.toml`.
 
 use std::fmt::Write as _;
-use toml_edit::{Array, Key, Value};
 
 use crate::{
     Import,
+    names::acts,
     settings::{Client, Group, OwnList, Settings, Subscription},
 };
 
@@ -33,7 +33,7 @@ impl Settings {
             let _ = writeln!(text, "\n[dns.log]\ndays = {days}");
         }
         for schedule in &self.schedules {
-            let _ = writeln!(text, "\n[schedules.{}]", Key::new(&schedule.name));
+            let _ = writeln!(text, "\n[schedules.{}]", schedule.name);
             let _ = writeln!(text, "days = {}", list(&schedule.days));
             let _ = writeln!(text, "from = {}\nto = {}", quoted(&schedule.from), quoted(&schedule.to));
             if let Some(zone) = &schedule.zone {
@@ -113,7 +113,7 @@ impl Settings {
 }
 
 fn write_group(text: &mut String, group: &Group) {
-    let _ = writeln!(text, "\n[dns.groups.{}]", Key::new(&group.name));
+    let _ = writeln!(text, "\n[dns.groups.{}]", group.name);
     if !group.comment.is_empty() {
         let _ = writeln!(text, "comment = {}", quoted(&group.comment));
     }
@@ -129,7 +129,7 @@ fn write_group(text: &mut String, group: &Group) {
 }
 
 fn write_client(text: &mut String, client: &Client) {
-    let _ = writeln!(text, "\n[dns.clients.{}]", Key::new(&client.name));
+    let _ = writeln!(text, "\n[dns.clients.{}]", client.name);
     let _ = writeln!(text, "who = {}\ngroups = {}", list(&client.who), list(&client.groups));
     if !client.comment.is_empty() {
         let _ = writeln!(text, "comment = {}", quoted(&client.comment));
@@ -183,21 +183,27 @@ fn in_a_private_network(url: &str) -> bool {
     }
 }
 
-/// A text as TOML writes it.
+/// A text as TOML writes it, in double quotes and on one line whatever is in it.
 fn quoted(text: &str) -> String {
-    Value::from(text).to_string()
+    let mut quoted = String::with_capacity(text.len() + 2);
+    quoted.push('"');
+    for c in text.chars() {
+        match c {
+            '"' | '\\' => quoted.extend(['\\', c]),
+            c if acts(c) => {
+                let _ = write!(quoted, "\\u{:04X}", u32::from(c));
+            }
+            c => quoted.push(c),
+        }
+    }
+    quoted.push('"');
+    quoted
 }
 
 /// A list of texts; long ones over several lines.
 fn list<T: AsRef<str>>(texts: &[T]) -> String {
     const WIDTH: usize = 90;
-    let mut array: Array = texts.iter().map(AsRef::as_ref).collect();
-    if array.to_string().len() > WIDTH {
-        for value in array.iter_mut() {
-            value.decor_mut().set_prefix("\n    ");
-        }
-        array.set_trailing("\n");
-        array.set_trailing_comma(true);
-    }
-    array.to_string()
+    let texts: Vec<String> = texts.iter().map(|text| quoted(text.as_ref())).collect();
+    let line = format!("[{}]", texts.join(", "));
+    if line.len() <= WIDTH { line } else { format!("[\n    {},\n]", texts.join(",\n    ")) }
 }

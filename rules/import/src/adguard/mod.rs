@@ -27,8 +27,11 @@ const BYTES_OF_AN_ANSWER: u64 = 200;
 /// The group of clients for whom lists hold but not what `default` blocks besides.
 const FILTERED: &str = "filtered";
 
-/// Settings that have no counterpart: where they may stand, what they are at first, what they are, why and what to do.
-const LEFT: [(&[&str], &[&str], &str, &str, &str); 14] = [
+/// Where a setting may stand, its values that say nothing, what it is, why it is left, and what to do.
+type Unlike = (&'static [&'static str], &'static [&'static str], &'static str, &'static str, &'static str);
+
+/// Settings that have no counterpart.
+const LEFT: [Unlike; 14] = [
     (
         &["filtering.safebrowsing_enabled", "dns.safebrowsing_enabled"],
         &["false"],
