@@ -54,6 +54,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("loki-receiver", &[]),
     ("lab", &["abi", "model"]),
     ("kernel-tests", &["abi", "datapath", "model", "policy", "enforce"]),
+    ("bench-dns", &["abi", "lists", "model", "resolver"]),
     ("bench-programs", &["abi", "datapath"]),
     ("bench", &["abi", "bench-programs", "datapath", "enforce", "kernel-tests", "model", "policy"]),
 ];

@@ -375,6 +375,9 @@ impl DomainSet {
             let one_answer = same_list && known.flags == says.flags && says.action() == ANSWER;
             if one_entry || one_answer {
                 merge = Some(at);
+            } else if is_zone && same_list && known.flags & says.flags & (EXACT | BELOW) != 0 {
+                // A zone says one thing about a name: the first.
+                return;
             }
         }
         let extra = rule.extra();

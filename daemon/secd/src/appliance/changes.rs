@@ -4,7 +4,7 @@ use anyhow::Result;
 use enforce::nft::early;
 use model::{Mode, Severity};
 use protocol::{Detached, ErrorReply, ModeReply, Problem, Reloaded};
-use resolver::{ClientNetwork, Resolver, Settings};
+use resolver::{CacheSettings, ClientNetwork, Resolver, Settings, Sources, UpstreamSettings};
 use std::{collections::HashMap, sync::Arc};
 
 use super::{Appliance, Current, SHIP_BY, Walls, apply::Lasting, plan::Wanted, tell};
@@ -278,8 +278,12 @@ impl Appliance {
             Some(running) => running.update(settings).await?,
             None => {
                 let sink = QuerySink(tell(&self.sender));
-                let lists = Arc::clone(&self.domains);
-                *resolver = Some(Resolver::start(settings, lists, self.decisions.overrides(), sink).await?);
+                let sources = Sources {
+                    lists: Arc::clone(&self.domains),
+                    overrides: self.decisions.overrides(),
+                    ..Sources::default()
+                };
+                *resolver = Some(Resolver::start(settings, sources, sink).await?);
             }
         }
         Ok(())
@@ -327,20 +331,28 @@ fn dns_settings(loaded: &Loaded) -> Settings {
     let zones = config.policy.zones.iter().filter(|zone| !zone.wan);
     let mut clients: Vec<_> = zones
         .flat_map(|zone| {
-            zone.networks.iter().map(|net| ClientNetwork { net: *net, zone: zone.name.as_str().into() })
+            zone.networks.iter().map(|net| ClientNetwork {
+                net: *net,
+                zone: zone.name.as_str().into(),
+                resolved: false,
+            })
         })
         .collect();
     for loopback in ["127.0.0.0/8", "::1/128"] {
         if let Ok(net) = loopback.parse() {
-            clients.push(ClientNetwork { net, zone: "self".into() });
+            clients.push(ClientNetwork { net, zone: "self".into(), resolved: false });
         }
     }
     Settings {
         listen: config.dns.listen.clone(),
-        upstreams: config.dns.plain_upstreams(),
+        upstreams: UpstreamSettings {
+            servers: config.dns.plain_upstreams().into_iter().map(Into::into).collect(),
+            ..UpstreamSettings::default()
+        },
         mode: config.mode.and(config.dns.mode),
-        cache_entries: config.dns.cache_entries,
+        cache: CacheSettings { entries: config.dns.cache_entries, ..CacheSettings::default() },
         clients,
+        ..Settings::default()
     }
 }
 
