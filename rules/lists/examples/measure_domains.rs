@@ -97,7 +97,11 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             resident(),
         );
         let hits: Vec<String> = all[..count].iter().step_by(count / 100_000 + 1).cloned().collect();
-        println!("  a decision: listed {} ns, not listed {} ns", decide(&again, &hits), decide(&again, &misses));
+        println!(
+            "  a decision: listed {} ns, not listed {} ns",
+            decide(&again, &hits),
+            decide(&again, &misses)
+        );
     }
     let mut text = String::new();
     for number in 0..1000 {
@@ -112,13 +116,21 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let started = cpu();
     builder.add("expressions", Mode::Enforce, text.as_bytes())?;
     let set = builder.finish();
-    println!("1000 expressions: {:.1} MB, loaded in {:.3} s", set.bytes() as f64 / 1e6, (cpu() - started) as f64 / 1e9);
+    println!(
+        "1000 expressions: {:.1} MB, loaded in {:.3} s",
+        set.bytes() as f64 / 1e6,
+        (cpu() - started) as f64 / 1e9
+    );
     for _ in 0..2 {
         println!("  a decision: new names {} ns", decide(&set, &misses));
     }
     println!("  a decision: listed names {} ns", decide(&set, &all[..100_000]));
     let mut builder = DomainSetBuilder::new(42);
-    builder.add("expressions", Mode::Enforce, (text + "^[a-z]{30}\\.\n^[^.]*[0-9]{8}[^.]*\\.x$\n").as_bytes())?;
+    builder.add(
+        "expressions",
+        Mode::Enforce,
+        (text + "^[a-z]{30}\\.\n^[^.]*[0-9]{8}[^.]*\\.x$\n").as_bytes(),
+    )?;
     let set = builder.finish();
     println!("  with two that have no literal: new names {} ns", decide(&set, &misses));
     Ok(())

@@ -19,8 +19,8 @@ use regex_syntax::{
 
 use crate::limits::{MAX_REGEX_BYTES, MAX_REGEX_CACHE, MAX_REGEX_DEPTH, MAX_REGEX_STATES, MAX_REGEX_TOTAL};
 
-/// Names that have nothing in common: an expression that matches all of them matches everything.
-const UNLIKE: [&str; 5] = ["a.b", "xn--p1ai", "news.example.com", "0-1.net", "q_q.w.e.r.t.z.org"];
+/// Names that have nothing in common but their dots: an expression that matches all of them matches everything.
+const UNLIKE: [&str; 5] = ["a.b", "x.xn--p1ai", "news.example.com", "0-1.net", "q_q.w.e.r.t.z.org"];
 /// Alternative literals of one expression that are looked for.
 const MAX_LITERALS: usize = 64;
 /// Bytes of the shortest literal worth looking for.

@@ -113,8 +113,8 @@ impl DomainSet {
         }
         let (header, rest) =
             rest.split_at_checked(number(16) as usize).ok_or(SnapshotError::Damaged("it ends too early"))?;
-        let header: Header =
-            serde_json::from_slice(header).map_err(|_| SnapshotError::Damaged("its header cannot be read"))?;
+        let header: Header = serde_json::from_slice(header)
+            .map_err(|_| SnapshotError::Damaged("its header cannot be read"))?;
         header.check()?;
         let wanted = header.names.checked_mul(ENTRY).and_then(|entries| entries.checked_add(header.text));
         if wanted != Some(rest.len()) {
@@ -122,7 +122,8 @@ impl DomainSet {
         }
         let (text, entries) = rest.split_at(header.text);
         let entries = entries.chunks_exact(ENTRY).map(|bytes| {
-            let number = |at: usize| u32::from_le_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]]);
+            let number =
+                |at: usize| u32::from_le_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]]);
             Entry {
                 offset: number(0),
                 line: number(4),
@@ -166,20 +167,21 @@ impl Header {
         if !within {
             return Err(SnapshotError::Damaged("it is larger than a set may be"));
         }
-        let says = |says: &Says, extra: bool| {
-            usize::from(says.list) < self.lists.len() && says.is(EXTRA) == extra
-        };
+        let says =
+            |says: &Says, extra: bool| usize::from(says.list) < self.lists.len() && says.is(EXTRA) == extra;
         let small = |extra: &Extra| extra.records.len() <= MAX_RECORDS;
-        let good = self.lists.iter().all(|list| list.zone.is_none_or(|zone| usize::from(zone) < MAX_ZONE_FILES))
-            && self.extras.iter().all(|(_, extra)| small(extra))
-            && self.regexes.iter().all(|entry| {
-                says(&entry.says, entry.extra.is_some()) && entry.expression.regex.len() <= MAX_REGEX_BYTES
-            })
-            && self.addresses.iter().all(|entry| {
-                says(&entry.says, entry.extra.is_some())
-                    && entry.length <= 128
-                    && entry.bits & !mask(entry.length) == 0
-            });
+        let good =
+            self.lists.iter().all(|list| list.zone.is_none_or(|zone| usize::from(zone) < MAX_ZONE_FILES))
+                && self.extras.iter().all(|(_, extra)| small(extra))
+                && self.regexes.iter().all(|entry| {
+                    says(&entry.says, entry.extra.is_some())
+                        && entry.expression.regex.len() <= MAX_REGEX_BYTES
+                })
+                && self.addresses.iter().all(|entry| {
+                    says(&entry.says, entry.extra.is_some())
+                        && entry.length <= 128
+                        && entry.bits & !mask(entry.length) == 0
+                });
         if good { Ok(()) } else { Err(SnapshotError::Damaged("an entry leads out of it")) }
     }
 }

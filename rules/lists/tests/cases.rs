@@ -128,9 +128,16 @@ fn check_domains(case: &Case) {
     }
     if case.former.is_some() || case.held.is_some() || case.delta.is_some() {
         let former = case.former.as_deref().map(str::as_bytes);
-        let (now, delta) =
-            DomainSetBuilder::compare(&bytes, &format, former.map(|bytes| (bytes, &format)), &case.upstreams, 3).unwrap();
-        let former = former.map(|bytes| DomainSetBuilder::inspect_as(bytes, &format, &case.upstreams).unwrap());
+        let (now, delta) = DomainSetBuilder::compare(
+            &bytes,
+            &format,
+            former.map(|bytes| (bytes, &format)),
+            &case.upstreams,
+            3,
+        )
+        .unwrap();
+        let former =
+            former.map(|bytes| DomainSetBuilder::inspect_as(bytes, &format, &case.upstreams).unwrap());
         case.check_refresh(former.as_ref(), &now, delta);
     }
     let taken = case.check(outcome);
@@ -164,7 +171,8 @@ fn check_addresses(case: &Case) {
 
 #[test]
 fn domains() {
-    let files = ["domains", "domain-formats", "names", "adblock", "modifiers", "dnsmasq", "rpz", "regexes", "mixed"];
+    let files =
+        ["domains", "domain-formats", "names", "adblock", "modifiers", "dnsmasq", "rpz", "regexes", "mixed"];
     let mut count = 0;
     for file in files {
         for case in cases(&format!("{file}.toml")) {

@@ -79,11 +79,14 @@ impl Row {
             None => true,
             Some("tablet") => asked.client == "tablet",
             Some("~10.4.0.9") => asked.address != Some(IpAddr::from([10, 4, 0, 9])),
-            Some("10.4.0.0/16") => asked.address.is_some_and(|address| address.to_string().starts_with("10.4.")),
+            Some("10.4.0.0/16") => {
+                asked.address.is_some_and(|address| address.to_string().starts_with("10.4."))
+            }
             Some(other) => panic!("{other}"),
         };
         let left_out = self.except.as_ref().is_some_and(|name| {
-            asked.name == name || asked.name.strip_suffix(name.as_str()).is_some_and(|rest| rest.ends_with('.'))
+            asked.name == name
+                || asked.name.strip_suffix(name.as_str()).is_some_and(|rest| rest.ends_with('.'))
         });
         named && typed && asks && !left_out
     }
@@ -123,7 +126,8 @@ fn reference(lists: &[List], asked: &Asked<'_>) -> Option<(Strength, bool)> {
     };
     let plain = strongest(&|row| !row.is_rewrite() && !row.is_exception_to_rewrites());
     let exception = strongest(&Row::is_exception_to_rewrites);
-    let rewrite = strongest(&Row::is_rewrite).filter(|rewrite| exception.is_none_or(|exception| exception < *rewrite));
+    let rewrite =
+        strongest(&Row::is_rewrite).filter(|rewrite| exception.is_none_or(|exception| exception < *rewrite));
     match (plain, rewrite) {
         (Some(plain), Some(rewrite)) if plain > rewrite => Some((plain, false)),
         (_, Some(rewrite)) => Some((rewrite, true)),
@@ -183,7 +187,8 @@ fn build(lists: &[List], seed: u64) -> DomainSet {
     let mut builder = DomainSetBuilder::new(seed);
     for (mode, groups, lines) in lists {
         let text: Vec<String> = lines.iter().map(|(row, takes_back)| row.text(*takes_back)).collect();
-        let report = builder.add_as("list", *mode, *groups, text.join("\n").as_bytes(), &Format::Auto).unwrap();
+        let report =
+            builder.add_as("list", *mode, *groups, text.join("\n").as_bytes(), &Format::Auto).unwrap();
         assert_eq!(report.rejected, 0, "{:?}", report.rejects);
     }
     builder.finish()

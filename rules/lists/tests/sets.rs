@@ -53,8 +53,9 @@ impl Case {
         let mut builder = DomainSetBuilder::new(5);
         let numbered = |texts: &[String]| texts.iter().cloned().zip(1..).collect::<Vec<_>>();
         let allow = numbered(&self.allow);
-        let report =
-            builder.add_allow_list("dns.allow", allow.iter().map(|(text, line)| (text.as_str(), *line))).unwrap();
+        let report = builder
+            .add_allow_list("dns.allow", allow.iter().map(|(text, line)| (text.as_str(), *line)))
+            .unwrap();
         assert!(report.rejects.is_empty(), "{}: {:?}", self.name, report.rejects);
         let write = |builder: &mut DomainSetBuilder, name: &str, kind, mode, groups, texts: &[String]| {
             let texts = numbered(texts);
@@ -64,7 +65,11 @@ impl Case {
         };
         write(&mut builder, "dns.deny", DomainKind::Block, Mode::Enforce, GroupSet::ALL, &self.deny);
         for (number, list) in self.list.iter().enumerate() {
-            let name = if list.name.is_empty() { format!("{}", (b'a' + number as u8) as char) } else { list.name.clone() };
+            let name = if list.name.is_empty() {
+                format!("{}", (b'a' + number as u8) as char)
+            } else {
+                list.name.clone()
+            };
             let mut groups = GroupSet::DEFAULT;
             if let Some(places) = &list.groups {
                 groups = GroupSet::NONE;

@@ -20,7 +20,15 @@ static BYTES: LazyLock<Vec<u8>> = LazyLock::new(|| {
 });
 
 fn ask(set: &DomainSet) -> usize {
-    let names = ["x.ads.example", "good.ads.example", "typed.example", "my.banner.example", "z.example", "www.google.de", ""];
+    let names = [
+        "x.ads.example",
+        "good.ads.example",
+        "typed.example",
+        "my.banner.example",
+        "z.example",
+        "www.google.de",
+        "",
+    ];
     let mut found = 0;
     for name in names {
         let asked = Asked { groups: GroupSet::ALL, client: "tablet", ..Asked::about(name) };

@@ -82,11 +82,14 @@ fn record(record: &Record) -> String {
         RecordData::Cname(name) => format!("CNAME {name}"),
         RecordData::Ptr(name) => format!("PTR {name}"),
         RecordData::Txt(strings) => {
-            let shown: Vec<_> = strings.iter().map(|text| format!("{:?}", String::from_utf8_lossy(text))).collect();
+            let shown: Vec<_> =
+                strings.iter().map(|text| format!("{:?}", String::from_utf8_lossy(text))).collect();
             format!("TXT {}", shown.join(" "))
         }
         RecordData::Mx { preference, exchange } => format!("MX {preference} {exchange}"),
-        RecordData::Srv { priority, weight, port, target } => format!("SRV {priority} {weight} {port} {target}"),
+        RecordData::Srv { priority, weight, port, target } => {
+            format!("SRV {priority} {weight} {port} {target}")
+        }
         RecordData::Service { https, priority, target, parameters } => {
             let keys: Vec<String> = parameters.iter().map(|(key, _)| format!("key{key}")).collect();
             format!("{} {priority} {target} {}", if *https { "HTTPS" } else { "SVCB" }, keys.join(" "))
@@ -97,5 +100,6 @@ fn record(record: &Record) -> String {
 
 /// The text of a case file.
 pub fn file(name: &str) -> String {
-    std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/cases/lists").join(name)).unwrap()
+    std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/cases/lists").join(name))
+        .unwrap()
 }
