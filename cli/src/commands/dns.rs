@@ -140,7 +140,7 @@ fn print_groups(output: &mut Output<'_>, groups: &DnsGroups) -> io::Result<()> {
             Column::new("GROUP").whole(),
             Column::new("STATE"),
             Column::new("MODE").whole(),
-            Column::new("ANSWERS").wide(80),
+            Column::new("ANSWERS").wide(100),
             Column::new("LISTS"),
             Column::new("BESIDES").wide(70),
             Column::new("CLIENTS").wide(70),

@@ -169,6 +169,8 @@ fn an_address_that_is_not_there_leaves_the_others_in_peace_and_names_of_a_zone_a
         let events = lab.appliance.events().unwrap();
         events.iter().any(|event| event["kind"] == "query" && event["zone"] == zone && event["name"] == name)
     };
-    lab.waiter.until("the events", SOON, || Ok((of("iot", NAME) && of("home", "hidden")).then_some(()))).unwrap();
+    lab.waiter
+        .until("the events", SOON, || Ok((of("iot", NAME) && of("home", "hidden")).then_some(())))
+        .unwrap();
     assert!(!of("home", NAME), "the name is told nowhere");
 }

@@ -156,7 +156,7 @@ mod tests {
     fn every_spelling_of_the_config_is_one_of_the_resolver() {
         let text = "[dns]\nupstreams = ['9.9.9.9', 'udp://9.9.9.9:5353', '[2620:fe::fe]:53', 'tls://dns.quad9.net', \
             'tls://9.9.9.9:853#dns.quad9.net', 'tls://[2620:fe::fe]#dns.quad9.net', 'https://dns.quad9.net', \
-            'https://dns.quad9.net/dns-query', 'https://9.9.9.9/dns-query#dns.quad9.net', 'tls://1.1.1.1']\n";
+            'https://one.one.one.one/dns-query', 'https://9.9.9.9/dns-query#dns.quad9.net', 'tls://1.1.1.1']\n";
         let config = config::parse("secd.toml", text).unwrap();
         for upstream in &config.dns.upstreams {
             let server = server(upstream).unwrap_or_else(|error| panic!("{}: {error}", upstream.text));
