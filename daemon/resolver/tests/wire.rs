@@ -339,7 +339,20 @@ async fn settings_change_while_it_runs_and_bad_ones_change_nothing() {
     let none = settings(Vec::new());
     assert!(matches!(bench.handle.update(none).await, Err(ResolverError::NoUpstreams)));
 
+    // One address that cannot be had leaves the others in peace, and is tried again.
+    let also = resolver::Settings {
+        listen: vec![settings(Vec::new()).listen[0], changed.listen[0]],
+        ..changed.clone()
+    };
+    bench.handle.update(also.clone()).await.unwrap();
+    assert_eq!(bench.handle.addresses().await, [bench.address]);
+    let unopened = bench.handle.unopened();
+    assert!(unopened.len() == 1 && unopened[0].contains(&also.listen[1].to_string()), "{unopened:?}");
+    assert_eq!(records(&bench.ask("www.example", "A").await), ["A 192.0.2.1"], "the settings hold");
     drop(taken);
+    bench.handle.update(also.clone()).await.unwrap();
+    assert_eq!((bench.handle.addresses().await.len(), bench.handle.unopened().len()), (2, 0));
+
     bench.handle.update(changed.clone()).await.unwrap();
     assert_eq!(bench.handle.addresses().await, changed.listen);
     assert_eq!(

@@ -43,7 +43,7 @@ pub mod limits;
 
 pub use addresses::{AddressList, AddressReading};
 pub use answer::{Effect, Record, RecordData};
-pub use asked::Asked;
+pub use asked::{Asked, type_number};
 pub use builder::DomainSetBuilder;
 pub use builtin::{Service, YouTube, canaries, probes, services};
 pub use clients::{Client, Clients, Facts, MAX_CLIENTS, MAX_WHO, Who};

@@ -142,7 +142,7 @@ impl<'a> Judge<'a> {
         {
             return Verdict::Allowed(said(&found));
         }
-        let Some((order, entry)) = self.overrides.decide(asked.name, self.date) else {
+        let Some((order, entry)) = self.overrides.decide_for(asked.name, asker(asked), self.date) else {
             return listed.map_or(Verdict::Clean, |(found, mode)| verdict(&found, mode));
         };
         let by_order = Said::Order(order, entry);
@@ -182,6 +182,11 @@ impl<'a> Judge<'a> {
             Some(_) | None => decide(asked).map(|found| (found, Mode::Observe)),
         }
     }
+}
+
+/// Whoever asks, as orders name them.
+fn asker<'a>(asked: &Asked<'a>) -> lists::Asker<'a> {
+    lists::Asker { client: asked.client, address: asked.address }
 }
 
 fn said<'a>(found: &DomainMatch<'a>) -> Said<'a> {

@@ -7,6 +7,7 @@ mod deliver;
 mod forward;
 mod judge;
 mod own;
+mod probe;
 mod rebinding;
 mod run;
 mod special;
@@ -15,6 +16,7 @@ mod write;
 
 pub use asker::{Device, Devices};
 pub use judge::{By, Judgement};
+pub use probe::Probed;
 pub use why::Why;
 
 use arc_swap::ArcSwap;
