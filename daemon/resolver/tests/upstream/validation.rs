@@ -106,7 +106,11 @@ fn zones() -> Vec<Zone> {
         },
         Zone { name: "ed.tld.", keys: "ED25519", ..PLAIN },
         Zone { name: "rsa.tld.", keys: "RSASHA256", ..PLAIN },
-        Zone { name: "tld.", body: "", ..PLAIN },
+        Zone {
+            name: "tld.",
+            body: "*.star CNAME www.signed.tld.\n*.gone CNAME nothing.signed.tld.\n",
+            ..PLAIN
+        },
         Zone { name: ".", body: "", ..PLAIN },
     ]
 }
@@ -355,6 +359,8 @@ const QUESTIONS: &[(&str, RecordType, &str)] = &[
     ("nowhere.signed.tld.", RecordType::A, "secure"),
     ("wildcname.signed.tld.", RecordType::A, "secure"),
     ("wildcname.signed.tld.", RecordType::AAAA, "secure"),
+    ("a.star.tld.", RecordType::AAAA, "secure"),
+    ("a.gone.tld.", RecordType::A, "secure"),
     ("www.old.signed.tld.", RecordType::A, "secure"),
     ("www.old.signed.tld.", RecordType::AAAA, "secure"),
     ("text.signed.tld.", RecordType::TXT, "secure"),

@@ -196,12 +196,12 @@ impl Validator {
         }
         let sets = rrsets(&message.authorities);
         let side = if qtype == RecordType::DS { end.name.base_name() } else { end.name.clone() };
+        // The nearest: proofs of a zone further up are there too, where a wildcard of it leads here.
         let signer = sets
             .iter()
-            .filter(|set| set.kind != RecordType::SOA)
-            .chain(sets.iter())
-            .find_map(Rrset::signer)
-            .filter(|signer| signer.zone_of(&side));
+            .filter_map(Rrset::signer)
+            .filter(|signer| signer.zone_of(&side))
+            .max_by_key(|signer| signer.iter().count());
         let zone = match signer {
             Some(signer) => self.walk(signer, fetch, budget).await?,
             None => self.walk(&side, fetch, budget).await?,
