@@ -231,18 +231,25 @@ impl Inner {
         if self.case_randomisation {
             outgoing.randomise_case();
         }
-        let mut doubted = None;
+        // Who was not believed, and why.
+        let mut doubted: Option<(Arc<str>, Trouble)> = None;
         loop {
-            let (message, upstream) = route.ask(&outgoing, doubted.as_deref(), deadline).await?;
+            let others = doubted.as_ref().map(|(upstream, _)| &**upstream);
+            let (message, upstream) = match (route.ask(&outgoing, others, deadline).await, &doubted) {
+                // The others are of no help: what is wrong is what is known.
+                (Err(_), Some((_, trouble))) => return Err(trouble.clone()),
+                (Ok((message, _)), Some((_, trouble))) if is_excuse(&message) => return Err(trouble.clone()),
+                (asked, _) => asked?,
+            };
             match self.believe(key, validates, message, &upstream, deadline).await {
                 // One upstream that lies or cuts signatures out does not speak for the others.
-                Err(Trouble::Bogus { .. }) if doubted.is_none() && route.servers.len() > 1 => {
+                Err(trouble @ Trouble::Bogus { .. }) if doubted.is_none() && route.servers.len() > 1 => {
                     route
                         .servers
                         .iter()
                         .filter(|server| server.name == upstream)
                         .for_each(|server| server.health.wrong());
-                    doubted = Some(upstream);
+                    doubted = Some((upstream, trouble));
                 }
                 Err(trouble) => return Err(trouble),
                 Ok((message, validated)) => return Ok(Answered { message, upstream, validated }),
@@ -338,12 +345,10 @@ impl Route {
             let Some((upstream, result)) = racing.next().await else { break };
             match result {
                 // Not broken, but of no help: another may know more.
-                Ok(message) => match message.metadata.response_code {
-                    ResponseCode::NoError | ResponseCode::NXDomain if outgoing.is_served_by(&message) => {
-                        return Ok((message, Arc::clone(&upstream.name)));
-                    }
-                    _ => troubles.excuse(message, &upstream.name, order.len()),
-                },
+                Ok(message) if is_excuse(&message) || !outgoing.is_served_by(&message) => {
+                    troubles.excuse(message, &upstream.name, order.len());
+                }
+                Ok(message) => return Ok((message, Arc::clone(&upstream.name))),
                 Err(error) => troubles.add(&upstream.name, &error),
             }
             if troubles.all_excused || Instant::now() >= deadline {
@@ -364,6 +369,11 @@ impl Route {
             });
         }
     }
+}
+
+/// Whether an upstream says neither what there is nor that there is nothing.
+fn is_excuse(message: &Message) -> bool {
+    !matches!(message.metadata.response_code, ResponseCode::NoError | ResponseCode::NXDomain)
 }
 
 /// What went wrong with the upstreams of one question.

@@ -1,7 +1,7 @@
 //! Validation against real zones: signed by ldns, served by nsd, resolved by unbound without validation, and judged by
 //! another unbound that validates.
 
-use crate::fake::{Fake, ask, ask_with, bytes, empty, lasts, name, positive};
+use crate::fake::{Fake, always, ask, ask_with, bytes, empty, lasts, name, positive};
 use hickory_proto::{
     op::{Edns, Message, Query, ResponseCode},
     rr::RecordType,
@@ -549,5 +549,22 @@ async fn what_is_called_secure_holds_nothing_else() {
         let sets = authorities.iter().filter(|record| record.record_type() != RecordType::RRSIG).count();
         assert_eq!(sets, proofs, "{asked} {qtype}: {authorities:?}");
         assert_eq!(authorities.len(), proofs * 2, "each with its signature");
+    }
+}
+
+#[tokio::test]
+async fn what_is_wrong_with_an_answer_is_told_though_no_other_upstream_helps() {
+    let unsigned = always(66).await;
+    let no_help = Fake::start(|query, _| vec![bytes(&empty(query, ResponseCode::ServFail))]).await;
+    // Nobody listens there: the system says so at once.
+    let closed = std::net::UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap();
+    for other in [no_help.address, closed] {
+        let settings = UpstreamSettings {
+            servers: vec![Server::from(unsigned.address), Server::from(other)],
+            dnssec: true,
+            ..UpstreamSettings::default()
+        };
+        let result = ask(&Upstreams::new(&settings, clock()), "www.example.", RecordType::A).await;
+        assert_eq!(told(&result), "bogus 9 .", "{other}");
     }
 }
