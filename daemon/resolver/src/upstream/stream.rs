@@ -120,16 +120,20 @@ impl Held for Connection {
     }
 }
 
-/// Writes what is asked. Ends when the stream breaks, or nothing is asked for a while.
+/// Writes what is asked. Ends when the stream breaks, or nothing is asked or taken for a while.
 async fn send(mut writer: impl AsyncWrite + Unpin, mut questions: mpsc::Receiver<Vec<u8>>) {
     while let Ok(Some(question)) = timeout(UPSTREAM_IDLE, questions.recv()).await {
         let Ok(length) = u16::try_from(question.len()) else { return };
         let frame = [&length.to_be_bytes(), &question[..]].concat();
-        if writer.write_all(&frame).await.is_err() || writer.flush().await.is_err() {
+        let write = async {
+            writer.write_all(&frame).await?;
+            writer.flush().await
+        };
+        if !matches!(timeout(UPSTREAM_IDLE, write).await, Ok(Ok(()))) {
             return;
         }
     }
-    let _ = writer.shutdown().await;
+    let _ = timeout(UPSTREAM_IDLE, writer.shutdown()).await;
 }
 
 /// Hands answers to those who wait; what nobody waits for is counted by `wrong`.
@@ -214,6 +218,17 @@ mod tests {
         assert!(theirs.read_u16().await.is_err(), "closed by us");
         connection.queue.closed().await;
         assert!(!connection.is_open());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_server_that_does_not_read_is_left() {
+        let (ours, theirs) = duplex(1);
+        let connection = Connection::new(ours, || {});
+        let mut question = Box::pin(connection.exchange(|id| id.to_be_bytes().to_vec()));
+        assert!(futures_util::poll!(&mut question).is_pending());
+        timeout(UPSTREAM_IDLE * 2, connection.queue.closed()).await.unwrap();
+        assert_eq!(question.await.unwrap_err().kind(), io::ErrorKind::ConnectionAborted);
+        drop(theirs);
     }
 
     #[tokio::test]
