@@ -189,7 +189,10 @@ impl Secrets {
     /// the certificate shows whether they were true.
     async fn resolve(&self, name: &str) -> Result<(Vec<IpAddr>, Duration), String> {
         let name = Name::from_ascii(format!("{name}.")).map_err(|error| error.to_string())?;
-        let mut trouble = "there is no bootstrap server, give dns.bootstrap one".to_owned();
+        let mut trouble = match self.bootstrap.as_slice() {
+            [] => "there is no bootstrap server, give dns.bootstrap one".to_owned(),
+            _ => "no bootstrap server knows an address of it".to_owned(),
+        };
         for server in &self.bootstrap {
             let (four, six) =
                 tokio::join!(address(server, &name, RecordType::A), address(server, &name, RecordType::AAAA));

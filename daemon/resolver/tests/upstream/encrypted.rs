@@ -343,8 +343,15 @@ async fn over_https_what_is_no_dns_is_no_answer() {
 #[tokio::test]
 async fn a_name_that_nobody_resolves_is_told() {
     let authority = Authority::new();
-    let upstreams = trusting(&authority, &["tls://dns.example".into()], &[], clock());
-    let trouble = ask(&upstreams, "www.example.", RecordType::A).await.unwrap_err();
-    let Trouble::Unreachable(told) = &trouble else { panic!("{trouble}") };
-    assert!(told.contains("its name could not be resolved: there is no bootstrap server"), "{told}");
+    let unknown =
+        Fake::start(|query, _| vec![bytes(&empty(query, hickory_proto::op::ResponseCode::NXDomain))]).await;
+    for (bootstrap, cause) in [
+        (&[][..], "there is no bootstrap server"),
+        (&[&unknown], "no bootstrap server knows an address of it"),
+    ] {
+        let upstreams = trusting(&authority, &["tls://dns.example".into()], bootstrap, clock());
+        let trouble = ask(&upstreams, "www.example.", RecordType::A).await.unwrap_err();
+        let Trouble::Unreachable(told) = &trouble else { panic!("{trouble}") };
+        assert!(told.contains(&format!("its name could not be resolved: {cause}")), "{told}");
+    }
 }
