@@ -339,7 +339,11 @@ impl Route {
                 && let Some(upstream) = left.next()
             {
                 let until = deadline.min(Instant::now() + ATTEMPT_TIMEOUT);
-                racing.push(async move { (upstream, upstream.ask(outgoing, until).await) });
+                let (upstream, outgoing) = (Arc::clone(upstream), outgoing.clone());
+                racing.push(async move {
+                    let result = upstream.ask(&outgoing, until).await;
+                    (upstream, result)
+                });
             }
             at_once = at_once.min(racing.len()).max(1);
             let Some((upstream, result)) = racing.next().await else { break };
@@ -348,7 +352,13 @@ impl Route {
                 Ok(message) if is_excuse(&message) || !outgoing.is_served_by(&message) => {
                     troubles.excuse(message, &upstream.name, order.len());
                 }
-                Ok(message) => return Ok((message, Arc::clone(&upstream.name))),
+                Ok(message) => {
+                    if !racing.is_empty() {
+                        // Too late for this question, but it shows how they stand, and keeps their connections.
+                        tokio::spawn(async move { while racing.next().await.is_some() {} });
+                    }
+                    return Ok((message, Arc::clone(&upstream.name)));
+                }
                 Err(error) => troubles.add(&upstream.name, &error),
             }
             if troubles.all_excused || Instant::now() >= deadline {

@@ -405,6 +405,20 @@ async fn several_at_once_take_the_first_good_answer() {
 }
 
 #[tokio::test]
+async fn of_several_at_once_the_silent_is_noticed() {
+    let (quiet, good) = (silent().await, always(2).await);
+    let upstreams = upstreams(&UpstreamSettings { order: Order::Parallel, ..settings(&[&quiet, &good]) });
+    for number in 0..FAILURES_UNTIL_DOWN {
+        ask(&upstreams, &format!("n{number}.example."), RecordType::A).await.unwrap();
+    }
+    // The time is stepped by the runtime where nothing else is to be done: only silence is waited for.
+    tokio::time::pause();
+    let _ = tokio::time::timeout(ATTEMPT_TIMEOUT * 2, std::future::pending::<()>()).await;
+    let status = upstreams.status();
+    assert_eq!(status.iter().map(|status| status.up).collect::<Vec<_>>(), [false, true], "{status:?}");
+}
+
+#[tokio::test]
 async fn forwards_by_the_longest_suffix() {
     let (general, corp, lab, reverse) = (always(1).await, always(2).await, always(3).await, always(4).await);
     let forward = |names: &[&str], to: &Fake| Forward {
