@@ -20,7 +20,7 @@ use std::{
 };
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
-    net::TcpListener,
+    net::{TcpListener, TcpStream},
 };
 use tokio_rustls::{
     TlsAcceptor,
@@ -29,6 +29,7 @@ use tokio_rustls::{
         crypto::ring,
         pki_types::{CertificateDer, PrivateKeyDer},
     },
+    server::TlsStream,
 };
 
 /// Signs certificates.
@@ -91,8 +92,14 @@ enum End {
     Never,
 }
 
-/// Over TLS. Answers carry the number of the connection.
-async fn over_tls(acceptor: TlsAcceptor, end: End) -> Running {
+/// Listens, and gives each connection its number and the counter of questions.
+async fn over<F>(
+    acceptor: TlsAcceptor,
+    carry: impl Fn(TlsStream<TcpStream>, usize, Arc<AtomicUsize>) -> F + Clone + Send + 'static,
+) -> Running
+where
+    F: Future<Output = ()> + Send,
+{
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
     let address = listener.local_addr().unwrap();
     let (connections, asked): (Arc<AtomicUsize>, Arc<AtomicUsize>) = Default::default();
@@ -100,30 +107,11 @@ async fn over_tls(acceptor: TlsAcceptor, end: End) -> Running {
         let (connections, asked) = (Arc::clone(&connections), Arc::clone(&asked));
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
-                let (acceptor, connections, asked) =
-                    (acceptor.clone(), Arc::clone(&connections), Arc::clone(&asked));
+                let (acceptor, carry) = (acceptor.clone(), carry.clone());
+                let (connections, asked) = (Arc::clone(&connections), Arc::clone(&asked));
                 tokio::spawn(async move {
-                    let Ok(mut stream) = acceptor.accept(stream).await else { return };
-                    let number = connections.fetch_add(1, SeqCst) + 1;
-                    let answers = match end {
-                        End::Closed(answers) | End::Silent(answers) => answers,
-                        End::Never => usize::MAX,
-                    };
-                    for _ in 0..answers {
-                        let Ok(length) = stream.read_u16().await else { return };
-                        assert_eq!(length % 128, 0, "padded");
-                        let mut query = vec![0; length.into()];
-                        stream.read_exact(&mut query).await.unwrap();
-                        asked.fetch_add(1, SeqCst);
-                        let answer =
-                            positive(&Message::from_vec(&query).unwrap(), u8::try_from(number).unwrap());
-                        stream.write_all(&frame(&bytes(&answer))).await.unwrap();
-                        stream.flush().await.unwrap();
-                    }
-                    if matches!(end, End::Silent(_)) {
-                        std::future::pending::<()>().await;
-                    }
-                    let _ = stream.shutdown().await;
+                    let Ok(stream) = acceptor.accept(stream).await else { return };
+                    carry(stream, connections.fetch_add(1, SeqCst) + 1, asked).await;
                 });
             }
         })
@@ -131,50 +119,58 @@ async fn over_tls(acceptor: TlsAcceptor, end: End) -> Running {
     Running { address, connections, asked, task }
 }
 
+/// Over TLS. Answers carry the number of the connection.
+async fn over_tls(acceptor: TlsAcceptor, end: End) -> Running {
+    over(acceptor, move |mut stream, number, asked| async move {
+        let answers = match end {
+            End::Closed(answers) | End::Silent(answers) => answers,
+            End::Never => usize::MAX,
+        };
+        for _ in 0..answers {
+            let Ok(length) = stream.read_u16().await else { return };
+            assert_eq!(length % 128, 0, "padded");
+            let mut query = vec![0; length.into()];
+            stream.read_exact(&mut query).await.unwrap();
+            asked.fetch_add(1, SeqCst);
+            let answer = positive(&Message::from_vec(&query).unwrap(), u8::try_from(number).unwrap());
+            stream.write_all(&frame(&bytes(&answer))).await.unwrap();
+            stream.flush().await.unwrap();
+        }
+        if matches!(end, End::Silent(_)) {
+            std::future::pending::<()>().await;
+        }
+        let _ = stream.shutdown().await;
+    })
+    .await
+}
+
 /// Over HTTPS, with such a status and kind of content. The last parts of answers are 7.
 async fn over_https(acceptor: TlsAcceptor, end: End, status: u16, kind: &'static str) -> Running {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
-    let address = listener.local_addr().unwrap();
-    let (connections, asked): (Arc<AtomicUsize>, Arc<AtomicUsize>) = Default::default();
-    let task = {
-        let (connections, asked) = (Arc::clone(&connections), Arc::clone(&asked));
-        tokio::spawn(async move {
-            while let Ok((stream, _)) = listener.accept().await {
-                let (acceptor, connections, asked) =
-                    (acceptor.clone(), Arc::clone(&connections), Arc::clone(&asked));
-                tokio::spawn(async move {
-                    let Ok(stream) = acceptor.accept(stream).await else { return };
-                    connections.fetch_add(1, SeqCst);
-                    let carried = AtomicUsize::new(0);
-                    let service = service_fn(move |request: Request<Incoming>| {
-                        asked.fetch_add(1, SeqCst);
-                        let carried = carried.fetch_add(1, SeqCst);
-                        async move {
-                            if matches!(end, End::Silent(answers) if carried >= answers) {
-                                std::future::pending::<()>().await;
-                            }
-                            assert_eq!(
-                                (request.method().as_str(), request.uri().path()),
-                                ("POST", "/dns-query")
-                            );
-                            assert_eq!(request.headers()["content-type"], "application/dns-message");
-                            let query = request.into_body().collect().await.unwrap().to_bytes();
-                            let query = Message::from_vec(&query).unwrap();
-                            assert_eq!(query.metadata.id, 0, "the same for everybody");
-                            Response::builder()
-                                .status(status)
-                                .header("content-type", kind)
-                                .body(Full::new(Bytes::from(bytes(&positive(&query, 7)))))
-                        }
-                    });
-                    let _ = hyper::server::conn::http2::Builder::new(TokioExecutor::new())
-                        .serve_connection(TokioIo::new(stream), service)
-                        .await;
-                });
+    over(acceptor, move |stream, _, asked| async move {
+        let carried = AtomicUsize::new(0);
+        let service = service_fn(move |request: Request<Incoming>| {
+            asked.fetch_add(1, SeqCst);
+            let carried = carried.fetch_add(1, SeqCst);
+            async move {
+                if matches!(end, End::Silent(answers) if carried >= answers) {
+                    std::future::pending::<()>().await;
+                }
+                assert_eq!((request.method().as_str(), request.uri().path()), ("POST", "/dns-query"));
+                assert_eq!(request.headers()["content-type"], "application/dns-message");
+                let query = request.into_body().collect().await.unwrap().to_bytes();
+                let query = Message::from_vec(&query).unwrap();
+                assert_eq!(query.metadata.id, 0, "the same for everybody");
+                Response::builder()
+                    .status(status)
+                    .header("content-type", kind)
+                    .body(Full::new(Bytes::from(bytes(&positive(&query, 7)))))
             }
-        })
-    };
-    Running { address, connections, asked, task }
+        });
+        let _ = hyper::server::conn::http2::Builder::new(TokioExecutor::new())
+            .serve_connection(TokioIo::new(stream), service)
+            .await;
+    })
+    .await
 }
 
 fn trusting(authority: &Authority, servers: &[String], bootstrap: &[&Fake], clock: Clock) -> Upstreams {
