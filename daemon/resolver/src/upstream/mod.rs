@@ -162,7 +162,7 @@ impl Upstreams {
     /// # Errors
     /// No upstream answered in time, the answer is bogus, or too much is under way.
     pub async fn ask(&self, ask: &Ask<'_>) -> Result<Answered, Trouble> {
-        let answered = self.0.share(ask, false).await?;
+        let answered = self.0.share(ask, false, None).await?;
         let mut answered = Arc::unwrap_or_clone(answered);
         // Whoever asked first may have used other letters.
         for record in &mut answered.message.answers {
@@ -196,7 +196,12 @@ impl Upstreams {
 
 impl Inner {
     /// Asks, or waits with those who do. `raw`: a link of the chain of trust, not itself validated here.
-    async fn share(self: &Arc<Self>, ask: &Ask<'_>, raw: bool) -> Result<Arc<Answered>, Trouble> {
+    async fn share(
+        self: &Arc<Self>,
+        ask: &Ask<'_>,
+        raw: bool,
+        doubted: Option<&Arc<str>>,
+    ) -> Result<Arc<Answered>, Trouble> {
         let key = Key {
             name: ask.name.clone(),
             qtype: ask.qtype,
@@ -204,6 +209,7 @@ impl Inner {
             dnssec_ok: ask.dnssec_ok,
             checking_disabled: ask.checking_disabled,
             raw,
+            doubted: doubted.cloned(),
         };
         let flight = self.flights.board(key, |key| {
             let (inner, deadline) = (Arc::clone(self), ask.deadline.min(Instant::now() + QUERY_DEADLINE));
@@ -215,8 +221,12 @@ impl Inner {
     }
 
     /// A link of the chain of trust. A box ends the recursion of types.
-    fn link<'a>(self: &'a Arc<Self>, ask: Ask<'a>) -> BoxFuture<'a, Result<Arc<Answered>, Trouble>> {
-        async move { self.share(&ask, true).await }.boxed()
+    fn link<'a>(
+        self: &'a Arc<Self>,
+        ask: Ask<'a>,
+        doubted: Option<&'a Arc<str>>,
+    ) -> BoxFuture<'a, Result<Arc<Answered>, Trouble>> {
+        async move { self.share(&ask, true, doubted).await }.boxed()
     }
 
     async fn answer(self: &Arc<Self>, key: &Key, deadline: Instant) -> Result<Answered, Trouble> {
@@ -234,14 +244,15 @@ impl Inner {
         // Who was not believed, and why.
         let mut doubted: Option<(Arc<str>, Trouble)> = None;
         loop {
-            let others = doubted.as_ref().map(|(upstream, _)| &**upstream);
-            let (message, upstream) = match (route.ask(&outgoing, others, deadline).await, &doubted) {
+            let not = doubted.as_ref().map(|(upstream, _)| upstream).or(key.doubted.as_ref());
+            let (message, upstream) = match (route.ask(&outgoing, not, deadline).await, &doubted) {
                 // The others are of no help: what is wrong is what is known.
                 (Err(_), Some((_, trouble))) => return Err(trouble.clone()),
                 (Ok((message, _)), Some((_, trouble))) if is_excuse(&message) => return Err(trouble.clone()),
                 (asked, _) => asked?,
             };
-            match self.believe(key, validates, message, &upstream, deadline).await {
+            let fetch = Chain { inner: self, doubted: not, deadline };
+            match self.believe(key, validates, message, &upstream, &fetch).await {
                 // One upstream that lies or cuts signatures out does not speak for the others.
                 Err(trouble @ Trouble::Bogus { .. }) if doubted.is_none() && route.servers.len() > 1 => {
                     route
@@ -264,14 +275,13 @@ impl Inner {
         validates: bool,
         mut message: Message,
         upstream: &str,
-        deadline: Instant,
+        fetch: &Chain<'_>,
     ) -> Result<(Message, Validation), Trouble> {
         let end = scrub(&key.name, key.qtype, &mut message).map_err(|_| {
             Trouble::Unreachable(format!("{upstream} answers {} with endless aliases", key.name))
         })?;
         let validated = if validates {
-            let fetch = Chain { inner: self, deadline };
-            timeout_at(deadline, self.validator.validate(key.qtype, &end, &mut message, &fetch))
+            timeout_at(fetch.deadline, self.validator.validate(key.qtype, &end, &mut message, fetch))
                 .await
                 .unwrap_or_else(|_| Err(Trouble::Unreachable("the chain of trust took too long".into())))?
         } else if self.is_exempt(&key.name) {
@@ -310,11 +320,12 @@ impl Inner {
 }
 
 impl Route {
-    /// Asks the servers as ordered, but not the doubted one, until one gives an answer that helps.
+    /// Asks the servers as ordered, but not the doubted one where there are others, until one gives an answer that
+    /// helps.
     async fn ask(
         &self,
         outgoing: &Outgoing,
-        doubted: Option<&str>,
+        doubted: Option<&Arc<str>>,
         deadline: Instant,
     ) -> Result<(Message, Arc<str>), Trouble> {
         let mut troubles = Troubles::default();
@@ -324,7 +335,7 @@ impl Route {
         let order: Vec<&Arc<Upstream>> = arrange(self.order, &glances, rand::random())
             .into_iter()
             .filter_map(|place| self.servers.get(place))
-            .filter(|upstream| doubted != Some(&*upstream.name))
+            .filter(|upstream| self.servers.len() == 1 || doubted != Some(&upstream.name))
             .collect();
         let mut at_once = match self.order {
             Order::Parallel => {
@@ -425,6 +436,7 @@ impl Troubles {
 /// Asks for links of the chain of trust.
 struct Chain<'a> {
     inner: &'a Arc<Inner>,
+    doubted: Option<&'a Arc<str>>,
     deadline: Instant,
 }
 
@@ -438,7 +450,11 @@ impl Fetch for Chain<'_> {
             checking_disabled: true,
             deadline: self.deadline,
         };
-        self.inner.link(ask).await
+        self.inner.link(ask, self.doubted).await
+    }
+
+    fn is_second_look(&self) -> bool {
+        self.doubted.is_some()
     }
 
     fn is_exempt(&self, name: &Name) -> bool {

@@ -535,6 +535,38 @@ async fn one_upstream_that_lies_does_not_speak_for_the_others() {
     assert_eq!((first.validated, lasts(&first)), (Validation::Insecure, vec![66]));
 }
 
+/// Says what another says, but if it lies, with a signature over keys that is not good.
+async fn relay(to: SocketAddr, lies: bool) -> Fake {
+    Fake::start(move |query, _| {
+        let socket = std::net::UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        socket.send_to(&bytes(query), to).unwrap();
+        let mut answer = vec![0; 4096];
+        let length = socket.recv(&mut answer).unwrap();
+        answer.truncate(length);
+        if lies && query.queries[0].query_type == RecordType::DNSKEY {
+            // Of the signature: behind it is only the OPT record, of eleven bytes.
+            answer[length - 12] ^= 1;
+        }
+        vec![answer]
+    })
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_upstream_that_breaks_the_chain_does_not_speak_for_the_others() {
+    let test = "one_upstream_that_breaks_the_chain_does_not_speak_for_the_others";
+    let Some(world) = World::start(test).await else { return };
+    let (liar, honest) = (relay(world.recursive, true).await, relay(world.recursive, false).await);
+    let servers = vec![Server::from(liar.address), Server::from(honest.address)];
+    let upstreams = Upstreams::new(&UpstreamSettings { servers, ..world.settings() }, clock());
+    assert_eq!(told(&ask(&upstreams, "www.signed.tld.", RecordType::A).await), "secure");
+    // What the others call bogus too is remembered, and their links are not asked for again.
+    assert_eq!(told(&ask(&upstreams, "www.expired.tld.", RecordType::A).await), "bogus 7 expired.tld.");
+    let before = (liar.asked().0, honest.asked().0);
+    assert_eq!(told(&ask(&upstreams, "alias.expired.tld.", RecordType::A).await), "bogus 7 expired.tld.");
+    assert_eq!((liar.asked().0, honest.asked().0), (before.0 + 1, before.1 + 1), "the name only");
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_called_secure_holds_nothing_else() {
     let Some(world) = World::start("what_is_called_secure_holds_nothing_else").await else { return };

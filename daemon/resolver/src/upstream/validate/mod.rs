@@ -47,6 +47,9 @@ pub(crate) trait Fetch: Sync {
         qtype: RecordType,
     ) -> impl Future<Output = Result<Arc<Answered>, Trouble>> + Send;
 
+    /// Others are asked than those whose answer was not believed.
+    fn is_second_look(&self) -> bool;
+
     /// Nothing is demanded of this name and what is below it.
     fn is_exempt(&self, name: &Name) -> bool;
 }
