@@ -64,7 +64,7 @@ impl Run<'_> {
         match self.local.find(name) {
             LocalFound::Records(records) => return Some(Ok(records.to_vec())),
             // A forward knows more about a part of our domain than a table without it.
-            LocalFound::Absent if !self.is_forwarded() => {}
+            LocalFound::Absent if !self.is_forwarded(name) => {}
             LocalFound::Absent | LocalFound::Unknown => {
                 let designated = self.active.settings.designated.as_ref()?;
                 return (*designated.name == *name).then(|| {

@@ -97,7 +97,7 @@ impl<'a> Run<'a> {
             return self.answer_local(out, found);
         }
         if let Some(special) = special
-            && !self.is_forwarded()
+            && !self.is_forwarded(self.question.text())
         {
             return self.answer_special(out, special);
         }
@@ -170,8 +170,9 @@ impl<'a> Run<'a> {
         Extras { error, cookie }
     }
 
-    pub(super) fn is_forwarded(&self) -> bool {
-        self.active.forwarded.iter().any(|domain| is_within(self.question.text(), domain))
+    /// Whether others than the upstreams are asked about a name.
+    pub(super) fn is_forwarded(&self, name: &str) -> bool {
+        self.active.forwarded.iter().any(|domain| is_within(name, domain))
     }
 
     /// Whether something that is decided in this mode is carried out.
