@@ -20,7 +20,7 @@ use std::{
 };
 use store::Store;
 
-use self::settings::{local, settings, unheard};
+use self::settings::{local, settings};
 use super::{Appliance, tell};
 use crate::{
     clock,
@@ -73,10 +73,10 @@ impl Appliance {
     /// The settings cannot work, or an address cannot be listened on. The other addresses answer all the same.
     pub(in crate::appliance) async fn update_resolver(&self, loaded: &Loaded) -> Result<()> {
         let dns = &loaded.config.dns;
-        let unheard = unheard(dns);
+        let unheard = dns.unheard.join(", ");
         self.trouble(
             "dns settings",
-            (!unheard.is_empty()).then(|| format!("this version does not carry out {}", unheard.join(", "))),
+            (!unheard.is_empty()).then(|| format!("this version does not carry out {unheard}")),
         );
         let settings = settings(loaded, self.groups_now(loaded).1)?;
         let mut resolver = self.resolver.write().await;

@@ -1,8 +1,8 @@
 //! What of the config the resolver is told.
 
 use anyhow::Result;
-use config::{Dns, DnsForward, DnsOthers, Egress, RecordValue, Upstream, UpstreamOrder, UpstreamTransport};
-use lists::{GroupSet, RecordData, Who};
+use config::{Dns, DnsForward, RecordValue, Upstream, UpstreamOrder, UpstreamTransport};
+use lists::{GroupSet, RecordData};
 use model::Name;
 use resolver::{
     CacheSettings, ClientNetwork, Local, Order, Rate, Rebinding, Server, Settings, UpstreamForward,
@@ -115,27 +115,6 @@ fn data(value: &RecordValue) -> RecordData {
             RecordData::Txt(strings.iter().map(|text| text.as_bytes().into()).collect())
         }
     }
-}
-
-/// Settings that are in the file and that nothing carries out yet.
-pub(super) fn unheard(dns: &Dns) -> Vec<&'static str> {
-    [
-        ("listen_tls", !dns.listen_tls.is_empty()),
-        ("listen_https", !dns.listen_https.is_empty()),
-        ("local.leases", !dns.local.leases.is_empty()),
-        ("host: in clients", names_hosts(dns)),
-        ("reflect", !dns.reflect.is_empty()),
-        ("zones.*.egress", dns.zones.iter().any(|zone| zone.egress != Egress::default())),
-        ("zones.*.dns_others", dns.zones.iter().any(|zone| zone.others != DnsOthers::default())),
-    ]
-    .into_iter()
-    .filter_map(|(key, is_set)| is_set.then_some(key))
-    .collect()
-}
-
-/// Whether a client is named by its lease.
-fn names_hosts(dns: &Dns) -> bool {
-    dns.clients.iter().flat_map(|client| &client.who).any(|who| matches!(who, Who::Host(_)))
 }
 
 fn rate(rate: policy::Rate) -> Rate {
