@@ -230,7 +230,11 @@ impl Inner {
     }
 
     async fn answer(self: &Arc<Self>, key: &Key, deadline: Instant) -> Result<Answered, Trouble> {
-        let route = self.route(&key.name);
+        let mut route = self.route(&key.name);
+        if key.qtype == RecordType::DS && route.dnssec {
+            // It is in the zone above, which others may be asked about.
+            route = self.route(&key.name.base_name());
+        }
         let validates = self.validates(route, key);
         let mut outgoing = Outgoing::new(&key.name, key.qtype, key.class)
             .ok_or_else(|| Trouble::Unreachable(format!("{} cannot be written", key.name)))?;

@@ -473,6 +473,12 @@ async fn trust_is_what_the_settings_say() {
     };
     assert_eq!(found(&forward(false), clock(), "www.tampered.tld.", false).await, "unchecked");
     assert_eq!(found(&forward(true), clock(), "www.tampered.tld.", false).await, "bogus 6 tampered.tld.");
+    // The server of a zone knows nothing of the DS above it.
+    let below = relay(world.recursive, Relay::Below).await;
+    let mut forwarded = forward(true);
+    forwarded.forwards[0].to = vec![Server::from(below.address)];
+    assert_eq!(found(&forwarded, clock(), "www.tampered.tld.", false).await, "bogus 6 tampered.tld.");
+    assert_eq!(found(&forwarded, clock(), "other.tampered.tld.", false).await, "secure");
     // Another root: nothing below it is true.
     let other = UpstreamSettings { root_keys: RootKeys::default(), ..settings.clone() };
     assert_eq!(found(&other, clock(), "www.signed.tld.", false).await, "bogus 9 .");
@@ -535,15 +541,27 @@ async fn one_upstream_that_lies_does_not_speak_for_the_others() {
     assert_eq!((first.validated, lasts(&first)), (Validation::Insecure, vec![66]));
 }
 
-/// Says what another says, but if it lies, with a signature over keys that is not good.
-async fn relay(to: SocketAddr, lies: bool) -> Fake {
+/// What one says who says what another says.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Relay {
+    All,
+    /// With a signature over keys that is not good.
+    Lies,
+    /// Nothing but what the zone below a delegation knows of it.
+    Below,
+}
+
+async fn relay(to: SocketAddr, how: Relay) -> Fake {
     Fake::start(move |query, _| {
+        if how == Relay::Below && query.queries[0].query_type == RecordType::DS {
+            return vec![bytes(&empty(query, ResponseCode::NoError))];
+        }
         let socket = std::net::UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         socket.send_to(&bytes(query), to).unwrap();
         let mut answer = vec![0; 4096];
         let length = socket.recv(&mut answer).unwrap();
         answer.truncate(length);
-        if lies && query.queries[0].query_type == RecordType::DNSKEY {
+        if how == Relay::Lies && query.queries[0].query_type == RecordType::DNSKEY {
             // Of the signature: behind it is only the OPT record, of eleven bytes.
             answer[length - 12] ^= 1;
         }
@@ -556,7 +574,8 @@ async fn relay(to: SocketAddr, lies: bool) -> Fake {
 async fn one_upstream_that_breaks_the_chain_does_not_speak_for_the_others() {
     let test = "one_upstream_that_breaks_the_chain_does_not_speak_for_the_others";
     let Some(world) = World::start(test).await else { return };
-    let (liar, honest) = (relay(world.recursive, true).await, relay(world.recursive, false).await);
+    let liar = relay(world.recursive, Relay::Lies).await;
+    let honest = relay(world.recursive, Relay::All).await;
     let servers = vec![Server::from(liar.address), Server::from(honest.address)];
     let upstreams = Upstreams::new(&UpstreamSettings { servers, ..world.settings() }, clock());
     assert_eq!(told(&ask(&upstreams, "www.signed.tld.", RecordType::A).await), "secure");
