@@ -19,6 +19,8 @@ pub const MAX_CELL_BYTES: i32 = 1 << 20;
 pub const MAX_DATABASE_STEPS: u64 = 200_000_000;
 /// Values of a YAML file, those that aliases repeat counted each time.
 pub const MAX_NODES: usize = 2_000_000;
+/// Bytes of the texts of a YAML file that anchors keep and aliases repeat.
+pub const MAX_REPEATED_BYTES: usize = MAX_TEXT_BYTES;
 /// Levels of a YAML file.
 pub const MAX_DEPTH: usize = 64;
 /// Groups, `default` included, as many as a config may have.
