@@ -13,6 +13,8 @@ pub const MAX_DATABASE_BYTES: usize = 1 << 30;
 pub const MAX_TEXT_BYTES: usize = 16 << 20;
 /// Rows of one table of a database.
 pub const MAX_ROWS: usize = 200_000;
+/// Bytes of the cells of one table of a database; in one that was made to they share their pages.
+pub const MAX_TABLE_BYTES: usize = 64 << 20;
 /// Bytes of one cell of a database.
 pub const MAX_CELL_BYTES: i32 = 1 << 20;
 /// Steps of SQLite's machine for all tables together; a database made to be slow is given up on.

@@ -165,6 +165,19 @@ fn a_table_with_too_many_rows_is_refused() {
     assert!(error.message.contains("rows"), "{error}");
 }
 
+/// Cells may share their pages in a database that was made to: what is read is more than the file.
+#[test]
+fn a_table_with_too_many_bytes_is_refused() {
+    let sql = format!(
+        "WITH RECURSIVE n(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i < {})
+         INSERT INTO client (ip, comment) SELECT i, printf('%.*c', 1000000, 'x') FROM n",
+        limits::MAX_TABLE_BYTES / 1_000_000
+    );
+    let bytes = database(&sql);
+    let error = Gravity::read("gravity.db", bytes.as_slice(), bytes.len()).unwrap_err();
+    assert!(error.message.contains("`client` have more than"), "{error}");
+}
+
 /// Far more of everything than a config may have: what is over is told, and none of it takes time by its square.
 #[test]
 fn much_of_everything_is_cut_and_told() {
