@@ -6,10 +6,33 @@ mod support;
 use flate2::{Compression, write::GzEncoder};
 use import::{Files, Gravity, Import, ImportError, adguard, limits, pihole};
 use proptest::prelude::*;
-use std::io::Write;
-use support::{checked, database, tar_gz, zip};
+use std::io::{Cursor, Write};
+use support::{checked, database};
 
 const SETTINGS: &str = "[dns]\nupstreams = [\"9.9.9.9\"]\nhosts = [\"10.0.0.2 nas.example\"]\n";
+
+/// A zip archive of files.
+fn zip(files: &[(&str, &[u8])]) -> Vec<u8> {
+    let mut archive = zip::ZipWriter::new(Cursor::new(Vec::new()));
+    for (name, bytes) in files {
+        archive.start_file(*name, zip::write::SimpleFileOptions::default()).unwrap();
+        archive.write_all(bytes).unwrap();
+    }
+    archive.finish().unwrap().into_inner()
+}
+
+/// A gzipped tar archive of files.
+fn tar_gz(files: &[(&str, &[u8])]) -> Vec<u8> {
+    let mut archive =
+        tar::Builder::new(flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast()));
+    for (name, bytes) in files {
+        let mut header = tar::Header::new_ustar();
+        header.set_size(bytes.len() as u64);
+        header.set_mode(0o644);
+        archive.append_data(&mut header, name, *bytes).unwrap();
+    }
+    archive.into_inner().unwrap().finish().unwrap()
+}
 
 fn archive() -> Vec<u8> {
     let database = database("INSERT INTO adlist (address) VALUES ('https://lists.example/ads.txt')");
