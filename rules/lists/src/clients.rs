@@ -233,7 +233,10 @@ mod tests {
         assert_eq!(found("10.9.0.1", None, None, "home"), "");
         let nobody = Facts { address: [10, 9, 0, 1].into(), mac: None, host: None, zone: "home" };
         assert_eq!(clients.find(&nobody).groups, GroupSet::DEFAULT.or(GroupSet::EVERYBODY));
-        assert_eq!(clients.get("net").map(|client| client.groups), Some(GroupSet(0b100).or(GroupSet::EVERYBODY)));
+        assert_eq!(
+            clients.get("net").map(|client| client.groups),
+            Some(GroupSet(0b100).or(GroupSet::EVERYBODY))
+        );
     }
 
     #[test]
