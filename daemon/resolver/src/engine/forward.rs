@@ -17,6 +17,7 @@ use crate::{
     forwarder::Wanted,
     journal::{Decider, From},
     limits::{MAX_LOCAL_ALIASES, MAX_LOCAL_ANSWER, STALE_AFTER},
+    quota::Place,
     stats::count,
     upstream::{Trouble, Validation},
     wire::{
@@ -130,11 +131,11 @@ type Fetched = Result<(Arc<Answer>, Arc<str>), Trouble>;
 impl Engine {
     /// Asks the upstreams, and answers. Says whether there is an answer at all.
     pub(crate) async fn forward(self: &Arc<Self>, pending: Box<Pending>, out: &mut Vec<u8>) -> bool {
-        let Pending { question, asker, started, via, stale, .. } = &*pending;
+        let Pending { question, asker, started, via, stale, place } = &*pending;
         let wanted = via.as_ref().map_or(question, |via| &via.question);
         let fetched = match stale {
             None => Some(self.fetch(wanted).await),
-            Some(_) => self.fetch_in_time(wanted.clone()).await,
+            Some(old) => self.fetch_in_time(wanted.clone(), Arc::clone(old), Arc::clone(place)).await,
         };
         let now = self.now();
         let (active, lists) = (self.active.load_full(), self.sources.lists.load_full());
@@ -150,25 +151,15 @@ impl Engine {
             now,
             started: *started,
         };
-        let helps = |answer: &Answer| stale.is_none() || matches!(answer.code, 0 | 3);
-        let step = match (fetched, stale.as_ref()) {
-            (Some(Ok((answer, upstream))), _) if helps(&answer) => {
+        let step = match (fetched, stale) {
+            (Some(Ok((answer, upstream))), _) => {
                 count(&self.counters.forwarded);
                 run.finish(out, via.as_ref(), &answer, From::Upstream(upstream))
             }
-            (Some(Ok(_) | Err(Trouble::Unreachable(_) | Trouble::Overload)), Some(old)) => {
-                old.excuse(now.steady);
-                count(&self.counters.stale);
-                run.finish(out, via.as_ref(), old, From::Stale)
-            }
+            (Some(Err(trouble)), _) => run.trouble(out, &trouble),
             (None, Some(old)) => {
                 count(&self.counters.stale);
                 run.finish(out, via.as_ref(), old, From::Stale)
-            }
-            (Some(Err(trouble)), _) => run.trouble(out, &trouble),
-            // An answer without an old one to stand in for it helps, whatever it says.
-            (Some(Ok((answer, upstream))), None) => {
-                run.finish(out, via.as_ref(), &answer, From::Upstream(upstream))
             }
             (None, None) => run.trouble(out, &Trouble::Overload),
         };
@@ -210,19 +201,31 @@ impl Engine {
         Ok((answer, answered.upstream))
     }
 
-    /// Asks, but waits no longer than a client should; the asking goes on and its answer is kept. None: not in time.
-    async fn fetch_in_time(self: &Arc<Self>, question: Question) -> Option<Fetched> {
+    /// Asks, but waits no longer than a client should; the asking goes on, counted as under way, and its answer is kept.
+    /// None: not in time, or what came is no better than the old answer, which then stands in for a while.
+    async fn fetch_in_time(
+        self: &Arc<Self>,
+        question: Question,
+        old: Arc<Answer>,
+        place: Arc<Place>,
+    ) -> Option<Fetched> {
         let (tell, told) = oneshot::channel();
         let engine = Arc::clone(self);
         tokio::spawn(async move {
+            let _place = place;
             let fetched = engine.fetch(&question).await;
+            let helps = match &fetched {
+                Ok((answer, _)) => matches!(answer.code, 0 | 3),
+                Err(Trouble::Bogus { .. }) => true,
+                Err(Trouble::Unreachable(_) | Trouble::Overload) => false,
+            };
+            if !helps {
+                old.excuse(engine.now().steady);
+            }
             // Nobody may be waiting any more.
-            let _ = tell.send(fetched);
+            let _ = tell.send(helps.then_some(fetched));
         });
-        match timeout(STALE_AFTER, told).await {
-            Ok(Ok(fetched)) => Some(fetched),
-            Ok(Err(_)) | Err(_) => None,
-        }
+        timeout(STALE_AFTER, told).await.ok()?.ok()?
     }
 }
 

@@ -139,7 +139,8 @@ pub(crate) struct Pending {
     via: Option<Via>,
     /// An answer past its time, in case no upstream answers.
     stale: Option<Arc<Answer>>,
-    _place: Place,
+    /// Given back when neither the question nor the asking for it is under way.
+    place: Arc<Place>,
 }
 
 /// An answer that is to be asked for anew.

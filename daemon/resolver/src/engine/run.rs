@@ -266,7 +266,7 @@ impl<'a> Run<'a> {
                 started: self.now,
                 via,
                 stale,
-                _place: place,
+                place: Arc::new(place),
             }));
         }
         count(&self.engine.counters.overloaded);
