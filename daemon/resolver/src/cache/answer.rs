@@ -143,18 +143,15 @@ impl Answer {
 
     /// Starts to write it for a client, its TTLs counted down, or those of an answer past its time.
     pub(crate) fn reply<'o>(&self, out: &'o mut Vec<u8>, question: &Question, now: Duration) -> Reply<'o> {
+        let authentic = self.secure && !question.checking_disabled;
+        Reply::kept(out, question, &self.wire, &self.ttls, authentic, self.left(now))
+    }
+
+    /// What is left of a TTL; for an answer past its time, what such ones get.
+    pub(crate) fn left(&self, now: Duration) -> impl Fn(u32) -> u32 + use<> {
         let age = self.age(now);
         let stale = self.ttl > 0 && age >= self.ttl;
-        Reply::kept(
-            out,
-            question,
-            &self.wire,
-            &self.ttls,
-            self.secure && !question.checking_disabled,
-            |ttl| {
-                if stale { STALE_TTL } else { ttl.saturating_sub(age) }
-            },
-        )
+        move |ttl| if stale { STALE_TTL } else { ttl.saturating_sub(age) }
     }
 
     /// Counts a use, and says whether it is time to ask anew, ahead of the end: once, for what is asked for often.
@@ -191,10 +188,10 @@ impl Answer {
 
     /// The answer as hickory-proto reads it, to be put behind a rewrite.
     pub(crate) fn message(&self, now: Duration) -> Option<Message> {
-        let age = self.age(now);
+        let left = self.left(now);
         let mut message = Message::from_vec(&self.wire).ok()?;
         for record in message.answers.iter_mut().chain(&mut message.authorities) {
-            record.ttl = record.ttl.saturating_sub(age);
+            record.ttl = left(record.ttl);
         }
         Some(message)
     }

@@ -68,7 +68,7 @@ impl Run<'_> {
             }
             (told.action, told.by) = (EventAction::Observe, by);
         }
-        let stale = matches!(told.from, From::Stale).then(|| (answer.stale(), "no upstream answered"));
+        let stale = stale(&told.from, answer);
         let explained = answer.explained.as_ref().map(|(code, text)| (Extended::Number(*code), &**text));
         answer
             .reply(out, self.question, self.now.steady)
@@ -143,11 +143,12 @@ impl Run<'_> {
     }
 
     /// The answer to a question that was led elsewhere by a rewrite.
-    pub(crate) fn deliver_via(&self, out: &mut Vec<u8>, via: &Via, answer: &Answer) {
+    pub(crate) fn deliver_via(&self, out: &mut Vec<u8>, via: &Via, answer: &Answer, from: &From) {
         let text =
             via.said.as_ref().map(|(by, _)| Text::<MAX_EXTRA_TEXT>::of(format_args!("rewritten by {by}")));
         let explained = text.as_ref().map(|text| (Extended::Forged, text.as_str()));
-        via.write(out, self.question, answer, self.now, self.extras(explained));
+        let extras = self.extras(explained.or_else(|| stale(from, answer)));
+        via.write(out, self.question, answer, self.now, extras);
         let action = if via.said.is_some() { EventAction::Sinkhole } else { EventAction::Pass };
         self.tell(Told {
             code: answer.code,
@@ -156,4 +157,9 @@ impl Run<'_> {
             ..Told::pass(Code::NoError, via.from.clone())
         });
     }
+}
+
+/// The word that an answer is past its time.
+fn stale(from: &From, answer: &Answer) -> Option<(Extended, &'static str)> {
+    matches!(from, From::Stale).then(|| (answer.stale(), "no upstream answered"))
 }

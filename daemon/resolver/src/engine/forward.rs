@@ -12,7 +12,7 @@ use tokio::{sync::oneshot, time::timeout};
 
 use crate::{
     Engine, Now,
-    cache::Answer,
+    cache::{Answer, Found},
     engine::{Pending, Refresh, Step, run::Run},
     forwarder::Wanted,
     journal::{Decider, From},
@@ -230,7 +230,25 @@ impl Engine {
 }
 
 impl Run<'_> {
-    fn finish(&self, out: &mut Vec<u8>, via: Option<&Via>, answer: &Answer, from: From) -> Step {
+    /// What is at the end of aliases, from the cache, or from upstreams.
+    pub(super) fn look_up_via(&self, out: &mut Vec<u8>, via: Via) -> Step {
+        let counters = &self.engine.counters;
+        match self.engine.cache.load().get(&via.question, self.now.steady) {
+            Found::Fresh(answer) => {
+                count(&counters.from_cache);
+                let step = self.finish(out, Some(&via), &answer, From::Cache);
+                self.refresh(step, &via.question, &answer)
+            }
+            Found::Stale(answer) if answer.is_excused(self.now.steady) => {
+                count(&counters.stale);
+                self.finish(out, Some(&via), &answer, From::Stale)
+            }
+            Found::Stale(answer) => self.start_forward(out, Some(via), Some(answer)),
+            Found::Nothing => self.start_forward(out, Some(via), None),
+        }
+    }
+
+    pub(super) fn finish(&self, out: &mut Vec<u8>, via: Option<&Via>, answer: &Answer, from: From) -> Step {
         match via {
             None => {
                 // Lists may have changed in the meantime.
@@ -238,7 +256,7 @@ impl Run<'_> {
                 self.deliver(out, &verdict, answer, from)
             }
             Some(via) => {
-                self.deliver_via(out, via, answer);
+                self.deliver_via(out, via, answer, &from);
                 Step::Reply
             }
         }

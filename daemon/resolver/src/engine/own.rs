@@ -120,7 +120,7 @@ impl Run<'_> {
             };
             let said = told.by.clone();
             let via = Via { records: chain.records, question, from: told.from, said };
-            return self.start_forward(out, Some(via), None);
+            return self.look_up_via(out, via);
         }
         let mut reply = Reply::start(out, self.question, Code::NoError);
         for (owner, record) in &chain.records {

@@ -222,7 +222,7 @@ impl<'a> Run<'a> {
             Found::Fresh(answer) => {
                 count(&counters.from_cache);
                 let step = self.deliver(out, verdict, &answer, From::Cache);
-                self.refresh(step, &answer)
+                self.refresh(step, self.question, &answer)
             }
             Found::Stale(answer) if answer.is_excused(self.now.steady) => {
                 count(&counters.stale);
@@ -233,7 +233,7 @@ impl<'a> Run<'a> {
         }
     }
 
-    fn refresh(&self, step: Step, answer: &Arc<Answer>) -> Step {
+    pub(super) fn refresh(&self, step: Step, question: &Question, answer: &Arc<Answer>) -> Step {
         let prefetches = &self.engine.prefetches;
         let wanted = matches!(step, Step::Reply)
             && self.active.settings.cache.prefetch
@@ -247,10 +247,7 @@ impl<'a> Run<'a> {
             return step;
         }
         count(&self.engine.counters.prefetched);
-        Step::ReplyAndRefresh(Box::new(Refresh {
-            question: self.question.clone(),
-            answer: Arc::clone(answer),
-        }))
+        Step::ReplyAndRefresh(Box::new(Refresh { question: question.clone(), answer: Arc::clone(answer) }))
     }
 
     pub(super) fn start_forward(
@@ -272,8 +269,7 @@ impl<'a> Run<'a> {
         count(&self.engine.counters.overloaded);
         if let Some(answer) = stale {
             count(&self.engine.counters.stale);
-            let verdict = self.judge(self.question.text());
-            return self.deliver(out, &verdict, &answer, From::Stale);
+            return self.finish(out, via.as_ref(), &answer, From::Stale);
         }
         self.fail(out, From::Overload, Extended::Other, "too many questions wait for upstreams");
         Step::Reply
