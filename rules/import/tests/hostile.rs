@@ -1,6 +1,8 @@
 //! What is no backup, half of one, or made to hurt: an error that names the file and says what to do, in bounded time
 //! and memory.
 
+#![expect(clippy::unwrap_used, reason = "test code")]
+
 mod support;
 
 use flate2::{Compression, write::GzEncoder};
