@@ -50,7 +50,7 @@ pub use clients::{Client, Clients, Facts, MAX_CLIENTS, MAX_WHO, Who};
 pub use delta::{AddressDelta, Delta};
 pub use format::{Column, Format, FormatError};
 pub use groups::{Blocking, DEFAULT_GROUP, Group, GroupSet, MAX_GROUPS};
-pub use language::name::unicode;
+pub use language::name::{is_of_the_machine, unicode};
 pub use merge::{AddressLists, AddressOrigin, ListedAs};
 pub use overrides::{Asker, Override, Overrides};
 pub use report::{Dangers, ListError, Reject, Report, guard, guard_report};

@@ -459,6 +459,8 @@ fn hosts_line(line: &str) -> Option<Vec<String>> {
         true => String::new(),
         false => format!("$dnsrewrite={address}"),
     };
-    let rules = words.map(|name| Some(format!("|{}^{rewrite}", name.parse::<Name>().ok()?)));
+    let rules = words
+        .filter(|name| !lists::is_of_the_machine(name))
+        .map(|name| Some(format!("|{}^{rewrite}", name.parse::<Name>().ok()?)));
     rules.collect::<Option<Vec<_>>>().filter(|rules| !rules.is_empty())
 }

@@ -8,19 +8,6 @@ use std::net::{IpAddr, SocketAddr};
 use super::Making;
 use crate::{report::several, reverse};
 
-/// Names of the machine itself in a hosts file.
-const OF_THE_MACHINE: [&str; 9] = [
-    "localhost",
-    "localhost.localdomain",
-    "ip6-localhost",
-    "ip6-loopback",
-    "ip6-localnet",
-    "ip6-mcastprefix",
-    "ip6-allnodes",
-    "ip6-allrouters",
-    "ip6-allhosts",
-];
-
 impl Making {
     /// One line of a hosts file: an address and its names. `domain` is put behind names without a dot.
     pub(super) fn hosts_line(&mut self, line: &str, domain: Option<&str>) {
@@ -36,7 +23,7 @@ impl Making {
             return;
         };
         for name in words {
-            if OF_THE_MACHINE.contains(&name) || address.is_loopback() || address.is_multicast() {
+            if lists::is_of_the_machine(name) || address.is_loopback() || address.is_multicast() {
                 continue;
             }
             self.address_record(name, address, domain);
