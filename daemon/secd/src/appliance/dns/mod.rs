@@ -1,6 +1,7 @@
 //! The resolver: how it runs, which groups are in force, and who knows devices.
 
 mod asking;
+mod pauses;
 mod settings;
 
 use anyhow::Result;
@@ -20,7 +21,10 @@ use std::{
 };
 use store::Store;
 
-use self::settings::{local, settings};
+use self::{
+    pauses::KeptPauses,
+    settings::{local, settings},
+};
 use super::{Appliance, tell};
 use crate::{
     clock,
@@ -41,8 +45,9 @@ pub(in crate::appliance) struct Shared {
     local: Arc<ArcSwap<Local>>,
     /// What of each zone's questions is told.
     privacy: Arc<ArcSwap<HashMap<String, Privacy>>>,
-    /// Pauses, and the groups as they were last put in force.
-    groups: Mutex<(Pauses, Vec<(String, GroupState)>)>,
+    pauses: KeptPauses,
+    /// The groups as they were last put in force.
+    groups: Mutex<Vec<(String, GroupState)>>,
 }
 
 impl Shared {
@@ -51,11 +56,12 @@ impl Shared {
             macs: Arc::default(),
             local: Arc::default(),
             privacy: Arc::default(),
-            groups: Mutex::new((pauses, Vec::new())),
+            pauses: KeptPauses::new(pauses),
+            groups: Mutex::default(),
         }
     }
 
-    fn groups(&self) -> MutexGuard<'_, (Pauses, Vec<(String, GroupState)>)> {
+    fn groups(&self) -> MutexGuard<'_, Vec<(String, GroupState)>> {
         self.groups.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -141,9 +147,9 @@ impl Appliance {
     fn groups_now(&self, loaded: &Loaded) -> (Vec<GroupState>, GroupSet) {
         let config = &loaded.config;
         let now = clock::now().wall;
-        let groups = self.dns.groups();
-        let states = states(&config.dns, &config.policy.schedules, &groups.0, (now, &self.zones));
-        let set = in_force(&states, &groups.0, now);
+        let pauses = self.dns.pauses.now();
+        let states = states(&config.dns, &config.policy.schedules, &pauses, (now, &self.zones));
+        let set = in_force(&states, &pauses, now);
         (states, set)
     }
 
@@ -152,11 +158,8 @@ impl Appliance {
     pub(in crate::appliance) async fn look_at_groups(&self) {
         let current = self.current.load_full();
         let dns = &current.loaded.config.dns;
-        let over = self.dns.groups().0.expire(dns, clock::now().wall);
-        if !over.is_empty() {
-            self.keep_pauses().await;
-        }
-        for group in over {
+        let keep = |pauses| self.keep_pauses(pauses);
+        for group in self.dns.pauses.expire(dns, clock::now().wall, keep).await {
             let of = group.map(|group| format!(" for the group {group}")).unwrap_or_default();
             self.system(Severity::Info, format!("blocking goes on{of}: the pause is over"));
         }
@@ -165,7 +168,7 @@ impl Appliance {
             resolver.set_in_force(set);
         }
         let named: Vec<_> = dns.groups.iter().map(|group| group.name.clone()).zip(states).collect();
-        let former = std::mem::replace(&mut self.dns.groups().1, named.clone());
+        let former = std::mem::replace(&mut *self.dns.groups(), named.clone());
         for (name, state) in named {
             let before = former.iter().find(|(known, _)| *known == name).map(|(_, state)| &state.schedule);
             if let (Some((schedule, holds)), Some(Some((_, held)))) = (&state.schedule, before)
@@ -177,9 +180,8 @@ impl Appliance {
         }
     }
 
-    async fn keep_pauses(&self) {
-        let pauses = self.dns.groups().0.clone();
-        if let Err(error) = self.store_pauses(&pauses).await {
+    async fn keep_pauses(&self, pauses: Pauses) {
+        if let Err(error) = self.store_pauses(pauses).await {
             tracing::warn!(
                 error = error.1.error.message,
                 "a pause of blocking that is over is kept in the store"
@@ -187,11 +189,11 @@ impl Appliance {
         }
     }
 
-    async fn store_pauses(&self, pauses: &Pauses) -> Result<(), Failure> {
+    async fn store_pauses(&self, pauses: Pauses) -> Result<(), Failure> {
         let failed = |error: String| {
             (503, ErrorReply::new(format!("it could not be stored: {error}"), Some("nothing was changed")))
         };
-        let text = serde_json::to_string(pauses).map_err(|error| failed(error.to_string()))?;
+        let text = serde_json::to_string(&pauses).map_err(|error| failed(error.to_string()))?;
         self.store.save_setting(PAUSES, Some(&text)).await.map_err(|error| failed(error.to_string()))
     }
 
@@ -211,16 +213,14 @@ impl Appliance {
             return Err((404, ErrorReply::new(message, Some("`secctl dns groups` shows them"))));
         }
         let until = order.lasting.map(|lasting| clock::now().wall.plus(lasting.0));
-        let mut pauses = self.dns.groups().0.clone();
-        let changed = match until {
+        let change = |pauses: &mut Pauses| match until {
             Some(until) => {
                 pauses.pause(group, until);
                 true
             }
             None => pauses.resume(group),
         };
-        self.store_pauses(&pauses).await?;
-        self.dns.groups().0 = pauses.clone();
+        let (changed, pauses) = self.dns.pauses.change(change, |pauses| self.store_pauses(pauses)).await?;
         self.look_at_groups().await;
         let of = group.map(|group| format!(" for the group {group}")).unwrap_or_default();
         match order.lasting {
@@ -253,12 +253,12 @@ impl Appliance {
     /// Pauses that hold now.
     pub(in crate::appliance) fn pauses(&self) -> Vec<DnsPause> {
         let now = clock::now().wall;
-        let groups = self.dns.groups();
-        let names = groups.1.iter().map(|(name, _)| Some(name.clone()));
+        let (pauses, groups) = (self.dns.pauses.now(), self.dns.groups());
+        let names = groups.iter().map(|(name, _)| Some(name.clone()));
         std::iter::once(None)
             .chain(names)
             .filter_map(|group| {
-                let until = groups.0.until(group.as_deref()).filter(|until| *until > now)?;
+                let until = pauses.until(group.as_deref()).filter(|until| *until > now)?;
                 Some(DnsPause { group, until })
             })
             .collect()
