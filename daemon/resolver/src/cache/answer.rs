@@ -60,7 +60,7 @@ pub(crate) struct Answer {
 }
 
 impl Answer {
-    /// Takes what an upstream said; none if that cannot be written.
+    /// Takes what an upstream said; none if that cannot be written, or leads to more names than [`MAX_ALIASES`].
     pub(crate) fn new(
         question: &Question,
         message: &Message,
@@ -86,7 +86,7 @@ impl Answer {
                 record.name.clone_from(&name);
             }
         }
-        let (targets, addresses) = facts(&name, &kept);
+        let (targets, addresses) = facts(&name, &kept)?;
         let wire = kept.to_vec().ok()?;
         let ttls =
             records(&wire)?.iter().map(|record| u16::try_from(record.ttl)).collect::<Result<_, _>>().ok()?;
@@ -197,13 +197,16 @@ impl Answer {
     }
 }
 
-/// Names and addresses that the client learns.
-fn facts(name: &Name, message: &Message) -> (Box<[Box<str>]>, Box<[IpAddr]>) {
+/// Names and addresses that the client learns; none if there are more names than could be judged each time.
+fn facts(name: &Name, message: &Message) -> Option<(Box<[Box<str>]>, Box<[IpAddr]>)> {
     let mut targets: Vec<Box<str>> = Vec::new();
     let mut addresses = Vec::new();
     let mut target = |found: &Name| {
-        if !found.is_root() && found != name && targets.len() < MAX_ALIASES {
-            targets.push(text(found).into());
+        if !found.is_root() && found != name && targets.len() <= MAX_ALIASES {
+            let found: Box<str> = text(found).into();
+            if !targets.contains(&found) {
+                targets.push(found);
+            }
         }
     };
     for record in &message.answers {
@@ -216,7 +219,7 @@ fn facts(name: &Name, message: &Message) -> (Box<[Box<str>]>, Box<[IpAddr]>) {
             _ => {}
         }
     }
-    (targets.into(), addresses.into())
+    (targets.len() <= MAX_ALIASES).then(|| (targets.into(), addresses.into()))
 }
 
 fn bound(binding: &SVCB, target: &mut impl FnMut(&Name), addresses: &mut Vec<IpAddr>) {

@@ -194,7 +194,7 @@ impl Engine {
         let lifetimes = active.lifetimes();
         let answer = Answer::new(question, &answered.message, secure, lifetimes, self.now().steady)
             .ok_or_else(|| {
-                Trouble::Unreachable(format!("{}: the answer cannot be written", answered.upstream))
+                Trouble::Unreachable(format!("{}: the answer cannot be used", answered.upstream))
             })?;
         let answer = Arc::new(answer);
         self.cache.load().put(question, &answer);
