@@ -68,7 +68,9 @@ impl Answer {
         lifetimes: Lifetimes,
         now: Duration,
     ) -> Option<Self> {
+        // What goes beyond the header's four bits is between us and the upstream (RFC 6891 §6.1.3, RFC 7873 §5.3).
         let code = message.metadata.response_code;
+        let code = if u16::from(code) > 15 { ResponseCode::ServFail } else { code };
         let name = question.name();
         let mut kept = Message::response(0, OpCode::Query);
         kept.metadata.response_code = code;
@@ -325,6 +327,19 @@ mod tests {
         assert_eq!(life(good, &[], None, LIFE), None, "no data, no SOA");
         assert_eq!(life(good, &[], Some((900, 60)), LIFE), Some(60));
         assert_eq!(life(ResponseCode::ServFail, &[300], None, LIFE), None);
+    }
+
+    #[test]
+    fn a_code_that_does_not_fit_the_header_is_a_failure() {
+        let question = Question::about("x", 1, false, false).unwrap();
+        for code in [ResponseCode::BADVERS, ResponseCode::BADCOOKIE] {
+            let answer =
+                Answer::new(&question, &message(code, &[300], None), false, LIFE, Duration::ZERO).unwrap();
+            let mut out = Vec::new();
+            let extras = crate::wire::reply::Extras::default();
+            answer.reply(&mut out, &question, Duration::ZERO).finish(&question, extras);
+            assert_eq!((answer.code, out[3] & 0x0f, answer.ttl()), (2, 2, 0), "{code}");
+        }
     }
 
     #[test]
