@@ -193,9 +193,13 @@ fn said<'a>(found: &DomainMatch<'a>) -> Said<'a> {
     Said::List(found.info, found.line, found.entry)
 }
 
+/// An exception that only observes lets nothing pass that is enforced, such as an alias behind the name.
 fn verdict<'a>(found: &DomainMatch<'a>, mode: Mode) -> Verdict<'a> {
-    match found.kind {
-        DomainKind::Allow => Verdict::Allowed(said(found)),
-        DomainKind::Block => Verdict::Blocked(said(found), mode, found.effect, found.groups),
+    match (found.kind, mode) {
+        (DomainKind::Allow, Mode::Enforce) => Verdict::Allowed(said(found)),
+        (DomainKind::Allow, Mode::Observe) => Verdict::Clean,
+        (DomainKind::Block, Mode::Enforce | Mode::Observe) => {
+            Verdict::Blocked(said(found), mode, found.effect, found.groups)
+        }
     }
 }
