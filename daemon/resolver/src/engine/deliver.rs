@@ -73,6 +73,13 @@ impl Run<'_> {
         answer
             .reply(out, self.question, self.now.steady)
             .finish(self.question, self.extras(stale.or(explained)));
+        self.learns(answer);
+        self.tell(told);
+        Step::Reply
+    }
+
+    /// Tells which addresses the client is about to learn, where its network asks for that.
+    fn learns(&self, answer: &Answer) {
         if self.asker.resolved && !answer.addresses.is_empty() {
             self.engine.sink.resolved(&Resolved {
                 client: self.asker.address,
@@ -80,11 +87,9 @@ impl Run<'_> {
                 name: self.question.text(),
                 aliases: &answer.targets,
                 addresses: &answer.addresses,
-                ttl: answer.ttl().saturating_sub(answer.age(self.now.steady)),
+                ttl: answer.left(self.now.steady)(answer.ttl()),
             });
         }
-        self.tell(told);
-        Step::Reply
     }
 
     /// The first name or address behind the question that is blocked. An enforced block goes before an observed one.
@@ -149,6 +154,7 @@ impl Run<'_> {
         let explained = text.as_ref().map(|text| (Extended::Forged, text.as_str()));
         let extras = self.extras(explained.or_else(|| stale(from, answer)));
         via.write(out, self.question, answer, self.now, extras);
+        self.learns(answer);
         let action = if via.said.is_some() { EventAction::Sinkhole } else { EventAction::Pass };
         self.tell(Told {
             code: answer.code,
