@@ -88,7 +88,10 @@ impl Answer {
                 record.name.clone_from(&name);
             }
         }
-        let (targets, addresses) = facts(&name, &kept)?;
+        let (targets, addresses) = facts(&name, &kept);
+        if targets.len() > MAX_ALIASES {
+            return None;
+        }
         let wire = kept.to_vec().ok()?;
         let ttls =
             records(&wire)?.iter().map(|record| u16::try_from(record.ttl)).collect::<Result<_, _>>().ok()?;
@@ -199,8 +202,8 @@ impl Answer {
     }
 }
 
-/// Names and addresses that the client learns; none if there are more names than could be judged each time.
-fn facts(name: &Name, message: &Message) -> Option<(Box<[Box<str>]>, Box<[IpAddr]>)> {
+/// Names and addresses that the client learns; of more names than [`MAX_ALIASES`] one more, to tell.
+fn facts(name: &Name, message: &Message) -> (Box<[Box<str>]>, Box<[IpAddr]>) {
     let mut targets: Vec<Box<str>> = Vec::new();
     let mut addresses = Vec::new();
     let mut target = |found: &Name| {
@@ -221,7 +224,7 @@ fn facts(name: &Name, message: &Message) -> Option<(Box<[Box<str>]>, Box<[IpAddr
             _ => {}
         }
     }
-    (targets.len() <= MAX_ALIASES).then(|| (targets.into(), addresses.into()))
+    (targets.into(), addresses.into())
 }
 
 fn bound(binding: &SVCB, target: &mut impl FnMut(&Name), addresses: &mut Vec<IpAddr>) {
