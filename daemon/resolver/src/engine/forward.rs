@@ -137,20 +137,8 @@ impl Engine {
             None => Some(self.fetch(wanted).await),
             Some(old) => self.fetch_in_time(wanted.clone(), Arc::clone(old), Arc::clone(place)).await,
         };
-        let now = self.now();
-        let (active, lists) = (self.active.load_full(), self.sources.lists.load_full());
-        let (overrides, local) = (self.sources.overrides.load_full(), self.sources.local.load_full());
-        let run = Run {
-            engine: self,
-            active: &active,
-            lists: &lists,
-            overrides: &overrides,
-            local: &local,
-            asker,
-            question,
-            now,
-            started: *started,
-        };
+        let view = self.view();
+        let run = view.run(self, asker, question, *started, self.now());
         let step = match (fetched, stale) {
             (Some(Ok((answer, upstream))), _) => {
                 count(&self.counters.forwarded);

@@ -16,7 +16,7 @@ use crate::{
         asker::Asker,
         forward::Via,
         judge::{Judge, Verdict},
-        special::{Special, special},
+        special::special,
     },
     journal::{Decider, From, Query},
     limits::MAX_PREFETCHES,
@@ -89,7 +89,7 @@ impl<'a> Run<'a> {
             return step;
         }
         let special = special(self.question.text(), self.question.qtype);
-        if let Some(first @ (Special::Loopback | Special::Discovery | Special::Empty)) = special {
+        if let Some(first) = special.filter(|special| special.is_always_ours()) {
             return self.answer_special(out, first);
         }
         let has_local = !self.local.is_empty() || self.active.settings.designated.is_some();
@@ -168,6 +168,14 @@ impl<'a> Run<'a> {
             }
         };
         Extras { error, cookie }
+    }
+
+    /// Whether the name is answered here, whatever lists and upstreams say.
+    pub(super) fn is_ours(&self) -> bool {
+        let name = self.question.text();
+        self.find_local(name).is_some()
+            || special(name, self.question.qtype)
+                .is_some_and(|special| special.is_always_ours() || !self.is_forwarded(name))
     }
 
     /// Whether others than the upstreams are asked about a name.
