@@ -1,7 +1,7 @@
 //! Why something is blocked, and the command that would allow it.
 
 use ipnet::IpNet;
-use lists::{AddressLists, Asked, Asker, DomainKind, DomainSet, GroupSet, Overrides};
+use lists::{AddressLists, Asked, Asker, DomainKind, DomainMatch, DomainSet, GroupSet, Overrides};
 use model::{ClientName, Decision, DecisionKind, Mode, Name, OriginKind, Target, Timestamp};
 use protocol::{By, ByKind, Why, WhyClient};
 use std::net::IpAddr;
@@ -38,8 +38,12 @@ pub struct Sources<'a> {
     pub lists: &'a [(String, String)],
     /// Names of the resolver's groups, by place.
     pub groups: &'a [String],
+    /// Of these, those that only observe.
+    pub observing: GroupSet,
     /// Mode of the whole.
     pub mode: Mode,
+    /// Mode of the resolver.
+    pub dns_mode: Mode,
     /// Wall clock.
     pub now: Timestamp,
 }
@@ -97,7 +101,8 @@ impl Sources<'_> {
         why
     }
 
-    /// With those orders alone that concern whoever asks, and with no allow that an order for them alone overrules.
+    /// As the resolver decides: in its mode, with those orders alone that concern whoever asks, and with no allow that an
+    /// order for them alone overrules.
     fn deciding(&self, name: &Name, asking: Option<&Asking>) -> Self {
         let asker = asking
             .map_or_else(Asker::default, |asking| Asker { client: &asking.client, address: asking.address });
@@ -113,7 +118,7 @@ impl Sources<'_> {
             decisions.retain(|decision| decision.kind == DecisionKind::Ban);
             decisions.sort_by_key(|decision| decision.id != order.decision);
         }
-        Self { decisions, ..self.clone() }
+        Self { decisions, mode: self.mode.and(self.dns_mode), ..self.clone() }
     }
 
     fn about_name(&self, name: &Name, target: &Target, asking: Option<&Asking>) -> Why {
@@ -126,8 +131,7 @@ impl Sources<'_> {
             ..Asked::about(name.as_str())
         };
         let mut groups = Vec::new();
-        let found = self.domains.decide(&asked);
-        if let Some(found) = &found {
+        if let Some((found, mode)) = &self.listed(&asked) {
             // The set's lists are the config's domain lists behind `dns.allow`.
             let file =
                 self.lists.iter().find(|(list, _)| **list == *found.info.name).map(|(_, file)| file.clone());
@@ -146,7 +150,7 @@ impl Sources<'_> {
                 DomainKind::Block => findings.push(Finding {
                     by,
                     reason: "listed_name",
-                    enforced: self.mode.and(found.info.mode) == Mode::Enforce,
+                    enforced: self.mode.and(*mode) == Mode::Enforce,
                     decision: None,
                     allow_command: allow_command(target),
                 }),
@@ -155,6 +159,18 @@ impl Sources<'_> {
         let why = self.answer(target, findings);
         let by_list = why.by.as_ref().is_some_and(|by| by.kind == ByKind::List);
         Why { groups: if by_list { groups } else { Vec::new() }, ..why }
+    }
+
+    /// What lists say, and whether it is carried out: groups that only observe change nothing for the others.
+    fn listed<'a>(&'a self, asked: &Asked<'a>) -> Option<(DomainMatch<'a>, Mode)> {
+        let enforcing = asked.groups.without(self.observing);
+        let enforced = self.domains.decide(&Asked { groups: enforcing, ..*asked });
+        match enforced {
+            Some(found) if enforcing == asked.groups || found.info.mode == Mode::Enforce => {
+                Some((found, found.info.mode))
+            }
+            Some(_) | None => self.domains.decide(asked).map(|found| (found, Mode::Observe)),
+        }
     }
 
     fn bans(&self) -> impl Iterator<Item = &Decision> {
@@ -278,6 +294,14 @@ mod tests {
     }
 
     fn ask(decisions: &[Decision], mode: Mode, question: &str) -> Why {
+        ask_with(decisions, (mode, Mode::Enforce, GroupSet::NONE), question)
+    }
+
+    fn ask_with(
+        decisions: &[Decision],
+        (mode, dns_mode, observing): (Mode, Mode, GroupSet),
+        question: &str,
+    ) -> Why {
         let (bad, _) = AddressList::read(b"203.0.113.0/24\n", AddressReading::default()).unwrap();
         let addresses = AddressLists::merge(vec![ListedAs {
             list: Arc::new(bad),
@@ -305,7 +329,9 @@ mod tests {
             domains: &domains,
             lists: &lists,
             groups: &["default".to_owned(), "kids".to_owned()],
+            observing,
             mode,
+            dns_mode,
             now: Timestamp(100),
         };
         match question.parse().unwrap() {
@@ -381,7 +407,9 @@ mod tests {
                 domains: &domains,
                 lists: &[],
                 groups: &[],
+                observing: GroupSet::NONE,
                 mode,
+                dns_mode: mode,
                 now,
             }
             .net(net, Some(direction))
@@ -400,6 +428,27 @@ mod tests {
         assert_eq!((observed.blocked, observed.observed), (false, true));
         let ban = ask(&[decision(DecisionKind::Ban, "ads.example")], Mode::Enforce, "x.ads.example");
         assert_eq!((ban.blocked, ban.reason.as_str()), (true, "banned_name"));
+    }
+
+    #[test]
+    fn what_the_resolver_or_a_group_only_observes_is_not_told_as_blocked() {
+        let ban = [decision(DecisionKind::Ban, "ads.example")];
+        let of = |dns_mode, observing, question: &str| {
+            let orders = if question == "ads.example" { &ban[..] } else { &[] };
+            let why = ask_with(orders, (Mode::Enforce, dns_mode, observing), question);
+            (why.blocked, why.observed)
+        };
+        let (none, kids) = (GroupSet::NONE, GroupSet::one(1));
+        for (question, stays) in
+            [("ads.example", true), ("x.evil.example@tablet", true), ("x.games.example@tablet", false)]
+        {
+            assert_eq!(of(Mode::Enforce, none, question), (true, false), "{question}");
+            assert_eq!(of(Mode::Observe, none, question), (false, true), "{question}");
+            // The ban is for everybody and the other list for `default`: a group that observes changes neither.
+            assert_eq!(of(Mode::Enforce, kids, question), (stays, !stays), "{question}");
+        }
+        let mode_of_packets = (Mode::Enforce, Mode::Observe, none);
+        assert!(ask_with(&[], mode_of_packets, "203.0.113.9").blocked, "no matter of the resolver");
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use abi::{Action, Active, DIRECTION_IN, DIRECTION_OUT, MAX_FLOWS};
 use config::ListKind;
 use ipnet::IpNet;
+use lists::Group;
 use model::{Flow, Mode, Reason, Target};
 use policy::{Policy, ZoneSet};
 use protocol::{
@@ -335,7 +336,9 @@ impl Appliance {
             domains: &current.feeds.domains,
             lists: &lists,
             groups: &groups,
+            observing: Group::all_where(&config.dns.list_groups(), |group| group.mode == Mode::Observe),
             mode: config.mode,
+            dns_mode: config.dns.mode,
             now: clock::now().wall,
         };
         match target {
