@@ -143,7 +143,8 @@ fn format(draft: &ListDraft, kind: ListKind, known: Option<&Entry>, report: &mut
             format
         }
         Err(error) => {
-            let words = ["auto", "plain", "hosts", "adblock", "dnsmasq", "rpz", "regex", "score", "csv", "json"];
+            let words =
+                ["auto", "plain", "hosts", "adblock", "dnsmasq", "rpz", "regex", "score", "csv", "json"];
             let first = text.split(':').next().unwrap_or_default();
             let help = match nearest(first, words) {
                 Some(near) if near != first => format!("did you mean `{}`?", text.replacen(first, near, 1)),
