@@ -232,7 +232,8 @@ fn a_full_flow_table_takes_no_more_and_its_size_is_a_layout_of_its_own() {
         assert!(matches!(error, Error::FlowTable { .. }), "{flows}");
         assert!(error.to_string().contains("power of two from 4096 to 4194304"), "{error}");
     }
-    let (dataplane, _) = Dataplane::open_with(folder.path(), &Options { flows: 4096 }).unwrap();
+    let (dataplane, _) =
+        Dataplane::open_with(folder.path(), &Options { flows: 4096, ..Options::default() }).unwrap();
     let mut flows = dataplane.flows().unwrap();
     let mut refused = 0_u32;
     for n in 0..8192 {
