@@ -42,7 +42,7 @@ pub mod catalogue;
 pub mod limits;
 
 pub use addresses::{AddressList, AddressReading};
-pub use answer::{Effect, Record, RecordData};
+pub use answer::{Answers, Effect, Record, RecordData};
 pub use asked::{Asked, type_number};
 pub use builder::DomainSetBuilder;
 pub use builtin::{Service, YouTube, canaries, probes, services};

@@ -21,6 +21,8 @@ pub const MAX_EXTRAS: usize = 200_000;
 pub const MAX_CONDITIONED: usize = 64;
 /// Records of one entry; further ones are left out.
 pub const MAX_RECORDS: usize = 64;
+/// Entries whose records answer one name together. Further ones say nothing.
+pub const MAX_JOINED: usize = 4;
 /// Expressions of one set. The list that would go beyond is refused as a whole.
 pub const MAX_REGEXES: usize = 10_000;
 /// Bytes of one expression. A longer one is rejected.
