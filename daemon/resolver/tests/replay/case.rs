@@ -58,8 +58,8 @@ pub(crate) struct Settings {
     pub(crate) rebinding: Option<bool>,
     pub(crate) rebind_allow: Vec<String>,
     pub(crate) forwarded: Vec<String>,
-    /// Questions a second, and at once.
-    pub(crate) rate: Option<[u32; 2]>,
+    /// Seconds that a question costs, and questions at once.
+    pub(crate) rate: Option<(f64, u32)>,
     /// The encrypted way to this resolver: name, address, ports of TLS and HTTPS.
     pub(crate) designated: Option<(String, IpAddr, u16, u16)>,
     /// Addresses that clients learn are told.

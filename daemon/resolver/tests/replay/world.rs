@@ -201,7 +201,7 @@ fn settings(case: &Case, groups: &Groups) -> Settings {
             ..Policy::default()
         },
         rebinding: Rebinding { protect: set.rebinding.unwrap_or(true), allow: owned(&set.rebind_allow) },
-        rate: set.rate.map(|[per_second, burst]| Rate { per_second, burst }),
+        rate: set.rate.map(|(interval, burst)| Rate { interval: Duration::from_secs_f64(interval), burst }),
         upstreams: UpstreamSettings {
             forwards: vec![Forward {
                 names: set
