@@ -50,6 +50,8 @@ const BPF_LINKER: &str = "0.13.0";
 const CARGO_DENY: &str = "0.20.2";
 /// The advisory check, by exact version.
 const CARGO_AUDIT: &str = "0.22.2";
+/// What drives libFuzzer, by exact version.
+const CARGO_FUZZ: &str = "0.13.2";
 
 /// The GeoIP database of the tests.
 const GEOIP: &str = "geo-whois-asn-country";
@@ -165,6 +167,14 @@ pub(crate) fn install_auditors(root: &Path) -> Result<()> {
         if machine::tool(name).is_none() {
             cargo_install(root, name, version, &["--no-default-features"])?;
         }
+    }
+    Ok(())
+}
+
+/// Installs what only fuzzing needs.
+pub(crate) fn install_fuzzer(root: &Path) -> Result<()> {
+    if machine::tool("cargo-fuzz").is_none() {
+        cargo_install(root, "cargo-fuzz", CARGO_FUZZ, &[])?;
     }
     Ok(())
 }

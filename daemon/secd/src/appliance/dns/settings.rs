@@ -118,8 +118,7 @@ fn data(value: &RecordValue) -> RecordData {
 }
 
 fn rate(rate: policy::Rate) -> Rate {
-    let second = 1_000_000_000 / rate.interval.max(1);
-    Rate { per_second: u32::try_from(second).unwrap_or(u32::MAX).max(1), burst: rate.burst.max(1) }
+    Rate { interval: Duration::from_nanos(rate.interval), burst: rate.burst.max(1) }
 }
 
 /// Whole seconds, as far as a TTL counts.
