@@ -62,6 +62,8 @@ pub(crate) struct ClientEdns {
     pub(crate) cookie: Cookie,
     /// The query is padded (RFC 7830).
     pub(crate) padded: bool,
+    /// The client wants to know how long its connection is kept (RFC 7828).
+    pub(crate) keepalive: bool,
 }
 
 /// Bytes of a key behind the name: type and flags.
@@ -306,6 +308,8 @@ impl Question {
 
 /// Code of the cookie option (RFC 7873 §4).
 pub(crate) const COOKIE: u16 = 10;
+/// Code of the option that says how long a connection is kept (RFC 7828 §3.1).
+pub(crate) const KEEPALIVE: u16 = 11;
 /// Code of the padding option (RFC 7830 §3).
 pub(crate) const PADDING: u16 = 12;
 
@@ -324,6 +328,7 @@ fn options(mut data: &[u8]) -> Option<ClientEdns> {
                     _ => return None,
                 };
             }
+            KEEPALIVE => edns.keepalive = true,
             PADDING => edns.padded = true,
             _ => {}
         }
