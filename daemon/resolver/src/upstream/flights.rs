@@ -5,6 +5,7 @@ use futures_util::{
     future::{BoxFuture, Shared, WeakShared},
 };
 use hickory_proto::rr::{DNSClass, Name, RecordType};
+use foldhash::fast::RandomState;
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -36,7 +37,7 @@ pub(super) struct Flights(Arc<Mutex<Board>>);
 #[derive(Default)]
 struct Board {
     /// With their numbers.
-    flights: HashMap<Key, (u64, WeakShared<BoxFuture<'static, Outcome>>)>,
+    flights: HashMap<Key, (u64, WeakShared<BoxFuture<'static, Outcome>>), RandomState>,
     started: u64,
 }
 

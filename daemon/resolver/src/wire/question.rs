@@ -2,7 +2,10 @@
 //!
 //! Read without allocating into a [`Question`] that is used again and again.
 
-use hickory_proto::rr::{Name, RecordType};
+use hickory_proto::{
+    rr::{Name, RecordType},
+    serialize::binary::{BinDecodable, BinDecoder},
+};
 
 use crate::{
     cookie::{CLIENT_COOKIE, SERVER_COOKIE},
@@ -186,16 +189,7 @@ impl Question {
 
     /// The name as hickory-proto holds it, in lower case.
     pub(crate) fn name(&self) -> Name {
-        let mut labels: Vec<&[u8]> = Vec::new();
-        let mut rest = self.lower();
-        while let Some((&length, more)) = rest.split_first()
-            && length > 0
-            && let Some((label, more)) = more.split_at_checked(usize::from(length))
-        {
-            labels.push(label);
-            rest = more;
-        }
-        Name::from_labels(labels).unwrap_or_else(|_| Name::root())
+        Name::read(&mut BinDecoder::new(self.lower())).unwrap_or_else(|_| Name::root())
     }
 
     /// The type as hickory-proto holds it.
