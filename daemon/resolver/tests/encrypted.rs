@@ -63,7 +63,8 @@ fn made() -> (Arc<Certificate>, CertificateDer<'static>) {
 
 impl Secure {
     async fn start() -> Self {
-        let big: Vec<&str> = std::iter::once("truncated").chain(std::iter::repeat_n("300 TXT x", 60)).collect();
+        let big: Vec<&str> =
+            std::iter::once("truncated").chain(std::iter::repeat_n("300 TXT x", 60)).collect();
         let upstream = upstream(script(&[
             ("www.example A", &["300 A 192.0.2.1", "200 A 192.0.2.2"]),
             ("silent.example A", &["silent"]),
@@ -87,11 +88,7 @@ impl Secure {
         self.connect_over(TcpStream::connect(to).await?, protocols).await
     }
 
-    async fn connect_over(
-        &self,
-        stream: TcpStream,
-        protocols: &[&str],
-    ) -> io::Result<TlsStream<TcpStream>> {
+    async fn connect_over(&self, stream: TcpStream, protocols: &[&str]) -> io::Result<TlsStream<TcpStream>> {
         let mut roots = RootCertStore::empty();
         roots.add(self.root.clone()).unwrap();
         let mut config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
@@ -294,7 +291,10 @@ async fn requests_that_are_no_questions_are_refused() {
     answer[2] |= 0x80;
     assert_eq!(sender.send_request(post(answer)).await.unwrap().status(), 400);
     let (status, _, body) = read(sender.send_request(post(vec![0; 12])).await.unwrap(), "").await;
-    assert_eq!((status, Message::from_vec(&body).unwrap().metadata.response_code), (200, ResponseCode::FormErr));
+    assert_eq!(
+        (status, Message::from_vec(&body).unwrap().metadata.response_code),
+        (200, ResponseCode::FormErr)
+    );
 }
 
 #[tokio::test]
@@ -384,7 +384,9 @@ async fn whoever_opens_ten_thousand_connections_has_its_share_and_no_more() {
 #[tokio::test]
 async fn garbage_in_place_of_a_handshake_ends_the_connection() {
     let secure = Secure::start().await;
-    for garbage in [&b"GET / HTTP/1.1\r\n\r\n"[..], &[0; 64], &[0x16, 3, 1, 0xff, 0xff], &wire("a.example", "A")] {
+    for garbage in
+        [&b"GET / HTTP/1.1\r\n\r\n"[..], &[0; 64], &[0x16, 3, 1, 0xff, 0xff], &wire("a.example", "A")]
+    {
         let mut stream = TcpStream::connect(secure.tls).await.unwrap();
         stream.write_all(garbage).await.unwrap();
         let _ = stream.shutdown().await;
@@ -394,7 +396,11 @@ async fn garbage_in_place_of_a_handshake_ends_the_connection() {
     }
     let mut stream = secure.dot().await;
     stream.write_all(&[0xff; 300]).await.unwrap();
-    assert_eq!(timeout(PATIENCE, stream.read(&mut [0; 16])).await.unwrap().unwrap_or(0), 0, "too long a query");
+    assert_eq!(
+        timeout(PATIENCE, stream.read(&mut [0; 16])).await.unwrap().unwrap_or(0),
+        0,
+        "too long a query"
+    );
     secure.serves_others().await;
 }
 
@@ -437,7 +443,11 @@ const GOAWAY: u8 = 7;
 const CONTINUATION: u8 = 9;
 
 /// Writes until the other side has enough, at most so many bytes; says how many it took, and the frames it sent.
-async fn flood(stream: &mut TlsStream<TcpStream>, most: usize, mut next: impl FnMut() -> Vec<u8>) -> (usize, Vec<u8>) {
+async fn flood(
+    stream: &mut TlsStream<TcpStream>,
+    most: usize,
+    mut next: impl FnMut() -> Vec<u8>,
+) -> (usize, Vec<u8>) {
     let start = [PREFACE, &frame(SETTINGS, 0, 0, &[])].concat();
     stream.write_all(&start).await.unwrap();
     let (mut reader, mut writer) = tokio::io::split(stream);
@@ -480,7 +490,11 @@ async fn endless_headers_end_the_connection() {
     // A literal field without indexing, cut into frames that never end (CVE-2024-27316).
     let (written, answer) = flood(&mut stream, MOST, || {
         let field = [&[0, 1, b'x', 100][..], &[b'y'; 100]].concat().repeat(10);
-        if std::mem::take(&mut first) { frame(HEADERS, 0, 1, &field) } else { frame(CONTINUATION, 0, 1, &field) }
+        if std::mem::take(&mut first) {
+            frame(HEADERS, 0, 1, &field)
+        } else {
+            frame(CONTINUATION, 0, 1, &field)
+        }
     })
     .await;
     assert!(written < MOST && has_goaway(&answer), "{written}");

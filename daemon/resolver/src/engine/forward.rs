@@ -180,8 +180,8 @@ impl Engine {
         let Answered { message, upstream, validated } = active.forwarder.ask(wanted).await?;
         let secure = validated == Validation::Secure;
         let answer = Answer::new(question, message, secure, active.lifetimes(), self.now().steady);
-        let answer = answer
-            .ok_or_else(|| Trouble::Unreachable(format!("{upstream}: the answer cannot be used")))?;
+        let answer =
+            answer.ok_or_else(|| Trouble::Unreachable(format!("{upstream}: the answer cannot be used")))?;
         let answer = Arc::new(answer);
         self.cache.load().put(question, &answer);
         Ok((answer, upstream))

@@ -10,14 +10,7 @@ use hyper::{
     service::service_fn,
 };
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use std::{
-    convert::Infallible,
-    io,
-    net::IpAddr,
-    pin::pin,
-    sync::Arc,
-    time::Duration,
-};
+use std::{convert::Infallible, io, net::IpAddr, pin::pin, sync::Arc, time::Duration};
 use tokio::{
     net::TcpStream,
     sync::{Notify, OwnedSemaphorePermit, Semaphore},
@@ -191,7 +184,9 @@ async fn from_body(request: Request<Incoming>) -> Result<Vec<u8>, StatusCode> {
 fn refusal(status: StatusCode) -> Response<Full<Bytes>> {
     let text = match status {
         StatusCode::NOT_FOUND => "questions are taken at /dns-query\n",
-        StatusCode::BAD_REQUEST => "a DNS message is wanted: ?dns= and base64url without padding, or a POST\n",
+        StatusCode::BAD_REQUEST => {
+            "a DNS message is wanted: ?dns= and base64url without padding, or a POST\n"
+        }
         StatusCode::UNSUPPORTED_MEDIA_TYPE => "content-type must be application/dns-message\n",
         _ => "",
     };

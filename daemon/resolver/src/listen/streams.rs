@@ -22,9 +22,7 @@ use super::http;
 use crate::{
     Engine, Transport,
     engine::{Scratch, Step},
-    limits::{
-        ENCRYPTED_IDLE, HANDSHAKE_TIME, MAX_GATHERED, MAX_QUERY, MAX_STREAM_QUESTIONS, TCP_IDLE,
-    },
+    limits::{ENCRYPTED_IDLE, HANDSHAKE_TIME, MAX_GATHERED, MAX_QUERY, MAX_STREAM_QUESTIONS, TCP_IDLE},
     quota::Quota,
     stats::count,
 };

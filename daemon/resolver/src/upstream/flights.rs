@@ -1,11 +1,11 @@
 //! Questions under way. Who asks what is being asked already waits for the same answer.
 
+use foldhash::fast::RandomState;
 use futures_util::{
     FutureExt,
     future::{BoxFuture, Shared, WeakShared},
 };
 use hickory_proto::rr::{DNSClass, Name, RecordType};
-use foldhash::fast::RandomState;
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError},

@@ -62,7 +62,8 @@ pub(crate) fn records(bytes: &[u8]) -> Option<Vec<At>> {
 pub(crate) fn freshness(bytes: &[u8]) -> u32 {
     const SOA: u16 = 6;
     let long = |at: usize| Some(u32::from_be_bytes(*bytes.get(at..)?.first_chunk()?));
-    let (code, answers) = (bytes.get(3).map_or(2, |flags| flags & 0x0f), number(bytes, 6).map_or(0, usize::from));
+    let (code, answers) =
+        (bytes.get(3).map_or(2, |flags| flags & 0x0f), number(bytes, 6).map_or(0, usize::from));
     let Some(all) = records(bytes).filter(|_| matches!(code, 0 | 3)) else { return 0 };
     let (answers, rest) = all.split_at(answers.min(all.len()));
     let nothing = || {
@@ -82,7 +83,8 @@ mod tests {
             let header = [0, 0, 0x80, code, 0, 1, 0, counts[0], 0, counts[1], 0, 0];
             [&header[..], b"\x01a\0\0\x01\0\x01", &records.concat()].concat()
         };
-        let address = |ttl: u8| [&b"\xc0\x0c\0\x01\0\x01\0\0\0"[..], &[ttl], b"\0\x04\x01\x02\x03\x04"].concat();
+        let address =
+            |ttl: u8| [&b"\xc0\x0c\0\x01\0\x01\0\0\0"[..], &[ttl], b"\0\x04\x01\x02\x03\x04"].concat();
         let soa = |ttl: u8, least: u8| {
             let fixed = &b"\0\x16\0\0\0\0\0\x01\0\0\0\x02\0\0\0\x03\0\0\0\x04\0\0\0"[..];
             [&b"\xc0\x0c\0\x06\0\x01\0\0\0"[..], &[ttl], fixed, &[least]].concat()

@@ -286,7 +286,11 @@ mod tests {
         assert!(!current.is_for("10.1.0.2") && !current.is_for("other.home.arpa"));
 
         assert_eq!(look(&dns(""), later(DAYS - RENEW_DAYS - 1)), Ok(()));
-        assert_eq!(Certificates::default().look(&dns(""), folder.path(), later(300)), Ok(()), "after a restart");
+        assert_eq!(
+            Certificates::default().look(&dns(""), folder.path(), later(300)),
+            Ok(()),
+            "after a restart"
+        );
         assert_eq!(fs::read_to_string(&path).unwrap(), first);
 
         assert_eq!(look(&dns(""), later(DAYS - RENEW_DAYS + 1)), Ok(()));
@@ -303,14 +307,25 @@ mod tests {
         assert_ne!(fs::read_to_string(&path).unwrap(), ahead, "made by a clock that was ahead");
 
         fs::write(&path, "broken").unwrap();
-        assert_eq!(Certificates::default().look(&dns(""), folder.path(), Timestamp(0)), Ok(()), "no clock yet");
-        assert_eq!(Certificates::default().look(&dns(""), folder.path(), NOW), Ok(()), "and then there is one");
+        assert_eq!(
+            Certificates::default().look(&dns(""), folder.path(), Timestamp(0)),
+            Ok(()),
+            "no clock yet"
+        );
+        assert_eq!(
+            Certificates::default().look(&dns(""), folder.path(), NOW),
+            Ok(()),
+            "and then there is one"
+        );
         fs::write(&path, "broken").unwrap();
         assert_eq!(Certificates::default().look(&dns(""), folder.path(), NOW), Ok(()), "made anew");
         fs::remove_file(&path).unwrap();
         fs::create_dir(&path).unwrap();
         let error = Certificates::default().look(&dns(""), folder.path(), NOW).unwrap_err();
-        assert!(error.contains("nothing is answered by TLS") && error.contains("cannot be written"), "{error}");
+        assert!(
+            error.contains("nothing is answered by TLS") && error.contains("cannot be written"),
+            "{error}"
+        );
     }
 
     #[test]

@@ -5,8 +5,8 @@ use config::{Dns, DnsForward, RecordValue, Upstream, UpstreamOrder, UpstreamTran
 use lists::{GroupSet, RecordData};
 use model::Name;
 use resolver::{
-    CacheSettings, ClientNetwork, Designated, Local, Order, Rate, Rebinding, Server, Settings, UpstreamForward,
-    UpstreamSettings, WireName,
+    CacheSettings, ClientNetwork, Designated, Local, Order, Rate, Rebinding, Server, Settings,
+    UpstreamForward, UpstreamSettings, WireName,
 };
 use std::{
     net::{IpAddr, SocketAddr},
