@@ -159,7 +159,7 @@ impl Appliance {
         let shippers = Shippers::start(settings);
         let sender = shippers.sender();
         let tell = tell(&sender);
-        let options = Options { flows: loaded.config.limits.flows };
+        let options = Options { flows: loaded.config.limits.flows, ..Options::default() };
         let (mut dataplane, adopted) = Dataplane::open_with(&flags.bpffs, &options)?;
         // Who was not confirmed when the daemon ended goes back at once: the config on disk says so too.
         dataplane.revert()?;
