@@ -33,15 +33,20 @@ const LAB: &[&str] = &[
     "knot-dnsutils",
     "bind9-dnsutils",
     "curl",
+    "openssl",
 ];
 /// What the packet path is measured against.
-const PEERS: &[&str] = &["nftables", "iptables", "ipset", "xdp-tools", "ethtool", "iproute2"];
+pub(crate) const PACKET_PEERS: &[&str] =
+    &["nftables", "iptables", "ipset", "xdp-tools", "ethtool", "iproute2"];
+/// What the resolver is measured against, and with.
+pub(crate) const DNS_PEERS: &[&str] = &["dnsperf", "dnsmasq-base", "unbound", "pdns-recursor", "util-linux"];
 /// Packages that bring a service, which is neither started nor enabled by this set-up.
 const SERVICES: &[(&str, &[&str])] = &[
     ("openssh-server", &["ssh"]),
     ("nginx-light", &["nginx"]),
     ("nsd", &["nsd"]),
     ("unbound", &["unbound"]),
+    ("pdns-recursor", &["pdns-recursor"]),
     ("nftables", &[]),
 ];
 /// The linker of BPF programs, by exact version.
@@ -180,8 +185,8 @@ pub(crate) fn install_fuzzer(root: &Path) -> Result<()> {
 }
 
 /// Installs the programs that only benches need: those that are measured beside ours.
-pub(crate) fn install_peers(root: &Path) -> Result<()> {
-    let missing = packages_missing(PEERS);
+pub(crate) fn install_peers(root: &Path, peers: &[&'static str]) -> Result<()> {
+    let missing = packages_missing(peers);
     if !missing.is_empty() {
         println!("setup: missing {} Debian packages ({})", missing.len(), missing.join(" "));
     }
@@ -267,6 +272,11 @@ fn programs_missing(wanted: &[&'static str]) -> Vec<&'static str> {
         ("nginx-light", "nginx"),
         ("nsd", "nsd"),
         ("unbound", "unbound"),
+        ("openssl", "openssl"),
+        ("dnsperf", "dnsperf"),
+        ("dnsmasq-base", "dnsmasq"),
+        ("pdns-recursor", "pdns_recursor"),
+        ("util-linux", "taskset"),
         ("ldnsutils", "ldns-signzone"),
         ("knot-dnsutils", "kdig"),
         ("curl", "curl"),

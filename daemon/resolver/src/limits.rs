@@ -34,6 +34,34 @@ pub const MAX_TCP_CONNECTIONS: usize = 128;
 pub const MAX_TCP_PER_CLIENT: usize = 16;
 /// Time in which a TCP client must have sent its next query, or taken its answer.
 pub const TCP_IDLE: Duration = Duration::from_secs(10);
+/// Questions of one stream that are under way at a time. Further ones are read when one of them is answered.
+pub const MAX_STREAM_QUESTIONS: usize = 32;
+/// Bytes of answers of one stream that are gathered before they are written. Beyond it nothing more is read.
+pub const MAX_GATHERED: usize = 16 * 1024;
+/// Encrypted connections at a time. Further ones are closed at once and counted.
+pub const MAX_ENCRYPTED_CONNECTIONS: usize = 256;
+/// Encrypted connections of one client at a time. Further ones are closed at once and counted.
+pub const MAX_ENCRYPTED_PER_CLIENT: usize = 16;
+/// Time for a TLS handshake. The connection of a slower client is closed.
+pub const HANDSHAKE_TIME: Duration = Duration::from_secs(5);
+/// Time in which a client of an encrypted connection must have sent its next question, or taken its answer: a new
+/// handshake is dear.
+pub const ENCRYPTED_IDLE: Duration = Duration::from_secs(30);
+/// Requests of one HTTP/2 connection at a time. Further ones are refused by the protocol.
+pub const MAX_HTTP_STREAMS: u32 = 64;
+/// Bytes of the header of an HTTP request, in which a query of [`MAX_QUERY`] bytes has room. More is refused: the
+/// connection is closed, or the answer is 431.
+pub const MAX_HTTP_HEADER: usize = 8192;
+/// Fields of the header of an HTTP/1.1 request. More is refused with 431.
+pub const MAX_HTTP_FIELDS: usize = 32;
+/// Time for the body of an HTTP request. Then 408.
+pub const HTTP_BODY_TIME: Duration = Duration::from_secs(5);
+/// Streams that a client may open and reset before they are answered (CVE-2023-44487); then the connection is closed.
+pub const MAX_HTTP_RESETS: usize = 20;
+/// Bytes of answers of one HTTP connection that its client has not taken. Further ones are 503.
+pub const MAX_UNTAKEN: usize = 128 * 1024;
+/// Certificates of a chain. A longer one is refused.
+pub const MAX_CHAIN: usize = 16;
 /// Bytes of an answer that is cached. Larger ones are asked for each time.
 pub const MAX_CACHED_ANSWER: usize = 4096;
 /// Bytes of answers in the cache. Beyond it the least recently used go.

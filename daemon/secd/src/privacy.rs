@@ -49,6 +49,7 @@ mod tests {
                 rcode: "NOERROR".into(),
                 from: "sinkhole".into(),
                 by: Some("list ads line 12 (alias ads.example)".into()),
+                encrypted: false,
                 micros: 41,
             },
         };

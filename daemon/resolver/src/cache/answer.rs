@@ -6,6 +6,7 @@ use hickory_proto::{
     rr::{Name, RData, RecordType, rdata::svcb::SVCB, rdata::svcb::SvcParamValue},
 };
 use std::{
+    mem,
     net::IpAddr,
     sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed},
     time::Duration,
@@ -67,7 +68,7 @@ impl Answer {
     /// Takes what an upstream said; none if that cannot be written, or leads to more names than [`MAX_ALIASES`].
     pub(crate) fn new(
         question: &Question,
-        message: &Message,
+        mut message: Message,
         secure: bool,
         lifetimes: Lifetimes,
         now: Duration,
@@ -79,11 +80,11 @@ impl Answer {
         let mut kept = Message::response(0, OpCode::Query);
         kept.metadata.response_code = code;
         kept.add_query(Query::query(name.clone(), question.record_type()));
-        let ttl = time_to_live(message, question.record_type(), lifetimes);
+        let ttl = time_to_live(&message, question.record_type(), lifetimes);
         // Never longer than the whole is kept: the shortest TTL of an answer holds for all of it.
         let cap = ttl.unwrap_or(u32::MAX);
-        kept.answers.clone_from(&message.answers);
-        kept.authorities.clone_from(&message.authorities);
+        kept.answers = mem::take(&mut message.answers);
+        kept.authorities = mem::take(&mut message.authorities);
         let mut kept = kept.maybe_strip_dnssec_records(question.dnssec_ok());
         for record in kept.answers.iter_mut().chain(&mut kept.authorities) {
             record.ttl =
@@ -104,7 +105,7 @@ impl Answer {
             ttls,
             targets,
             addresses,
-            explained: explained(message),
+            explained: explained(&message),
             secure,
             code: code.into(),
             stored: now,
@@ -345,7 +346,7 @@ mod tests {
         let question = Question::about("x", 1, false, false).unwrap();
         for code in [ResponseCode::BADVERS, ResponseCode::BADCOOKIE] {
             let answer =
-                Answer::new(&question, &message(code, &[300], None), false, LIFE, Duration::ZERO).unwrap();
+                Answer::new(&question, message(code, &[300], None), false, LIFE, Duration::ZERO).unwrap();
             let mut out = Vec::new();
             let extras = crate::wire::reply::Extras::default();
             answer.reply(&mut out, &question, Duration::ZERO).finish(&question, extras);
@@ -360,7 +361,7 @@ mod tests {
         question.read(&bytes, crate::wire::question::Transport::Udp);
         let start = Duration::from_secs(5);
         let answer = message(ResponseCode::NoError, &[300, 60], None);
-        let answer = Answer::new(&question, &answer, true, LIFE, start).unwrap();
+        let answer = Answer::new(&question, answer, true, LIFE, start).unwrap();
         let mut out = Vec::new();
         let mut given = |question: &Question, seconds| {
             let reply = answer.reply(&mut out, question, start + Duration::from_secs(seconds));
@@ -388,7 +389,7 @@ mod tests {
         let at = Duration::from_secs;
         let kept = |ttl| {
             let message = message(ResponseCode::NoError, &[ttl], None);
-            Answer::new(&question, &message, false, LIFE, at(0)).unwrap()
+            Answer::new(&question, message, false, LIFE, at(0)).unwrap()
         };
         let often = kept(300);
         assert!(!often.wants_refresh(at(10)) && !often.wants_refresh(at(269)));

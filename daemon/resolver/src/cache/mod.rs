@@ -237,7 +237,7 @@ mod tests {
         for host in 0..count {
             message.add_answer(Record::from_rdata(question.name(), ttl, RData::A(A::new(192, 0, 2, host))));
         }
-        Arc::new(Answer::new(question, &message, false, LIFE, now).unwrap())
+        Arc::new(Answer::new(question, message, false, LIFE, now).unwrap())
     }
 
     fn at(seconds: u64) -> Duration {

@@ -19,7 +19,7 @@ use crate::{
     limits::{MAX_LOCAL_ALIASES, MAX_LOCAL_ANSWER, STALE_AFTER},
     quota::Place,
     stats::count,
-    upstream::{Trouble, Validation},
+    upstream::{Answered, Trouble, Validation},
     wire::{
         question::{Code, Question},
         reply::{Extended, Extras, Reply},
@@ -198,20 +198,18 @@ impl Engine {
             dnssec_ok: question.dnssec_ok(),
             checking_disabled: question.checking_disabled,
         };
-        let answered = active.forwarder.ask(wanted).await?;
-        let secure = answered.validated == Validation::Secure;
-        let lifetimes = active.lifetimes();
-        let answer = Answer::new(question, &answered.message, secure, lifetimes, self.now().steady)
-            .ok_or_else(|| {
-                Trouble::Unreachable(format!("{}: the answer cannot be used", answered.upstream))
-            })?;
+        let Answered { message, upstream, validated } = active.forwarder.ask(wanted).await?;
+        let secure = validated == Validation::Secure;
+        let answer = Answer::new(question, message, secure, active.lifetimes(), self.now().steady);
+        let answer =
+            answer.ok_or_else(|| Trouble::Unreachable(format!("{upstream}: the answer cannot be used")))?;
         let answer = Arc::new(answer);
         self.cache.load().put(question, &answer);
         if self.active.load().truth != active.truth {
             // Who is asked, or what is believed, has changed meanwhile, and all that was kept has gone.
             self.cache.load().flush(Some(question.text()));
         }
-        Ok((answer, answered.upstream))
+        Ok((answer, upstream))
     }
 
     /// Asks, but waits no longer than a client should; the asking goes on, counted as under way, and its answer is kept.

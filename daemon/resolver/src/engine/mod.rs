@@ -19,7 +19,7 @@ pub use judge::{By, Judgement};
 pub use probe::Probed;
 pub use why::Why;
 
-use arc_swap::{ArcSwap, Guard};
+use arc_swap::{ArcSwap, ArcSwapOption, Guard};
 use lists::{DomainSet, Group, GroupSet, Overrides};
 use model::Name;
 use std::{
@@ -31,7 +31,7 @@ use std::{
 };
 
 use crate::{
-    Clock, Local, Now, Settings, Sink, Stats, SystemClock,
+    Certificate, Clock, Local, Now, Settings, Sink, Stats, SystemClock,
     cache::{Answer, Bounds, Cache, Failures, Lifetimes},
     cookie::Secret,
     engine::{
@@ -43,7 +43,7 @@ use crate::{
     journal::Journal,
     limits::{CLOCK_SET_FROM, MAX_IN_FLIGHT, MAX_IN_FLIGHT_PER_CLIENT},
     quota::{Place, Quota},
-    rate::Rates,
+    rate::{Pace, Rates},
     stats::{Counters, count},
     upstream::Upstreams,
     wire::{
@@ -65,6 +65,8 @@ pub struct Sources {
     pub local: Arc<ArcSwap<Local>>,
     /// Who knows devices.
     pub devices: Devices,
+    /// By what clients of TLS and HTTPS know this resolver; with none no handshake comes about.
+    pub certificate: Arc<ArcSwapOption<Certificate>>,
     /// Who knows the time.
     pub clock: Arc<dyn Clock>,
 }
@@ -76,6 +78,7 @@ impl Default for Sources {
             overrides: Arc::default(),
             local: Arc::default(),
             devices: Arc::new(|_| Device::default()),
+            certificate: Arc::default(),
             clock: Arc::new(SystemClock::default()),
         }
     }
@@ -115,6 +118,8 @@ pub struct Engine {
     in_flight: Arc<Quota>,
     prefetches: AtomicUsize,
     rates: Rates,
+    /// Of streams, whose addresses nobody forges: what others ask over UDP in a client's name is not held against it.
+    stream_rates: Rates,
     secret: Secret,
     journal: Journal,
     sink: Box<dyn Sink>,
@@ -206,6 +211,7 @@ impl Engine {
             in_flight: Quota::new(MAX_IN_FLIGHT, MAX_IN_FLIGHT_PER_CLIENT),
             prefetches: AtomicUsize::new(0),
             rates: Rates::new(),
+            stream_rates: Rates::new(),
             secret: Secret::new(rand::random()),
             journal: Journal::default(),
             sink,
@@ -320,6 +326,12 @@ impl Engine {
     /// Whether a client is answered at all.
     pub(crate) fn is_client(&self, client: IpAddr) -> bool {
         self.active.load().settings.network_of(client).is_some()
+    }
+
+    /// Counts a handshake of a client as a question. Says whether it is within its rate.
+    pub(crate) fn admits(&self, client: IpAddr) -> bool {
+        let rate = self.active.load().settings.rate;
+        rate.is_none_or(|rate| self.stream_rates.take(client, rate, self.now().steady) == Pace::Within)
     }
 
     /// Waits until no question is under way.

@@ -124,10 +124,20 @@ impl<'a> Run<'a> {
 
     fn over_rate(&self, out: &mut Vec<u8>) -> Option<Step> {
         let rate = self.active.settings.rate?;
-        if self.question.transport != Transport::Udp {
-            return None;
-        }
         let counters = &self.engine.counters;
+        match self.question.transport {
+            Transport::Udp => {}
+            Transport::Tcp | Transport::Encrypted => {
+                if self.engine.stream_rates.take(self.asker.address, rate, self.now.steady) == Pace::Within {
+                    return None;
+                }
+                count(&counters.over_rate);
+                let reply = Reply::start(out, self.question, Code::Refused);
+                let text = "too many questions: ask fewer";
+                reply.finish(self.question, self.extras(Some((Extended::Prohibited, text))));
+                return Some(Step::Reply);
+            }
+        }
         match self.engine.rates.take(self.asker.address, rate, self.now.steady) {
             Pace::Within => None,
             Pace::Over => {
@@ -318,6 +328,7 @@ impl<'a> Run<'a> {
             name: self.question.text(),
             alias,
             qtype: self.question.qtype,
+            transport: self.question.transport,
             code,
             action,
             from,

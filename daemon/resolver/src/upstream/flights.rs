@@ -1,5 +1,6 @@
 //! Questions under way. Who asks what is being asked already waits for the same answer.
 
+use foldhash::fast::RandomState;
 use futures_util::{
     FutureExt,
     future::{BoxFuture, Shared, WeakShared},
@@ -36,7 +37,7 @@ pub(super) struct Flights(Arc<Mutex<Board>>);
 #[derive(Default)]
 struct Board {
     /// With their numbers.
-    flights: HashMap<Key, (u64, WeakShared<BoxFuture<'static, Outcome>>)>,
+    flights: HashMap<Key, (u64, WeakShared<BoxFuture<'static, Outcome>>), RandomState>,
     /// Of these, links of the chain of trust.
     links: usize,
     started: u64,

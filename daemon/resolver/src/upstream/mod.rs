@@ -372,6 +372,20 @@ impl Route {
             Order::Ordered | Order::Fastest => 1,
         };
         let mut left = order.iter().cycle().take(order.len() * ROUNDS);
+        if at_once == 1 {
+            // One after the other, as most are: without the cost of a race.
+            for upstream in left {
+                let until = deadline.min(Instant::now() + ATTEMPT_TIMEOUT);
+                let result = upstream.ask(outgoing, until).await;
+                if let Some(message) = troubles.take(result, outgoing, &upstream.name, order.len()) {
+                    return Ok((message, Arc::clone(&upstream.name)));
+                }
+                if troubles.all_excused || Instant::now() >= deadline {
+                    break;
+                }
+            }
+            return troubles.end();
+        }
         let mut racing = FuturesUnordered::new();
         loop {
             while racing.len() < at_once
@@ -386,19 +400,12 @@ impl Route {
             }
             at_once = at_once.min(racing.len()).max(1);
             let Some((upstream, result)) = racing.next().await else { break };
-            match result {
-                // Not broken, but of no help: another may know more.
-                Ok(message) if is_excuse(&message) || !outgoing.is_served_by(&message) => {
-                    troubles.excuse(message, &upstream.name, order.len());
+            if let Some(message) = troubles.take(result, outgoing, &upstream.name, order.len()) {
+                if !racing.is_empty() {
+                    // Too late for this question, but it shows how they stand, and keeps their connections.
+                    tokio::spawn(async move { while racing.next().await.is_some() {} });
                 }
-                Ok(message) => {
-                    if !racing.is_empty() {
-                        // Too late for this question, but it shows how they stand, and keeps their connections.
-                        tokio::spawn(async move { while racing.next().await.is_some() {} });
-                    }
-                    return Ok((message, Arc::clone(&upstream.name)));
-                }
-                Err(error) => troubles.add(&upstream.name, &error),
+                return Ok((message, Arc::clone(&upstream.name)));
             }
             if troubles.all_excused || Instant::now() >= deadline {
                 break;
@@ -437,6 +444,28 @@ struct Troubles {
 }
 
 impl Troubles {
+    /// What one of `of` upstreams said, if it helps; else it is a trouble.
+    fn take(
+        &mut self,
+        result: Result<Message, attempt::AttemptError>,
+        outgoing: &Outgoing,
+        upstream: &Arc<str>,
+        of: usize,
+    ) -> Option<Message> {
+        match result {
+            // Not broken, but of no help: another may know more.
+            Ok(message) if is_excuse(&message) || !outgoing.is_served_by(&message) => {
+                self.excuse(message, upstream, of);
+                None
+            }
+            Ok(message) => Some(message),
+            Err(error) => {
+                self.add(upstream, &error);
+                None
+            }
+        }
+    }
+
     fn add(&mut self, upstream: &str, error: &attempt::AttemptError) {
         self.busy += usize::from(matches!(error, attempt::AttemptError::Busy));
         let told = format!("{upstream} {error}");

@@ -12,7 +12,7 @@ mod fake;
 
 pub(crate) use fake::Fake;
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use fake::{By, bytes, name};
 use hickory_proto::{
     op::{Edns, Message, MessageType, OpCode, Query as Asked, ResponseCode},
@@ -27,7 +27,9 @@ use hickory_proto::{
 };
 use lists::{DomainSet, DomainSetBuilder, Overrides};
 use model::{Event, Mode};
-use resolver::{CacheSettings, ClientNetwork, Handle, Query, Resolver, Settings, Sources, UpstreamSettings};
+use resolver::{
+    CacheSettings, Certificate, ClientNetwork, Handle, Query, Resolver, Settings, Sources, UpstreamSettings,
+};
 use std::{
     collections::{BTreeMap, HashMap},
     net::{Ipv4Addr, SocketAddr},
@@ -36,8 +38,8 @@ use std::{
     time::Duration,
 };
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    net::{TcpStream, UdpSocket},
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
+    net::UdpSocket,
     time::timeout,
 };
 
@@ -230,6 +232,7 @@ pub(crate) struct Bench {
     pub(crate) address: SocketAddr,
     pub(crate) lists: Arc<ArcSwap<DomainSet>>,
     pub(crate) overrides: Arc<ArcSwap<Overrides>>,
+    pub(crate) certificate: Arc<ArcSwapOption<Certificate>>,
     pub(crate) events: Arc<Mutex<Vec<Event>>>,
 }
 
@@ -273,11 +276,16 @@ impl Bench {
             let events = Arc::clone(&events);
             move |query: &Query<'_>| events.lock().unwrap().push(query.event())
         };
-        let sources =
-            Sources { lists: Arc::clone(&lists), overrides: Arc::clone(&overrides), ..Sources::default() };
+        let certificate: Arc<ArcSwapOption<Certificate>> = Arc::default();
+        let sources = Sources {
+            lists: Arc::clone(&lists),
+            overrides: Arc::clone(&overrides),
+            certificate: Arc::clone(&certificate),
+            ..Sources::default()
+        };
         let handle = Resolver::start(settings, sources, sink).await.unwrap();
         let address = handle.addresses().await[0];
-        Self { handle, address, lists, overrides, events }
+        Self { handle, address, lists, overrides, certificate, events }
     }
 
     pub(crate) async fn ask(&self, name: &str, qtype: &str) -> Message {
@@ -326,16 +334,21 @@ pub(crate) async fn exchange_udp(to: SocketAddr, query: &Message) -> Message {
     answer
 }
 
-pub(crate) async fn send_tcp(stream: &mut TcpStream, bytes: &[u8]) {
+pub(crate) async fn send_tcp(stream: &mut (impl AsyncWrite + Unpin), bytes: &[u8]) {
     let length = u16::try_from(bytes.len()).unwrap();
     stream.write_all(&[&length.to_be_bytes(), bytes].concat()).await.unwrap();
+    stream.flush().await.unwrap();
 }
 
-pub(crate) async fn receive_tcp(stream: &mut TcpStream) -> Message {
+pub(crate) async fn receive_tcp(stream: &mut (impl AsyncRead + Unpin)) -> Message {
+    Message::from_vec(&receive_frame(stream).await).unwrap()
+}
+
+pub(crate) async fn receive_frame(stream: &mut (impl AsyncRead + Unpin)) -> Vec<u8> {
     let length = timeout(PATIENCE, stream.read_u16()).await.expect("an answer in time").unwrap();
     let mut bytes = vec![0; usize::from(length)];
     timeout(PATIENCE, stream.read_exact(&mut bytes)).await.expect("the rest in time").unwrap();
-    Message::from_vec(&bytes).unwrap()
+    bytes
 }
 
 /// Answer records as `TYPE DATA`.

@@ -24,22 +24,22 @@ pub(crate) struct DnsDraft {
     /// Own addresses to answer on, UDP and TCP; port 53 where none is written. Empty: no resolver.
     #[schemars(extend("examples" = [["10.1.0.1:53", "[fd00:1::1]:53"]]))]
     pub(crate) listen: Vec<Located<String>>,
-    /// Own addresses to answer on by TLS (RFC 7858); port 853 where none is written.
-    /// Not carried out yet: nothing answers there.
+    /// Own addresses to answer on by TLS (RFC 7858); port 853 where none is written. A rule has to let devices reach
+    /// them, as for `listen`: `services = ["dot"]`.
     #[schemars(extend("examples" = [["10.1.0.1:853"]]))]
     pub(crate) listen_tls: Vec<Located<String>>,
-    /// Own addresses to answer on by HTTPS at `/dns-query` (RFC 8484); port 443 where none is written.
-    /// Not carried out yet: nothing answers there.
+    /// Own addresses to answer on by HTTPS at `/dns-query` (RFC 8484); port 443 where none is written. A rule has to
+    /// let devices reach them: `services = ["tcp/8443"]`.
     #[schemars(extend("examples" = [["10.1.0.1:8443"]]))]
     pub(crate) listen_https: Vec<Located<String>>,
     /// The resolver's own name, which its certificate has and which devices are told that look for encrypted DNS
-    /// (RFC 9462). Not carried out yet: no device is told of it.
+    /// (RFC 9462).
     pub(crate) name: Located<String>,
-    /// Certificate of the resolver, PEM, with those above it. Left out: one is made and kept in the state folder.
-    /// Not carried out yet: the resolver answers without TLS only.
+    /// Certificate of the resolver, PEM, with those above it; read again when it changes. Left out: one that signs
+    /// itself is made, kept in the state folder (`dns-certificate.pem`), and made anew before it ends.
     #[schemars(length(min = 1), extend("examples" = ["/etc/secd/dns.pem"]))]
     pub(crate) certificate: Option<Located<String>>,
-    /// Key of the certificate, PEM, readable by secd. Not carried out yet, as the certificate.
+    /// Key of the certificate, PEM, readable by secd.
     #[schemars(length(min = 1), extend("examples" = ["/etc/secd/dns.key"]))]
     pub(crate) key: Option<Located<String>>,
     /// Servers to ask, in this order of preference: an address (port 53 where none is written),

@@ -1,6 +1,7 @@
 //! The resolver: how it runs, which groups are in force, and who knows devices.
 
 mod asking;
+mod certificate;
 mod pauses;
 mod settings;
 
@@ -22,6 +23,7 @@ use std::{
 use store::Store;
 
 use self::{
+    certificate::Certificates,
     pauses::KeptPauses,
     settings::{local, settings},
 };
@@ -46,6 +48,7 @@ pub(in crate::appliance) struct Shared {
     /// What of each zone's questions is told.
     privacy: Arc<ArcSwap<HashMap<String, Privacy>>>,
     pauses: KeptPauses,
+    certificates: Arc<Certificates>,
     /// The groups as they were last put in force.
     groups: Mutex<Vec<(String, GroupState)>>,
 }
@@ -57,6 +60,7 @@ impl Shared {
             local: Arc::default(),
             privacy: Arc::default(),
             pauses: KeptPauses::new(pauses),
+            certificates: Arc::default(),
             groups: Mutex::default(),
         }
     }
@@ -85,8 +89,9 @@ impl Appliance {
             (!unheard.is_empty()).then(|| format!("this version does not carry out {unheard}")),
         );
         let settings = settings(loaded, self.groups_now(loaded).1)?;
+        self.look_at_certificate(dns).await;
         let mut resolver = self.resolver.write().await;
-        if settings.listen.is_empty() {
+        if !dns.answers() {
             if let Some(running) = resolver.take() {
                 running.shutdown().await;
             }
@@ -120,9 +125,27 @@ impl Appliance {
                 mac: macs.load().get(&address).map(|mac| mac.0),
                 host: None,
             }),
+            certificate: self.dns.certificates.current(),
             ..Sources::default()
         };
         Ok(Resolver::start(settings, sources, sink).await?)
+    }
+
+    /// Takes a certificate that was exchanged, and renews one's own in time. Called every few seconds.
+    pub(in crate::appliance) async fn look_at_encryption(&self) {
+        let current = self.current.load_full();
+        let dns = &current.loaded.config.dns;
+        if !(dns.listen_tls.is_empty() && dns.listen_https.is_empty()) {
+            self.look_at_certificate(dns).await;
+        }
+    }
+
+    async fn look_at_certificate(&self, dns: &Dns) {
+        let certificates = Arc::clone(&self.dns.certificates);
+        let (dns, folder) = (dns.clone(), self.flags.state_dir.clone());
+        let look = move || certificates.look(&dns, &folder, clock::now().wall);
+        let looked = tokio::task::spawn_blocking(look).await.unwrap_or_else(|error| Err(error.to_string()));
+        self.trouble("the certificate of encrypted DNS", looked.err());
     }
 
     /// Lets the resolver know devices by the addresses they are seen with now.

@@ -33,12 +33,6 @@ fn written(draft: &DnsDraft) -> Vec<Written> {
     let usual = DnsDraft::default();
     let mut written: Vec<Written> = Vec::new();
     let mut add = |at: Option<usize>, key, instead| written.extend(at.map(|at| (at, key, instead)));
-    add(draft.listen_tls.first().map(|text| text.at), "dns.listen_tls", "nothing answers by TLS");
-    add(draft.listen_https.first().map(|text| text.at), "dns.listen_https", "nothing answers by HTTPS");
-    let renamed = draft.name.value != usual.name.value;
-    add(renamed.then_some(draft.name.at), "dns.name", "no device is told of encrypted DNS");
-    let certificate = draft.certificate.as_ref().map(|text| text.at);
-    add(certificate, "dns.certificate", "nothing answers by TLS or HTTPS");
     add(draft.local.leases.first().map(|text| text.at), "dns.local.leases", "no lease is read");
     for (_, client) in &draft.clients.0 {
         let host = client.who.value.iter().find(|who| who.starts_with("host:"));
