@@ -33,6 +33,9 @@ const LAB: &[&str] = &[
     "knot-dnsutils",
     "bind9-dnsutils",
     "curl",
+    "dnsmasq-base",
+    "udhcpc",
+    "python3-zeroconf",
 ];
 /// What the packet path is measured against.
 const PEERS: &[&str] = &["nftables", "iptables", "ipset", "xdp-tools", "ethtool", "iproute2"];

@@ -39,11 +39,6 @@ fn written(draft: &DnsDraft) -> Vec<Written> {
     add(renamed.then_some(draft.name.at), "dns.name", "no device is told of encrypted DNS");
     let certificate = draft.certificate.as_ref().map(|text| text.at);
     add(certificate, "dns.certificate", "nothing answers by TLS or HTTPS");
-    add(draft.local.leases.first().map(|text| text.at), "dns.local.leases", "no lease is read");
-    for (_, client) in &draft.clients.0 {
-        let host = client.who.value.iter().find(|who| who.starts_with("host:"));
-        add(host.map(|who| who.at), "dns.clients.*.who = host:", "no lease is read, so this finds nobody");
-    }
     let QueryLogDraft { days, size } = &draft.log;
     let log = [(days.at, days.value != usual.log.days.value), (size.at, size.value != usual.log.size.value)];
     let log = log.into_iter().find(|(_, differs)| *differs && days.value != 0).map(|(at, _)| at);
