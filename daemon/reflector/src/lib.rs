@@ -8,6 +8,7 @@ use discovery::{Counts, Group, Link, Packet, Reflector, Send, limits::MAX_PACKET
 use std::{
     collections::hash_map::RandomState,
     hash::BuildHasher,
+    io,
     net::IpAddr,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
@@ -28,12 +29,23 @@ const REST: Duration = Duration::from_secs(1);
 /// What to reflect between which devices.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Settings {
-    /// The links, with the names of their devices.
-    pub links: Vec<(String, Link)>,
+    /// The links, by number.
+    pub links: Vec<Device>,
     /// Which of them find each other's services.
     pub groups: Vec<Group>,
     /// The router's addresses.
     pub own: Vec<IpAddr>,
+}
+
+/// A link, and where it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Device {
+    /// Name of the device.
+    pub name: String,
+    /// Its index in the kernel; none = it is not there.
+    pub index: Option<u32>,
+    /// The link.
+    pub link: Link,
 }
 
 /// A running reflector; ends when dropped.
@@ -58,16 +70,19 @@ impl Handle {
     #[must_use]
     pub fn start(settings: &Settings) -> Self {
         let (mut links, mut unopened) = (Vec::new(), Vec::new());
-        for (number, (device, _)) in settings.links.iter().enumerate() {
-            let of = settings.groups.iter().filter(|group| group.links.contains(&number));
-            let (sockets, errors) = LinkSockets::open(device, of.into_iter().any(|group| group.ssdp));
+        for (number, device) in settings.links.iter().enumerate() {
+            let ssdp = settings.groups.iter().any(|group| group.ssdp && group.links.contains(&number));
+            let (sockets, errors) = match device.index {
+                Some(index) => LinkSockets::open(&device.name, index, ssdp),
+                None => (LinkSockets::default(), vec![io::Error::other("there is no such device")]),
+            };
             links.push(sockets);
-            unopened.extend(errors.into_iter().map(|error| format!("{device}: {error}")));
+            unopened.extend(errors.into_iter().map(|error| format!("{}: {error}", device.name)));
         }
         let key = (RandomState::new().hash_one(0), RandomState::new().hash_one(1));
         let own = settings.own.iter().copied();
         let engine = Reflector::new(
-            settings.links.iter().map(|(_, link)| link.clone()).collect(),
+            settings.links.iter().map(|device| device.link.clone()).collect(),
             &settings.groups,
             own,
             key,

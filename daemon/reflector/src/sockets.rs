@@ -39,12 +39,8 @@ pub(crate) struct LinkSockets {
 
 impl LinkSockets {
     /// Opens what there can be opened; says what cannot. A device without IPv6 has no sockets of it, which is no error.
-    pub(crate) fn open(device: &str, ssdp: bool) -> (Self, Vec<io::Error>) {
-        let (mut link, mut errors) = (Self::default(), Vec::new());
-        match index_of(device) {
-            Ok(index) => link.index = index,
-            Err(error) => return (link, vec![error]),
-        }
+    pub(crate) fn open(device: &str, index: u32, ssdp: bool) -> (Self, Vec<io::Error>) {
+        let (mut link, mut errors) = (Self { index, ..Self::default() }, Vec::new());
         let mut opened = |socket: io::Result<UdpSocket>| match socket {
             Ok(socket) => Some(Arc::new(socket)),
             Err(error) if no_such_family(&error) => None,
@@ -53,8 +49,8 @@ impl LinkSockets {
                 None
             }
         };
-        let group_v4 = |group, port, hops| for_group_v4(device, link.index, group, port, hops);
-        let group_v6 = |group, port, hops| for_group_v6(device, link.index, group, port, hops);
+        let group_v4 = |group, port, hops| for_group_v4(device, index, group, port, hops);
+        let group_v6 = |group, port, hops| for_group_v6(device, index, group, port, hops);
         link.mdns = [
             opened(group_v4(MDNS_V4, MDNS_PORT, MDNS_HOPS)),
             opened(group_v6(MDNS_V6, MDNS_PORT, MDNS_HOPS)),
@@ -67,8 +63,8 @@ impl LinkSockets {
             ];
             link.ssdp = groups.into_iter().filter_map(|(scope, socket)| Some((scope, socket?))).collect();
             link.search = [
-                opened(to_search(device, link.index, Ipv4Addr::UNSPECIFIED.into())),
-                opened(to_search(device, link.index, Ipv6Addr::UNSPECIFIED.into())),
+                opened(to_search(device, index, Ipv4Addr::UNSPECIFIED.into())),
+                opened(to_search(device, index, Ipv6Addr::UNSPECIFIED.into())),
             ];
         }
         (link, errors)
@@ -102,15 +98,10 @@ impl LinkSockets {
     }
 }
 
-fn index_of(device: &str) -> io::Result<u32> {
-    let socket = Socket::new(Domain::IPV4, Type::DGRAM.cloexec(), Some(Protocol::UDP))?;
-    rustix::net::netdevice::name_to_index(&socket, device).map_err(io::Error::from)
-}
-
 /// The kernel has no IPv6, or the device has it switched off.
 fn no_such_family(error: &io::Error) -> bool {
-    let code = error.raw_os_error().map(rustix::io::Errno::from_raw_os_error);
-    matches!(code, Some(rustix::io::Errno::AFNOSUPPORT | rustix::io::Errno::ADDRNOTAVAIL))
+    let code = error.raw_os_error();
+    matches!(code, Some(libc::EAFNOSUPPORT | libc::EADDRNOTAVAIL))
 }
 
 fn for_group_v4(device: &str, index: u32, group: Ipv4Addr, port: u16, hops: u32) -> io::Result<UdpSocket> {

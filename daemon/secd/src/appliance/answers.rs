@@ -267,6 +267,7 @@ impl Appliance {
         page.single("secd_banned_prefixes", "gauge", "Prefixes banned in the kernel.", prefixes);
         page.single("secd_signature_hits_total", "counter", "Signature matches.", self.inspection.hits());
         page.single("secd_memory_bytes", "gauge", "Resident memory of the daemon.", Memory::read().resident);
+        self.measure_reflector(&mut page);
         page.finish()
     }
 

@@ -119,8 +119,7 @@ pub(crate) struct DnsDraft {
     pub(crate) local: LocalDraft,
     /// The log of questions. Not carried out yet: questions are told as events, and none is kept.
     pub(crate) log: QueryLogDraft,
-    /// Services that zones find in each other (mDNS is reflected), and that they may then use.
-    /// Not carried out yet: mDNS and SSDP stay in their zones.
+    /// Services that zones find in each other: mDNS is reflected. Using what was found is for rules to allow.
     pub(crate) reflect: Vec<Located<ReflectDraft>>,
 }
 
@@ -294,7 +293,8 @@ pub(crate) struct ReflectDraft {
     /// The services, by type (`_googlecast._tcp`) or by set: `cast`, `airplay`, `homekit`, `printers`, `matter`.
     #[schemars(length(min = 1), extend("x-required" = true, "examples" = [["cast", "airplay", "_ssh._tcp"]]))]
     pub(crate) services: Located<Vec<Located<String>>>,
-    /// SSDP (UPnP) as well: devices found by it are not told apart by service.
+    /// SSDP (UPnP) as well: devices found by it are not told apart by service. Answers come back to UDP port 61900 of the
+    /// router.
     pub(crate) ssdp: bool,
 }
 

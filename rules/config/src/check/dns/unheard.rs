@@ -43,7 +43,6 @@ fn written(draft: &DnsDraft) -> Vec<Written> {
     let log = [(days.at, days.value != usual.log.days.value), (size.at, size.value != usual.log.size.value)];
     let log = log.into_iter().find(|(_, differs)| *differs && days.value != 0).map(|(at, _)| at);
     add(log, "dns.log", "questions are told as events, and no log is kept");
-    add(draft.reflect.first().map(|reflect| reflect.at), "dns.reflect", "mDNS and SSDP stay in their zones");
     written
 }
 
