@@ -15,13 +15,16 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("model", &["abi"]),
     ("policy", &["abi", "model", "datapath"]),
     ("lists", &["abi", "model"]),
+    ("leases", &["abi", "model"]),
+    ("discovery", &[]),
     ("logs", &["abi", "model"]),
     ("signatures", &["abi", "model"]),
-    ("config", &["abi", "model", "policy", "lists", "logs", "signatures"]),
+    ("config", &["abi", "model", "policy", "lists", "logs", "signatures", "discovery"]),
     ("import", &["abi", "model", "lists"]),
     ("protocol", &["abi", "model"]),
     ("enforce", RULES),
     ("resolver", RULES),
+    ("reflector", RULES),
     ("inspect", RULES),
     ("store", RULES),
     ("querylog", RULES),
@@ -38,10 +41,13 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "lists",
             "logs",
             "signatures",
+            "discovery",
             "config",
+            "leases",
             "protocol",
             "enforce",
             "resolver",
+            "reflector",
             "inspect",
             "store",
             "querylog",
@@ -60,6 +66,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "lists",
             "logs",
             "signatures",
+            "discovery",
             "config",
             "import",
             "protocol",
@@ -91,8 +98,19 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("bench", &["abi", "bench-programs", "datapath", "enforce", "kernel-tests", "model", "policy"]),
 ];
 /// The pure crates, which take bytes and `now`.
-const RULES: &[&str] =
-    &["abi", "datapath", "model", "policy", "lists", "logs", "signatures", "config", "import"];
+const RULES: &[&str] = &[
+    "abi",
+    "datapath",
+    "model",
+    "policy",
+    "lists",
+    "leases",
+    "logs",
+    "signatures",
+    "discovery",
+    "config",
+    "import",
+];
 /// Other people's crates that do what the pure crates must not: sockets, clocks of their own, runtimes, the kernel.
 const IMPURE: &[&str] = &[
     "tokio",

@@ -34,6 +34,9 @@ const LAB: &[&str] = &[
     "bind9-dnsutils",
     "curl",
     "openssl",
+    "dnsmasq-base",
+    "udhcpc",
+    "python3-zeroconf",
 ];
 /// What the packet path is measured against.
 pub(crate) const PACKET_PEERS: &[&str] =

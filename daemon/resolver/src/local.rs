@@ -14,6 +14,8 @@ use crate::{
 
 /// Seconds clients may keep a local answer that says nothing else.
 pub const LOCAL_TTL: u32 = 60;
+/// Seconds clients may keep the address of a lease: it may be another's soon.
+pub(crate) const LEASE_TTL: u32 = 30;
 
 /// Names of this network. Built once, then exchanged as a whole.
 #[derive(Clone, Debug, Default)]
@@ -98,6 +100,41 @@ impl Local {
         match put(&mut self.reverse, &reverse_name(address), pointer) {
             Ok(()) | Err(LocalFull::Records | LocalFull::Names) => Ok(()),
         }
+    }
+
+    /// Adds what leases say of a device: its addresses as `name.domain`, and as `name` alone if it may be `bare`. A name
+    /// that is there stays as it is, and so does what a wildcard covers and the reverse name of an address that has one.
+    ///
+    /// # Errors
+    /// A limit is reached; of this device some names may be missing.
+    pub fn insert_host(
+        &mut self,
+        name: &str,
+        domain: &str,
+        bare: bool,
+        addresses: &[IpAddr],
+    ) -> Result<(), LocalFull> {
+        let record = |address: &IpAddr| Record { ttl: Some(LEASE_TTL), data: RecordData::from(*address) };
+        let full = format!("{name}.{domain}");
+        let unnamed: Vec<&IpAddr> = addresses
+            .iter()
+            .filter(|address| !self.reverse.contains_key(&*reverse_name(**address)))
+            .collect();
+        if !matches!(self.find(&full), LocalFound::Records(_)) {
+            for address in addresses {
+                put(&mut self.names, &full, record(address))?;
+            }
+            for address in unnamed {
+                let pointer = Record { ttl: Some(LEASE_TTL), data: RecordData::Ptr(full.as_str().into()) };
+                put(&mut self.reverse, &reverse_name(*address), pointer)?;
+            }
+        }
+        if bare && !matches!(self.find(name), LocalFound::Records(_)) {
+            for address in addresses {
+                put(&mut self.names, name, record(address))?;
+            }
+        }
+        Ok(())
     }
 
     /// What it says about a name in lower case without final dot.
@@ -243,6 +280,41 @@ mod tests {
             reverse_name(six),
             "b.a.9.8.7.6.5.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.8.b.d.0.1.0.0.2.ip6.arpa"
         );
+    }
+
+    #[test]
+    fn leases_stand_beside_what_a_person_wrote_and_never_in_its_place() {
+        let mut local = local(&[("nas.home.arpa", a(1)), ("*.apps.home.arpa", a(2)), ("intranet", a(3))]);
+        let six: IpAddr = "fd00:2::9".parse().unwrap();
+        let own = |last| IpAddr::from([10, 2, 0, last]);
+        local.insert_host("tablet", "home.arpa", true, &[own(9), six]).unwrap();
+        local.insert_host("tv", "home.arpa", false, &[own(10)]).unwrap();
+        for (name, last) in [("nas", 66), ("apps", 67), ("x.apps", 68), ("intranet", 69)] {
+            local.insert_host(name, "home.arpa", true, &[own(last)]).unwrap();
+        }
+        let of = |name: &str| match local.find(name) {
+            LocalFound::Records(records) => {
+                records.iter().map(|record| (record.data.clone(), record.ttl)).collect::<Vec<_>>()
+            }
+            LocalFound::Unknown | LocalFound::Absent => panic!("{name}"),
+        };
+        let both = [(own(9).into(), Some(LEASE_TTL)), (six.into(), Some(LEASE_TTL))];
+        assert_eq!((of("tablet.home.arpa"), of("tablet")), (both.to_vec(), both.to_vec()));
+        for address in [own(9), six] {
+            assert_eq!(
+                of(&reverse_name(address)),
+                [(RecordData::Ptr("tablet.home.arpa".into()), Some(LEASE_TTL))]
+            );
+        }
+        assert_eq!(of("tv.home.arpa").len(), 1);
+        assert_eq!(local.find("tv"), LocalFound::Unknown);
+        assert_eq!(of("nas.home.arpa"), [(own(1).into(), None)], "a record of a person");
+        assert_eq!((of("apps.home.arpa"), of("x.apps.home.arpa")), (vec![], vec![(own(2).into(), None)]));
+        assert_eq!(of("intranet"), [(own(3).into(), None)]);
+        // An address has the name that a person gave it.
+        local.insert_host("other", "home.arpa", true, &[own(1)]).unwrap();
+        let LocalFound::Records(names) = local.find("1.0.2.10.in-addr.arpa") else { panic!() };
+        assert_eq!(names.len(), 1);
     }
 
     #[test]

@@ -278,6 +278,7 @@ impl Appliance {
             log.folded,
         );
         page.single("secd_memory_bytes", "gauge", "Resident memory of the daemon.", Memory::read().resident);
+        self.measure_reflector(&mut page);
         page.finish()
     }
 

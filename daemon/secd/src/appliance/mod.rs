@@ -10,6 +10,7 @@ mod floods;
 mod flows;
 mod hosts;
 mod plan;
+mod reflect;
 mod refresh;
 mod tasks;
 
@@ -77,6 +78,8 @@ pub struct Appliance {
     resolver: tokio::sync::RwLock<Option<resolver::Handle>>,
     /// What the resolver asks of the rest.
     dns: dns::Shared,
+    /// The reflector of mDNS and SSDP.
+    reflector: Mutex<reflect::Running>,
     logs: Arc<Pipeline>,
     inspection: Inspection,
     sender: EventSender,
@@ -217,6 +220,7 @@ impl Appliance {
             decisions,
             resolver: tokio::sync::RwLock::new(None),
             dns: dns::Shared::new(pauses, query_log),
+            reflector: Mutex::default(),
             logs,
             inspection,
             sender,
@@ -259,6 +263,7 @@ impl Appliance {
             resolver.shutdown().await;
         }
         self.close_query_log().await;
+        self.stop_reflector();
         // Bans before offsets: a line whose ban is lost must be judged again.
         self.logs.stop().await;
         self.decisions.finish().await;

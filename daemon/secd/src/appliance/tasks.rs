@@ -5,7 +5,7 @@ use enforce::xdp::PacketRing;
 use std::{sync::Arc, time::Duration};
 
 use super::Appliance;
-use crate::{alerts::Alerts, clock, machine::Machine, neighbours::Neighbours};
+use crate::{alerts::Alerts, clock, leases::LeaseFiles, machine::Machine, neighbours::Neighbours};
 
 /// How often decisions that are over are taken out.
 const EXPIRE_EVERY: Duration = Duration::from_secs(1);
@@ -70,6 +70,15 @@ impl Appliance {
                 // What could not be put in force because of a trial is tried again.
                 let again = waits && !secd.reconcile(true).await;
                 waits = secd.refresh_due().await || again;
+            }
+        });
+        let secd = Arc::clone(self);
+        tokio::spawn(async move {
+            secd.recall_names().await;
+            let (mut tick, mut files) = (tokio::time::interval(LOOK_EVERY), LeaseFiles::default());
+            loop {
+                tick.tick().await;
+                files = secd.look_at_leases(files).await;
             }
         });
         let store = self.store.clone();

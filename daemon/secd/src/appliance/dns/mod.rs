@@ -2,10 +2,12 @@
 
 mod asking;
 mod certificate;
+mod leases;
 mod log;
 mod pauses;
 mod settings;
 
+use ::leases::Hosts;
 use anyhow::Result;
 use arc_swap::ArcSwap;
 use config::{Dns, Privacy};
@@ -27,6 +29,7 @@ use store::Store;
 pub(in crate::appliance) use self::log::start as start_log;
 use self::{
     certificate::Certificates,
+    leases::Names,
     pauses::KeptPauses,
     settings::{local, settings},
 };
@@ -48,6 +51,10 @@ pub(in crate::appliance) struct Shared {
     macs: Arc<ArcSwap<HashMap<IpAddr, Mac>>>,
     /// Names of this network.
     local: Arc<ArcSwap<Local>>,
+    /// Devices by their leases.
+    hosts: Arc<ArcSwap<Hosts>>,
+    /// What `local` is made of. Whoever changes it or `hosts` stores `local` before letting go.
+    names: Mutex<Names>,
     /// What of each zone's questions is told.
     privacy: Arc<ArcSwap<HashMap<String, Privacy>>>,
     pauses: KeptPauses,
@@ -65,6 +72,8 @@ impl Shared {
         Self {
             macs: Arc::default(),
             local: Arc::default(),
+            hosts: Arc::default(),
+            names: Mutex::default(),
             privacy: Arc::default(),
             pauses: KeptPauses::new(pauses),
             certificates: Arc::default(),
@@ -106,7 +115,7 @@ impl Appliance {
             }
             return Ok(());
         }
-        self.dns.local.store(Arc::new(local(dns)?));
+        self.dns.write_names(dns, local(dns)?);
         let privacy = dns.zones.iter().map(|zone| (zone.name.clone(), zone.privacy));
         self.dns.privacy.store(Arc::new(privacy.collect()));
         let running = match resolver.take() {
@@ -129,14 +138,15 @@ impl Appliance {
             log: self.dns.log.clone(),
             privacy: Arc::clone(&self.dns.privacy),
         };
-        let macs = Arc::clone(&self.dns.macs);
+        let (macs, hosts) = (Arc::clone(&self.dns.macs), Arc::clone(&self.dns.hosts));
         let sources = Sources {
             lists: Arc::clone(&self.domains),
             overrides: self.decisions.overrides(),
             local: Arc::clone(&self.dns.local),
-            devices: Arc::new(move |address| Device {
-                mac: macs.load().get(&address).map(|mac| mac.0),
-                host: None,
+            devices: Arc::new(move |address| {
+                let mac = macs.load().get(&address).copied();
+                let host = hosts.load().name_of(address, mac).cloned();
+                Device { mac: mac.map(|mac| mac.0), host }
             }),
             certificate: self.dns.certificates.current(),
             ..Sources::default()

@@ -3,6 +3,7 @@
 mod groups;
 mod local;
 mod records;
+mod reflect;
 mod unheard;
 mod upstreams;
 
@@ -123,7 +124,7 @@ pub(super) fn check(
         records: records::check(&draft.records.0, report, warnings),
         local: local::names(&draft.local, report, warnings),
         log: local::log(&draft.log, report),
-        reflect: local::reflect(&draft.reflect, others.zones, report),
+        reflect: reflect::reflect(&draft.reflect, others.zones, report),
         zones: others
             .zone_drafts
             .iter()
@@ -136,6 +137,8 @@ pub(super) fn check(
         listen_https,
     }
 }
+
+pub(super) use reflect::rules as reflect_rules;
 
 /// Names of groups by place: `default`, then as in the file.
 pub(super) fn group_names<T>(drafts: &[(Located<String>, T)]) -> Vec<&str> {

@@ -33,12 +33,6 @@ fn written(draft: &DnsDraft) -> Vec<Written> {
     let usual = DnsDraft::default();
     let mut written: Vec<Written> = Vec::new();
     let mut add = |at: Option<usize>, key, instead| written.extend(at.map(|at| (at, key, instead)));
-    add(draft.local.leases.first().map(|text| text.at), "dns.local.leases", "no lease is read");
-    for (_, client) in &draft.clients.0 {
-        let host = client.who.value.iter().find(|who| who.starts_with("host:"));
-        add(host.map(|who| who.at), "dns.clients.*.who = host:", "no lease is read, so this finds nobody");
-    }
-    add(draft.reflect.first().map(|reflect| reflect.at), "dns.reflect", "mDNS and SSDP stay in their zones");
     written
 }
 
