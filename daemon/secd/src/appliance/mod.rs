@@ -11,6 +11,7 @@ mod flows;
 mod hosts;
 mod plan;
 mod refresh;
+mod resolved;
 mod tasks;
 
 use ::feeds::{SystemResolver, Web, WebLimits};
@@ -75,6 +76,10 @@ pub struct Appliance {
     store: Store,
     decisions: Arc<Decisions<KernelOrders>>,
     resolver: tokio::sync::RwLock<Option<resolver::Handle>>,
+    /// What it answered to zones that open flows only to that.
+    resolved: resolved::Resolved,
+    /// Of what was lost of that: what was told (pushed out, refused by the kernel).
+    answers_told: Mutex<(u64, u64)>,
     /// What the resolver asks of the rest.
     dns: dns::Shared,
     logs: Arc<Pipeline>,
@@ -191,6 +196,9 @@ impl Appliance {
         let told = read_told(&flags.state_dir.join(hosts::TOLD_FILE));
         let pauses = dns::kept_pauses(&store).await;
         let packet_ring = dataplane.packet_ring()?;
+        // Before the walls: what depends on it must not find it empty.
+        let (resolved, unread) =
+            resolved::restored(dataplane.resolved()?, &loaded.config.policy, &flags.state_dir);
         let appliance = Arc::new(Self {
             started,
             counters: Mutex::new(dataplane.counters()?),
@@ -215,6 +223,8 @@ impl Appliance {
             store,
             decisions,
             resolver: tokio::sync::RwLock::new(None),
+            resolved,
+            answers_told: Mutex::default(),
             dns: dns::Shared::new(pauses),
             logs,
             inspection,
@@ -245,6 +255,10 @@ impl Appliance {
         }
         appliance.trouble("the config", bad_config);
         appliance.trouble("events", bad_sink);
+        if let Some(unread) = unread {
+            tracing::warn!("{unread}");
+            appliance.system(Severity::Warning, unread);
+        }
         appliance.bring_up(loaded).await?;
         appliance.spawn_tasks(packet_ring)?;
         appliance.system(Severity::Info, format!("secd {} started", env!("CARGO_PKG_VERSION")));
@@ -257,6 +271,7 @@ impl Appliance {
         if let Some(resolver) = self.resolver.write().await.take() {
             resolver.shutdown().await;
         }
+        tokio::task::block_in_place(|| self.keep_answers());
         // Bans before offsets: a line whose ban is lost must be judged again.
         self.logs.stop().await;
         self.decisions.finish().await;

@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use crate::draft::{DnsOthers, Egress, Privacy, UpstreamOrder};
+use crate::draft::{Privacy, UpstreamOrder};
 
 /// The DNS resolver.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -268,10 +268,6 @@ pub struct DnsZone {
     pub name: String,
     /// What of its questions is told and kept.
     pub privacy: Privacy,
-    /// Where its flows may go out to.
-    pub egress: Egress,
-    /// What becomes of its questions to other resolvers.
-    pub others: DnsOthers,
 }
 
 impl Dns {

@@ -110,7 +110,11 @@ impl Appliance {
     }
 
     async fn start_resolver(&self, settings: Settings) -> Result<resolver::Handle> {
-        let sink = QuerySink { tell: tell(&self.sender), privacy: Arc::clone(&self.dns.privacy) };
+        let sink = QuerySink {
+            tell: tell(&self.sender),
+            privacy: Arc::clone(&self.dns.privacy),
+            resolved: Arc::clone(&self.resolved),
+        };
         let macs = Arc::clone(&self.dns.macs);
         let sources = Sources {
             lists: Arc::clone(&self.domains),

@@ -1,23 +1,21 @@
 //! Keys that are checked and that no part of secd carries out yet: whoever writes one is told, by `secctl check` and by
 //! the daemon, so that nobody relies on what does not happen.
 
-use super::Others;
 use crate::{
     ConfigError,
     check::warning,
-    draft::{DnsDraft, DnsOthers, Egress, QueryLogDraft, ZoneDraft},
+    draft::{DnsDraft, QueryLogDraft},
     error::Report,
 };
 
 /// Warns of every such key that says something other than its default; returns them, each once.
 pub(super) fn unheard(
     draft: &DnsDraft,
-    others: &Others<'_>,
     report: &Report<'_>,
     warnings: &mut Vec<ConfigError>,
 ) -> Vec<&'static str> {
     let mut keys: Vec<&'static str> = Vec::new();
-    for (at, key, instead) in written(draft).into_iter().chain(written_in_zones(others)) {
+    for (at, key, instead) in written(draft) {
         if !keys.contains(&key) {
             keys.push(key);
         }
@@ -50,20 +48,4 @@ fn written(draft: &DnsDraft) -> Vec<Written> {
     add(log, "dns.log", "questions are told as events, and no log is kept");
     add(draft.reflect.first().map(|reflect| reflect.at), "dns.reflect", "mDNS and SSDP stay in their zones");
     written
-}
-
-fn written_in_zones<'a>(others: &'a Others<'_>) -> impl Iterator<Item = Written> + use<'a> {
-    others.zone_drafts.iter().flat_map(|(name, zone): &(_, ZoneDraft)| {
-        let egress = (zone.egress != Egress::default()).then_some((
-            name.at,
-            "zones.*.egress",
-            "flows of the zone go wherever rules allow",
-        ));
-        let asked = (zone.dns_others != DnsOthers::default()).then_some((
-            name.at,
-            "zones.*.dns_others",
-            "questions to other resolvers go as rules say",
-        ));
-        egress.into_iter().chain(asked)
-    })
 }
