@@ -131,6 +131,21 @@ impl From<RecordData> for Record {
 }
 
 impl RecordData {
+    /// The address, of a record that is one.
+    #[must_use]
+    pub const fn address(&self) -> Option<IpAddr> {
+        match self {
+            Self::A(address) => Some(IpAddr::V4(*address)),
+            Self::Aaaa(address) => Some(IpAddr::V6(*address)),
+            Self::Cname(_)
+            | Self::Ptr(_)
+            | Self::Txt(_)
+            | Self::Mx { .. }
+            | Self::Srv { .. }
+            | Self::Service { .. } => None,
+        }
+    }
+
     /// Its type's number.
     #[must_use]
     pub fn qtype(&self) -> u16 {

@@ -80,14 +80,21 @@ impl Run<'_> {
 
     /// Tells which addresses the client is about to learn, where its network asks for that.
     fn learns(&self, answer: &Answer) {
-        if self.asker.resolved && !answer.addresses.is_empty() {
+        if self.asker.resolved {
+            self.learns_addresses(&answer.targets, &answer.addresses, answer.left(self.now.steady)(answer.ttl()));
+        }
+    }
+
+    /// The same of addresses that are known here.
+    pub(super) fn learns_addresses(&self, aliases: &[Box<str>], addresses: &[IpAddr], ttl: u32) {
+        if self.asker.resolved && !addresses.is_empty() {
             self.engine.sink.resolved(&Resolved {
                 client: self.asker.address,
                 zone: &self.asker.zone,
                 name: self.question.text(),
-                aliases: &answer.targets,
-                addresses: &answer.addresses,
-                ttl: answer.left(self.now.steady)(answer.ttl()),
+                aliases,
+                addresses,
+                ttl,
             });
         }
     }

@@ -145,6 +145,12 @@ impl Run<'_> {
             reply.nothing_for(ttl);
         }
         reply.finish(self.question, self.extras(explained));
+        if self.asker.resolved {
+            let records = chain.records.iter().map(|(_, record)| record);
+            let addresses: Vec<IpAddr> = records.clone().filter_map(|record| record.data.address()).collect();
+            let least = records.map(|record| record.ttl.unwrap_or(ttl)).min().unwrap_or(ttl);
+            self.learns_addresses(&[], &addresses, least);
+        }
         self.tell(told);
         Step::Reply
     }

@@ -317,11 +317,11 @@ pub enum Privacy {
 /// Where a zone may open connections to, by what the resolver answered it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
-pub enum Egress {
+pub(crate) enum Egress {
     /// Wherever rules allow.
     #[default]
     Any,
-    /// Only to addresses that the resolver answered the zone.
+    /// Only to addresses that the resolver answered the zone, and to those that a rule names.
     Resolved,
     /// As `resolved`, told and not dropped.
     ResolvedLearn,
@@ -330,7 +330,7 @@ pub enum Egress {
 /// What becomes of questions to other resolvers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
-pub enum DnsOthers {
+pub(crate) enum DnsOthers {
     /// As rules say.
     #[default]
     Allow,

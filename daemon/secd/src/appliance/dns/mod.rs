@@ -101,11 +101,6 @@ impl Appliance {
     /// The settings cannot work, or an address cannot be listened on. The other addresses answer all the same.
     pub(in crate::appliance) async fn update_resolver(&self, loaded: &Loaded) -> Result<()> {
         let dns = &loaded.config.dns;
-        let unheard = dns.unheard.join(", ");
-        self.trouble(
-            "dns settings",
-            (!unheard.is_empty()).then(|| format!("this version does not carry out {unheard}")),
-        );
         let settings = settings(loaded, self.groups_now(loaded).1)?;
         self.look_at_certificate(dns).await;
         let mut resolver = self.resolver.write().await;
@@ -137,6 +132,7 @@ impl Appliance {
             tell: tell(&self.sender),
             log: self.dns.log.clone(),
             privacy: Arc::clone(&self.dns.privacy),
+            resolved: Arc::clone(&self.resolved),
         };
         let (macs, hosts) = (Arc::clone(&self.dns.macs), Arc::clone(&self.dns.hosts));
         let sources = Sources {
