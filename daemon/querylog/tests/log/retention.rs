@@ -121,10 +121,14 @@ async fn a_smaller_size_makes_the_file_smaller() {
     }
     log.flush();
     assert!(log.status().bytes > 2_000_000);
+    // What waits while settings change is not lost.
+    log.push(&forwarded(START, 1, "a.example"));
     log.set(Settings { bytes: 1_000_000, ..roomy() });
     for _ in 0..20 {
         log.flush();
     }
+    let status = log.status();
+    assert_eq!((status.written, status.lost), (100_001, 0));
     log.close();
     assert!(fs::metadata(bench.path()).unwrap().len() <= 1_000_000);
 }
