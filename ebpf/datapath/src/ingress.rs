@@ -221,7 +221,8 @@ fn follow<T: Tables>(tables: &T, verdict: &mut Verdict) {
     if is_unsolicited && zone & ZONE_RESOLVED != 0 && tables.step(Step::Unresolved, verdict) {
         return;
     }
-    if is_unsolicited && zone & ZONE_STRICT != 0 && verdict.deny(Action::Drop, Reason::Unsolicited, RULE_NONE) {
+    if is_unsolicited && zone & ZONE_STRICT != 0 && verdict.deny(Action::Drop, Reason::Unsolicited, RULE_NONE)
+    {
         return;
     }
     let half = is_tcp && tcp_flags & (SYN | ACK) == SYN | ACK;

@@ -3,8 +3,9 @@
 use abi::{
     ACTIVE_BANS, ACTIVE_RANGES, Active, Address, AllowValue, BanKey, BanValue, Budget, Counter,
     DEFAULT_FLOWS, EVENT_RING_BYTES, FLOW_WAYS, FORGOTTEN_ROW, FORGOTTEN_TICKS, FlowSet, INSPECT_RING_BYTES,
-    Lost, MAX_BANNED_RANGES, MAX_BANS, MAX_LISTS, MAX_METERED, MAX_PROTECTED, MAX_RESOLVED, MAX_RULES, MAX_SCANNERS,
-    PACKET_COUNTERS, PLACE_WORDS, RateKey, RateState, ResolvedKey, ResolvedValue, ScanState, ZoneId,
+    Lost, MAX_BANNED_RANGES, MAX_BANS, MAX_LISTS, MAX_METERED, MAX_PROTECTED, MAX_RESOLVED, MAX_RULES,
+    MAX_SCANNERS, PACKET_COUNTERS, PLACE_WORDS, RateKey, RateState, ResolvedKey, ResolvedValue, ScanState,
+    ZoneId,
     image::{AddressClass, Block, RateRow, RuleRow, ZoneRow},
 };
 use aya_ebpf::{

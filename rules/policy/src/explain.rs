@@ -12,8 +12,8 @@ use serde::{Serialize, Serializer};
 use std::{net::IpAddr, sync::Arc};
 
 use crate::{
-    Egress, HostTables, Judgement, LowerError, Policy, Question, Rule, Side, Zone, has_ports, host::to_kernel,
-    image::ImageError,
+    Egress, HostTables, Judgement, LowerError, Policy, Question, Rule, Side, Zone, has_ports,
+    host::to_kernel, image::ImageError,
 };
 
 /// What happens to the opening packet of a flow.

@@ -2,8 +2,8 @@
 //! second wall are compared with, and what answers for protocols without ports.
 
 use abi::{
-    POLICY_ADDRESSED, POLICY_CONTINUE, POLICY_LIMIT, POLICY_LOG, POLICY_OBSERVE, PolicyValue, RULE_DEFAULT, ZONE_FIRST,
-    ZONE_MULTICAST, ZONE_SELF, ZoneId,
+    POLICY_ADDRESSED, POLICY_CONTINUE, POLICY_LIMIT, POLICY_LOG, POLICY_OBSERVE, PolicyValue, RULE_DEFAULT,
+    ZONE_FIRST, ZONE_MULTICAST, ZONE_SELF, ZoneId,
 };
 use model::{Action, Mac, Mode, Protocol, Reason};
 use std::net::{IpAddr, Ipv4Addr};
@@ -134,7 +134,9 @@ impl Policy {
     /// What becomes of the flow because it asks another resolver.
     fn asks_others(&self, question: &Question) -> OtherResolvers {
         let is_outside = self.zone(question.to).is_some_and(|zone| zone.wan);
-        let Some(zone) = self.zone(question.from).filter(|_| is_outside) else { return OtherResolvers::Allow };
+        let Some(zone) = self.zone(question.from).filter(|_| is_outside) else {
+            return OtherResolvers::Allow;
+        };
         let asks = matches!(question.protocol, Protocol::TCP | Protocol::UDP)
             && zone.resolvers.ports().contains(&question.port);
         if asks { zone.resolvers } else { OtherResolvers::Allow }

@@ -5,8 +5,8 @@
 //! its device groups: however much a rule names, it stays few rows.
 
 use abi::{
-    MAX_DEVICE_GROUPS, MAX_DEVICES, MAX_RATES, MAX_RULES, MAX_SETS, POLICY_ADDRESSED, PolicyValue, RULE_DEFAULT,
-    ZONE_MULTICAST, ZONE_SELF, ZoneId,
+    MAX_DEVICE_GROUPS, MAX_DEVICES, MAX_RATES, MAX_RULES, MAX_SETS, POLICY_ADDRESSED, PolicyValue,
+    RULE_DEFAULT, ZONE_MULTICAST, ZONE_SELF, ZoneId,
 };
 use ipnet::IpNet;
 use model::{Action, Mac};
@@ -130,7 +130,8 @@ impl Lowering<'_> {
         for sender in &senders {
             for receiver in &receivers {
                 for (to, mut value) in split(rule, receiver) {
-                    if matches!(receiver.destination, Selector::Set(_)) && self.policy.is_addressed(&rule.to) {
+                    if matches!(receiver.destination, Selector::Set(_)) && self.policy.is_addressed(&rule.to)
+                    {
                         value.flags |= POLICY_ADDRESSED;
                     }
                     self.made.rows.push(Row {

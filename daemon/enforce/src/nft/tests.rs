@@ -5,7 +5,8 @@ use abi::{ZONE_FIRST, ZONE_MULTICAST, ZONE_SELF, ZoneId};
 use ipnet::IpNet;
 use model::{Action, Mode, Protocol, Span};
 use policy::{
-    AddressSet, DeviceGroup, Forward, Mac, OtherResolvers, Rate, Rule, Service, ServiceMatch, SetKind, Side, Zone, ZoneSet,
+    AddressSet, DeviceGroup, Forward, Mac, OtherResolvers, Rate, Rule, Service, ServiceMatch, SetKind, Side,
+    Zone, ZoneSet,
 };
 use std::{
     fs,
@@ -283,7 +284,10 @@ fn observe_renders_no_denial() {
     assert_eq!(denials(&policy), 0);
     let asking = Policy { mode: Mode::Observe, ..asking() };
     let text = lines(&asking);
-    assert!(denials(&asking) == 0 && !text.contains("redirect") && !text.contains("10.4.0.1"), "nor is anything led here");
+    assert!(
+        denials(&asking) == 0 && !text.contains("redirect") && !text.contains("10.4.0.1"),
+        "nor is anything led here"
+    );
     // A zone that observes drops nothing of what starts there.
     policy.mode = Mode::Enforce;
     policy.zones[2].mode = Mode::Observe;

@@ -38,7 +38,10 @@ pub(super) fn restored(
         Ok(kept) => (kept, None),
         Err(error) => {
             let file = file.display();
-            (Vec::new(), Some(format!("what was answered before is not known, {file} cannot be used: {error}")))
+            (
+                Vec::new(),
+                Some(format!("what was answered before is not known, {file} cannot be used: {error}")),
+            )
         }
     };
     let in_kernel = table.entries().unwrap_or_default();
@@ -115,7 +118,10 @@ impl Appliance {
         }
         let file = file(&self.flags.state_dir);
         let trouble = write(&file, kept, now.wall).err().map(|error| {
-            format!("what DNS answered would be forgotten by a restart of the machine, {}: {error}", file.display())
+            format!(
+                "what DNS answered would be forgotten by a restart of the machine, {}: {error}",
+                file.display()
+            )
         });
         self.trouble("keeping what DNS answered", trouble);
     }

@@ -127,10 +127,10 @@ impl<T: Table> Answers<T> {
 
     /// From now on answers to these zones count. Those of others go, unless `others_stay` since they may be needed again.
     pub fn configure<'z>(&mut self, zones: impl IntoIterator<Item = &'z str>, others_stay: bool) {
-        let wanted: BTreeMap<u32, &str> =
-            zones.into_iter().map(|name| (resolver_zone(name), name)).collect();
+        let wanted: BTreeMap<u32, &str> = zones.into_iter().map(|name| (resolver_zone(name), name)).collect();
         if !others_stay {
-            let gone: Vec<u32> = self.zones.keys().filter(|zone| !wanted.contains_key(zone)).copied().collect();
+            let gone: Vec<u32> =
+                self.zones.keys().filter(|zone| !wanted.contains_key(zone)).copied().collect();
             for number in gone {
                 let addresses = self.zones.remove(&number).map(|zone| zone.entries).unwrap_or_default();
                 addresses.keys().for_each(|address| self.forget(number, *address));
@@ -304,14 +304,14 @@ impl<T: Table> Answers<T> {
                 self.forget(zone, address);
                 continue;
             }
-            let entry =
-                found.entry((zone, address)).or_insert_with(|| Entry { until: 0, names: Vec::new() });
+            let entry = found.entry((zone, address)).or_insert_with(|| Entry { until: 0, names: Vec::new() });
             entry.until = entry.until.max(value.until.min(most));
         }
         for ((zone, address), entry) in found {
             if self.zones.contains_key(&zone) && entry.until > now && is_someones(&address) {
                 self.learn(zone, address, "", (entry.until, entry.until));
-                if let Some(place) = self.zones.get_mut(&zone).and_then(|zone| zone.entries.get_mut(&address)) {
+                if let Some(place) = self.zones.get_mut(&zone).and_then(|zone| zone.entries.get_mut(&address))
+                {
                     place.names = entry.names;
                 }
             }

@@ -125,7 +125,8 @@ fn names_are_remembered_the_latest_first_where_they_may_be() {
     assert_eq!(answers.of_name("b.example", HOUR).len(), 1);
     assert_eq!(answers.of_name("a.example", HOUR), []);
     let addresses = ["203.0.113.7".parse().unwrap()];
-    let secret = Learned { zone: "iot", name: "x.example", is_remembered: false, addresses: &addresses, ttl: 60 };
+    let secret =
+        Learned { zone: "iot", name: "x.example", is_remembered: false, addresses: &addresses, ttl: 60 };
     answers.answered(&secret, 0);
     assert_eq!(answers.of_address(addresses[0], HOUR)[0].names, [] as [&str; 0]);
 }
@@ -211,7 +212,9 @@ fn a_damaged_file_is_an_error_and_no_answer() {
     write(&file, vec![answer], wall).unwrap();
     let text = std::fs::read_to_string(&file).unwrap();
     let half = &text[..text.len() / 2];
-    for damaged in [half, "", "[]", "\0\0", &text.replace("resolved 1", "resolved 2"), &text.replace("203.", "999.")] {
+    for damaged in
+        [half, "", "[]", "\0\0", &text.replace("resolved 1", "resolved 2"), &text.replace("203.", "999.")]
+    {
         std::fs::write(&file, damaged).unwrap();
         assert!(read(&file, wall).is_err(), "{damaged}");
     }

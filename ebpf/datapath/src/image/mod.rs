@@ -12,9 +12,8 @@ mod ports;
 use abi::{
     MAX_RATES, ZoneId,
     image::{
-        Block, HEADER_BLOCK, HEADER_HELPED_TCP, HEADER_HELPED_UDP, HEADER_RESOLVED,
-        HEADER_ZONES, RATES_BLOCK, RateRow,
-        ZoneRow,
+        Block, HEADER_BLOCK, HEADER_HELPED_TCP, HEADER_HELPED_UDP, HEADER_RESOLVED, HEADER_ZONES,
+        RATES_BLOCK, RateRow, ZoneRow,
     },
 };
 

@@ -3,9 +3,9 @@
 use abi::{
     Action, BanValue, DIRECTION_IN, DIRECTION_OUT, ListValue, POLICY_ADDRESSED, POLICY_CONTINUE,
     POLICY_LIMIT, POLICY_LOG, POLICY_OBSERVE, PolicyValue, RULE_DEFAULT, ResolvedKey, ResolvedValue,
-    ZONE_ANTI_SPOOF, ZONE_BOGONS, ZONE_DNS_DROP, ZONE_DNS_REDIRECT, ZONE_FIRST, ZONE_INSPECT, ZONE_IS_WAN, ZONE_ISOLATE, ZONE_LEARN, ZONE_LOOSE,
-    ZONE_MULTICAST, ZONE_OBSERVE, ZONE_QUARANTINE, ZONE_RESOLVED, ZONE_SCAN, ZONE_SELF, ZONE_STRICT, ZoneFlags,
-    ZoneId, resolver_zone,
+    ZONE_ANTI_SPOOF, ZONE_BOGONS, ZONE_DNS_DROP, ZONE_DNS_REDIRECT, ZONE_FIRST, ZONE_INSPECT, ZONE_IS_WAN,
+    ZONE_ISOLATE, ZONE_LEARN, ZONE_LOOSE, ZONE_MULTICAST, ZONE_OBSERVE, ZONE_QUARANTINE, ZONE_RESOLVED,
+    ZONE_SCAN, ZONE_SELF, ZONE_STRICT, ZoneFlags, ZoneId, resolver_zone,
 };
 use enforce::xdp::{Dataplane, Orders};
 use ipnet::IpNet;
@@ -64,10 +64,7 @@ pub(crate) fn plan(round: usize) -> Plan {
             (
                 IOT,
                 flags(
-                    spoof
-                        | ZONE_INSPECT
-                        | if_round(4, 0, ZONE_DNS_DROP)
-                        | if_round(4, 1, ZONE_DNS_REDIRECT),
+                    spoof | ZONE_INSPECT | if_round(4, 0, ZONE_DNS_DROP) | if_round(4, 1, ZONE_DNS_REDIRECT),
                 ),
             ),
             (GUEST, flags(if_round(3, 1, ZONE_OBSERVE) | if_round(2, 0, ZONE_QUARANTINE))),
@@ -220,8 +217,7 @@ pub(crate) fn tables(round: usize) -> HostTables {
     // The value says how long its prefix is, as the kernel has it.
     tables.bans = bans.into_iter().map(|(net, ban)| (net, BanValue { bits: bits(net), ..ban })).collect();
     tables.allows = allows.into_iter().collect();
-    tables.resolved =
-        answers().into_iter().map(|(zone, address, value)| ((zone, address), value)).collect();
+    tables.resolved = answers().into_iter().map(|(zone, address, value)| ((zone, address), value)).collect();
     tables
 }
 

@@ -81,8 +81,13 @@ fn answers(
     if found.is_none() && !report.is_misfit("dns.listen") {
         report.add(
             name.at,
-            format!("questions of the zone {} are to be answered here, and the resolver answers no {family}", quoted(name)),
-            format!("add an {family} address of the router to `[dns] listen`, or write `dns_others = \"drop\"`"),
+            format!(
+                "questions of the zone {} are to be answered here, and the resolver answers no {family}",
+                quoted(name)
+            ),
+            format!(
+                "add an {family} address of the router to `[dns] listen`, or write `dns_others = \"drop\"`"
+            ),
         );
     }
     found.copied()
