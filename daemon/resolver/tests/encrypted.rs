@@ -211,6 +211,20 @@ async fn who_asks_and_stops_sending_is_answered_all_the_same() {
 }
 
 #[tokio::test]
+async fn what_cannot_be_answered_ends_the_connection_behind_what_can() {
+    let secure = Secure::start().await;
+    let mut stream = secure.dot().await;
+    let mut answer = wire("ads.example", "A");
+    answer[2] |= 0x80;
+    for bytes in [wire("www.example", "A"), wire("ads.example", "A"), answer, wire("ads.example", "A")] {
+        send_tcp(&mut stream, &bytes).await;
+    }
+    let answers = [receive_tcp(&mut stream).await, receive_tcp(&mut stream).await];
+    assert_eq!(answers.iter().map(|answer| answer.answers.len()).sum::<usize>(), 3);
+    assert_eq!(timeout(PATIENCE, stream.read(&mut [0; 1])).await.unwrap().unwrap_or(0), 0);
+}
+
+#[tokio::test]
 async fn over_https_by_both_versions_and_both_methods() {
     let secure = Secure::start().await;
     let mut second = secure.http2().await;
