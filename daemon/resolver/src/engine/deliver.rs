@@ -130,7 +130,8 @@ impl Run<'_> {
             || within(&settings.rebinding.allow)
             || within(&self.active.forwarded)
             || within(self.local.domains())
-            || (answer.targets.is_empty() && answer.addresses.iter().all(|&address| is_mail_list(name, address)));
+            || (answer.targets.is_empty()
+                && answer.addresses.iter().all(|&address| is_mail_list(name, address)));
         (!meant).then_some(address)
     }
 
