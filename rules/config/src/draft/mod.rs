@@ -470,7 +470,7 @@ pub(crate) struct ListDraft {
     /// Which way an address list holds: `in` stops what the addresses start, `out` what is started towards them,
     /// `both` both. Left out: `in`, or what the catalogue says.
     #[schemars(extend("examples" = ["both"]))]
-    pub(crate) direction: Option<Direction>,
+    pub(crate) direction: Option<Located<Direction>>,
     /// The list blocks. With `false` only rules that say `list:NAME` look at it.
     pub(crate) block: Located<Blocks>,
     /// Mode of this list.
