@@ -81,7 +81,11 @@ impl Run<'_> {
     /// Tells which addresses the client is about to learn, where its network asks for that.
     fn learns(&self, answer: &Answer) {
         if self.asker.resolved {
-            self.learns_addresses(&answer.targets, &answer.addresses, answer.left(self.now.steady)(answer.ttl()));
+            self.learns_addresses(
+                &answer.targets,
+                &answer.addresses,
+                answer.left(self.now.steady)(answer.ttl()),
+            );
         }
     }
 
