@@ -3,6 +3,7 @@
 use anyhow::{Context, Result};
 use arc_swap::ArcSwap;
 use config::{Config, Privacy};
+use querylog::QueryLog;
 use shippers::{FileSettings, LokiSettings, Settings};
 use std::{
     collections::HashMap,
@@ -14,7 +15,7 @@ use std::{
 use crate::{
     clock,
     decisions::Tell,
-    privacy::kept,
+    privacy::{kept, logged},
     resolved::{Answers, Learned},
 };
 
@@ -54,6 +55,8 @@ fn loki(loki: &config::Loki) -> Result<LokiSettings> {
 pub struct QuerySink {
     /// Where events go.
     pub tell: Tell,
+    /// Where questions are kept.
+    pub log: QueryLog,
     /// What of each zone's questions is told; of zones that are not named, everything.
     pub privacy: Arc<ArcSwap<HashMap<String, Privacy>>>,
     /// What was answered to zones that open flows only to that.
@@ -63,6 +66,7 @@ pub struct QuerySink {
 impl resolver::Sink for QuerySink {
     fn query(&self, query: &resolver::Query<'_>) {
         let privacy = self.privacy.load().get(&*query.zone).copied().unwrap_or_default();
+        self.log.push(&logged(query, privacy));
         (self.tell)(kept(query.event(), privacy));
     }
 

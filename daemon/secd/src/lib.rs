@@ -15,6 +15,7 @@ pub mod groups;
 pub mod inspection;
 pub mod keeper;
 pub mod kernel;
+pub mod leases;
 pub mod loading;
 pub mod logs;
 pub mod machine;

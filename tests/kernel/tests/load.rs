@@ -287,11 +287,14 @@ fn a_full_flow_table_takes_no_more_and_its_size_is_a_layout_of_its_own() {
     }
     let folder = Folder::new("full");
     for flows in [0, 1000, 2048, 5000, 8_388_608] {
-        let error = Dataplane::open_with(folder.path(), &Options { flows }).map(drop).unwrap_err();
+        let error = Dataplane::open_with(folder.path(), &Options { flows, ..Options::default() })
+            .map(drop)
+            .unwrap_err();
         assert!(matches!(error, Error::FlowTable { .. }), "{flows}");
         assert!(error.to_string().contains("power of two from 4096 to 4194304"), "{error}");
     }
-    let (dataplane, _) = Dataplane::open_with(folder.path(), &Options { flows: 4096 }).unwrap();
+    let (dataplane, _) =
+        Dataplane::open_with(folder.path(), &Options { flows: 4096, ..Options::default() }).unwrap();
     let mut flows = dataplane.flows().unwrap();
     let mut refused = 0_u32;
     for n in 0..8192 {

@@ -10,6 +10,7 @@ mod floods;
 mod flows;
 mod hosts;
 mod plan;
+mod reflect;
 mod refresh;
 mod resolved;
 mod tasks;
@@ -82,6 +83,8 @@ pub struct Appliance {
     answers_told: Mutex<(u64, u64)>,
     /// What the resolver asks of the rest.
     dns: dns::Shared,
+    /// The reflector of mDNS and SSDP.
+    reflector: Mutex<reflect::Running>,
     logs: Arc<Pipeline>,
     inspection: Inspection,
     sender: EventSender,
@@ -164,7 +167,7 @@ impl Appliance {
         let shippers = Shippers::start(settings);
         let sender = shippers.sender();
         let tell = tell(&sender);
-        let options = Options { flows: loaded.config.limits.flows };
+        let options = Options { flows: loaded.config.limits.flows, ..Options::default() };
         let (mut dataplane, adopted) = Dataplane::open_with(&flags.bpffs, &options)?;
         // Who was not confirmed when the daemon ended goes back at once: the config on disk says so too.
         dataplane.revert()?;
@@ -195,6 +198,7 @@ impl Appliance {
             .with_context(|| format!("devices that were let in: {} cannot be read", allowed.display()))?;
         let told = read_told(&flags.state_dir.join(hosts::TOLD_FILE));
         let pauses = dns::kept_pauses(&store).await;
+        let query_log = dns::start_log(&flags.state_dir, &loaded.config.dns)?;
         let packet_ring = dataplane.packet_ring()?;
         // Before the walls: what depends on it must not find it empty.
         let (resolved, unread) =
@@ -223,9 +227,10 @@ impl Appliance {
             store,
             decisions,
             resolver: tokio::sync::RwLock::new(None),
+            dns: dns::Shared::new(pauses, query_log),
+            reflector: Mutex::default(),
             resolved,
             answers_told: Mutex::default(),
-            dns: dns::Shared::new(pauses),
             logs,
             inspection,
             sender,
@@ -271,6 +276,8 @@ impl Appliance {
         if let Some(resolver) = self.resolver.write().await.take() {
             resolver.shutdown().await;
         }
+        self.close_query_log().await;
+        self.stop_reflector();
         tokio::task::block_in_place(|| self.keep_answers());
         // Bans before offsets: a line whose ban is lost must be judged again.
         self.logs.stop().await;

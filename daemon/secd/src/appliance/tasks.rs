@@ -5,7 +5,7 @@ use enforce::xdp::PacketRing;
 use std::{sync::Arc, time::Duration};
 
 use super::Appliance;
-use crate::{alerts::Alerts, clock, machine::Machine, neighbours::Neighbours};
+use crate::{alerts::Alerts, clock, leases::LeaseFiles, machine::Machine, neighbours::Neighbours};
 
 /// How often decisions that are over are taken out.
 const EXPIRE_EVERY: Duration = Duration::from_secs(1);
@@ -77,6 +77,15 @@ impl Appliance {
         });
         let secd = Arc::clone(self);
         tokio::spawn(async move {
+            secd.recall_names().await;
+            let (mut tick, mut files) = (tokio::time::interval(LOOK_EVERY), LeaseFiles::default());
+            loop {
+                tick.tick().await;
+                files = secd.look_at_leases(files).await;
+            }
+        });
+        let secd = Arc::clone(self);
+        tokio::spawn(async move {
             let mut tick = tokio::time::interval(ANSWERS_EVERY);
             for turn in (0..KEEP_ANSWERS_EVERY).cycle() {
                 tick.tick().await;
@@ -125,6 +134,8 @@ impl Appliance {
                 }
             }
             self.look_at_groups().await;
+            self.look_at_encryption().await;
+            self.look_at_query_log();
             let current = self.current.load_full();
             let scheduled = current.standing.next_change.is_some_and(|at| at <= clock::now().wall);
             let machine = Machine::read() != current.machine;

@@ -34,7 +34,7 @@ pub(crate) fn check(draft: Draft, own_filters: &[&str], report: &mut Report<'_>)
     let mut names = names::Names::new(&draft, &zones, report);
     let rules = rules::check(&draft.rules, &mut names, &services, &schedules, report);
     let forwards = forwards::check(&draft.forwards, &zones, &mut names, &services, report);
-    let names::Names { sets, devices, .. } = names;
+    let names::Names { mut sets, devices, .. } = names;
     let allow = allow_list(&draft.allow, &zones, report, &mut warnings);
     let others = dns::Others { zones: &zones, zone_drafts: &draft.zones.0, schedules: &schedules };
     let dns = dns::check(&draft.dns, &others, report, &mut warnings);
@@ -54,6 +54,11 @@ pub(crate) fn check(draft: Draft, own_filters: &[&str], report: &mut Report<'_>)
     let filters_dir = outputs::path("filters_dir", &draft.filters_dir.0, report).unwrap_or_default();
 
     let asked = dns.asked().map(IpNet::from);
+    let forward_base = rules.len();
+    let rules = dns::reflect_rules(&dns.reflect, &zones, rules, &mut sets);
+    // Forwards are numbered behind all of them, and the last one is of the file.
+    let forward_base =
+        if rules.len() == forward_base { 0 } else { u16::try_from(rules.len()).unwrap_or(u16::MAX) };
     let mut protected: Vec<IpNet> = allow.iter().copied().chain(asked).collect();
     protected.sort_unstable();
     protected.dedup();
@@ -66,7 +71,7 @@ pub(crate) fn check(draft: Draft, own_filters: &[&str], report: &mut Report<'_>)
         devices,
         schedules,
         forwards,
-        forward_base: 0,
+        forward_base,
     };
     fits_the_kernel(&policy, draft.rules.first().map_or(0, |rule| rule.at), report);
     Config {

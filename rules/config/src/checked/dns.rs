@@ -1,5 +1,6 @@
 //! What a checked `[dns]` says.
 
+use discovery::ServiceType;
 use lists::{Blocking, Client, Clients, Group, GroupSet, Who};
 use model::{Mode, Name, Span};
 use policy::Rate;
@@ -78,8 +79,6 @@ pub struct Dns {
     pub reflect: Vec<Reflect>,
     /// What holds for each zone, as in the file.
     pub zones: Vec<DnsZone>,
-    /// Keys that say something other than their default and that nothing carries out yet.
-    pub unheard: Vec<&'static str>,
 }
 
 /// Certificate and key, PEM.
@@ -251,8 +250,8 @@ pub struct QueryLog {
 pub struct Reflect {
     /// Names of the zones; two or more where the file has as many.
     pub zones: Vec<String>,
-    /// Service types, lower case (`_googlecast._tcp`), sets taken apart, each once.
-    pub services: Vec<String>,
+    /// Service types, sets taken apart, each once.
+    pub services: Vec<ServiceType>,
     /// SSDP as well.
     pub ssdp: bool,
     /// Where it is configured.

@@ -3,8 +3,8 @@
 mod groups;
 mod local;
 mod records;
+mod reflect;
 mod relying;
-mod unheard;
 mod upstreams;
 
 pub(super) use relying::other_resolvers;
@@ -99,7 +99,6 @@ pub(super) fn check(
     let groups = groups::groups(draft, others.schedules, report);
     let names = group_names(&draft.groups.0);
     Dns {
-        unheard: unheard::unheard(draft, report, warnings),
         upstreams,
         bootstrap,
         forwards,
@@ -127,7 +126,7 @@ pub(super) fn check(
         records: records::check(&draft.records.0, report, warnings),
         local: local::names(&draft.local, report, warnings),
         log: local::log(&draft.log, report),
-        reflect: local::reflect(&draft.reflect, others.zones, report),
+        reflect: reflect::reflect(&draft.reflect, others.zones, report),
         zones: others
             .zone_drafts
             .iter()
@@ -140,6 +139,8 @@ pub(super) fn check(
         listen_https,
     }
 }
+
+pub(super) use reflect::rules as reflect_rules;
 
 /// Names of groups by place: `default`, then as in the file.
 pub(super) fn group_names<T>(drafts: &[(Located<String>, T)]) -> Vec<&str> {
