@@ -118,6 +118,31 @@ fn asking() -> Policy {
     policy
 }
 
+#[test]
+fn rules_that_name_domains_are_as_wide_as_the_packet_path_may_say() {
+    let mut policy = small();
+    policy.sets = vec![AddressSet { name: "*.docker.io".into(), kind: SetKind::Names(0), nets: [].into() }];
+    let to = |zones: &[ZoneId]| Side { zones: ZoneSet::Of(zones.to_vec()), sets: vec![0], devices: vec![] };
+    let https = [ServiceMatch::new(Protocol::TCP, 443, 443)];
+    policy.rules = vec![
+        Rule { to: to(&[]), ..rule(&[IOT], &[], &https, Action::Drop) },
+        Rule { id: 1, to: to(&[]), ..rule(&[IOT], &[], &https, Action::Pass) },
+        Rule { id: 2, to: to(&[]), goes_on: true, ..rule(&[IOT], &[], &[], Action::Pass) },
+    ];
+    let text = lines(&policy);
+    let of = |chain: &str, rule: &str| {
+        let (chain, rule) = (format!("\"chain\":\"{chain}\""), format!("\"comment\":\"rule {rule}\""));
+        text.lines().filter(|line| line.contains(&chain) && line.contains(&rule)).count()
+    };
+    assert_eq!(
+        (of("forward.iot.wan", "0"), of("forward.iot.wan", "1"), of("forward.iot.wan", "2")),
+        (0, 1, 0)
+    );
+    assert_eq!(of("forward.iot.management", "1"), 0, "no domain leads inside");
+    let passes = text.lines().find(|line| line.contains("\"comment\":\"rule 1\"")).unwrap();
+    assert!(passes.contains("443") && !passes.contains("daddr"), "{passes}");
+}
+
 /// Everything else the language has.
 fn wide() -> Policy {
     let one = |protocol, port| ServiceMatch::new(protocol, port, port);

@@ -16,10 +16,10 @@ pub(super) fn check(draft: &DnsDraft, others: &Others<'_>, report: &mut Report<'
     let answers = !draft.listen.is_empty() || report.is_misfit("dns.listen");
     let mut called = BTreeMap::new();
     for (name, zone) in others.zone_drafts {
-        if zone.egress == Egress::Any || zone.wan {
+        if zone.wan {
             continue;
         }
-        if !answers {
+        if !answers && zone.egress != Egress::Any {
             report.add(
                 name.at,
                 format!("flows of the zone {} depend on the resolver, which answers nobody", quoted(name)),
