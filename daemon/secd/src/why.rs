@@ -257,7 +257,7 @@ fn passes(target: &Target, reason: &str, by: Option<By>, decision: Option<&Decis
         observed: false,
         client: None,
         groups: Vec::new(),
-            answered: Vec::new(),
+        answered: Vec::new(),
         also: Vec::new(),
     }
 }

@@ -36,7 +36,8 @@ fn the_example_parses_as_it_is_and_with_everything_switched_on() {
     let everything = must_parse("image/secd.toml", &switched_on(&text));
     assert_eq!((everything.lists.len(), everything.logs.len()), (3, 2));
     assert!(everything.geoip.is_some() && !everything.policy.devices.is_empty());
-    assert!(everything.loki.is_some() && everything.policy.rules.len() == config.policy.rules.len() + 3);
+    // Three that are written, and the one that its reflection needs.
+    assert!(everything.loki.is_some() && everything.policy.rules.len() == config.policy.rules.len() + 4);
 }
 
 #[test]

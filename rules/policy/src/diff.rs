@@ -543,6 +543,7 @@ impl<'a> Answers<'a> {
             device: flow.mac,
             protocol: flow.proto,
             port: if has_ports(flow.proto) { flow.dport } else { 0 },
+            patterns: 0,
         };
         let mut rules = self.rules.borrow_mut();
         let rules = rules.entry((question.from, question.to)).or_insert_with(|| {

@@ -54,6 +54,9 @@ pub enum SetKind {
     System,
     /// An address list of the config.
     List,
+    /// Addresses outside that the resolver answered the zone for names of this pattern (`*.docker.io`, or one name), with
+    /// the number of its bit among patterns. It has no addresses of its own.
+    Names(u8),
 }
 
 /// Devices by MAC address.
@@ -344,6 +347,7 @@ impl AddressSet {
             SetKind::Country => format!("country:{}", self.name),
             SetKind::System => format!("asn:{}", self.name),
             SetKind::List => format!("list:{}", self.name),
+            SetKind::Names(_) => format!("domain:{}", self.name),
         }
     }
 }

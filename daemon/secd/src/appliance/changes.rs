@@ -161,6 +161,8 @@ impl Appliance {
             "their signatures do not run"
         };
         let machine = Machine::read();
+        let in_force = former.applied.map(|_| &former.loaded.config.policy);
+        tokio::task::block_in_place(|| self.number_domains(&mut loaded.config.policy, in_force))?;
         let config = &loaded.config;
         // Reading lists and running nft take their time; the other tasks go on meanwhile.
         let (feeds, told) =

@@ -375,6 +375,7 @@ fn system_event(severity: Severity, message: String, count: Option<u64>) -> Even
 /// what it had yesterday is better than one that does not start.
 fn read_or_last_good(flags: &Flags, chosen: Option<Mode>) -> Result<(Loaded, Option<String>)> {
     let files = ConfigFiles::new(&flags.config, &flags.state_dir);
+    files.finish();
     // A daemon that ended during a trial was not confirmed, whatever ended it.
     let (tried, good) = (files.has_trial(), files.good());
     files.abandon();

@@ -118,6 +118,7 @@ impl Home {
             rates: tables.rates.clone(),
             allows: tables.allows.clone(),
             resolved: tables.resolved.clone(),
+            patterns: tables.patterns,
             bans: tables.bans.clone(),
             listed: tables.listed.clone(),
             policy: tables.policy.clone(),

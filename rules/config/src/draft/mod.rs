@@ -158,11 +158,9 @@ pub(crate) struct ZoneDraft {
     /// Where flows from here may go out to: wherever rules allow (`any`), or of that only to addresses that the resolver
     /// answered the zone, and to those that a rule names (`resolved`; `resolved-learn` tells what that would drop, and
     /// drops nothing).
-    #[schemars(extend("examples" = ["resolved"]))]
     pub(crate) egress: Egress,
     /// What becomes of questions to resolvers outside: `allow` leaves them to the rules. Whatever rules say, `redirect`
     /// answers plain ones (port 53) here, and `drop` drops them and encrypted ones (port 853).
-    #[schemars(extend("examples" = ["redirect"]))]
     pub(crate) dns_others: DnsOthers,
 }
 
@@ -225,7 +223,8 @@ pub(crate) struct RuleDraft {
     /// it).
     #[schemars(length(min = 1), extend("x-required" = true, "examples" = [["wan"]]))]
     pub(crate) from: Located<Vec<Located<String>>>,
-    /// Where it goes: the same, and `multicast`.
+    /// Where it goes: the same, `multicast`, and `domain:acme.example` or `domain:*.docker.io`: addresses outside that the
+    /// resolver answered the zone for this name, or for one below it.
     #[schemars(length(min = 1), extend("x-required" = true, "examples" = [["self"]]))]
     pub(crate) to: Located<Vec<Located<String>>>,
     /// Names of services, or protocol and destination port (`tcp/8080`). Empty: everything.
@@ -470,7 +469,7 @@ pub(crate) struct ListDraft {
     /// Which way an address list holds: `in` stops what the addresses start, `out` what is started towards them,
     /// `both` both. Left out: `in`, or what the catalogue says.
     #[schemars(extend("examples" = ["both"]))]
-    pub(crate) direction: Option<Direction>,
+    pub(crate) direction: Option<Located<Direction>>,
     /// The list blocks. With `false` only rules that say `list:NAME` look at it.
     pub(crate) block: Located<Blocks>,
     /// Mode of this list.

@@ -153,11 +153,7 @@ pub(super) fn groups_of(texts: &[Located<String>], names: &[&str], report: &mut 
 }
 
 fn dns_zone(draft: &ZoneDraft, zone: &Zone) -> DnsZone {
-    DnsZone {
-        id: zone.id,
-        name: zone.name.clone(),
-        privacy: draft.dns_privacy,
-    }
+    DnsZone { id: zone.id, name: zone.name.clone(), privacy: draft.dns_privacy }
 }
 
 fn ttls(draft: &DnsDraft, report: &mut Report<'_>) -> (Duration, Duration) {
