@@ -1,6 +1,6 @@
 //! What the API needs of whoever answers DNS: what is asked of it, and in which words.
 
-use model::{Name, Severity, Timestamp};
+use model::{Name, QueryFilter, QueryPage, QueryStats, QueryStatsFilter, Severity, Timestamp};
 use std::{net::IpAddr, time::Duration};
 
 /// The resolver behind the API.
@@ -53,6 +53,12 @@ pub trait Hole: Send + Sync + 'static {
 
     /// Devices that are seen.
     fn devices(&self) -> Vec<Device>;
+
+    /// Questions of the log.
+    fn queries(&self, filter: &QueryFilter) -> impl Future<Output = Result<QueryPage, Refusal>> + Send;
+
+    /// The log, summed up.
+    fn stats(&self, filter: &QueryStatsFilter) -> impl Future<Output = Result<QueryStats, Refusal>> + Send;
 
     /// What needs a person.
     fn messages(&self) -> Vec<Message>;

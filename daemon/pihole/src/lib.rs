@@ -22,4 +22,4 @@ pub use hole::{
 };
 pub use reply::Reply;
 pub use request::Request;
-pub use serve::Server;
+pub use serve::{Admits, Server};

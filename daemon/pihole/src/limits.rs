@@ -44,3 +44,32 @@ pub const MAX_PARAMETERS: usize = 128;
 pub const MAX_ITEMS: usize = 64;
 /// Bytes of a comment.
 pub const MAX_COMMENT: usize = 256;
+
+/// Reads of the log of questions at once. Further ones wait for their turn.
+pub const MAX_READS: usize = 2;
+/// The time that is summed up where none is named, as in Pi-hole.
+pub const DAY: Duration = Duration::from_secs(86_400);
+/// How long that is kept and given again.
+pub const KEEP_STATS: Duration = Duration::from_secs(3);
+/// Seconds of a piece of the history, as in Pi-hole.
+pub const HISTORY_PIECE: u32 = 600;
+/// Pieces of a history of another time; they are longer where that is long.
+pub const MAX_HISTORY: u64 = 500;
+/// Clients with a history of their own where no number is named, and at most.
+pub const HISTORY_CLIENTS: usize = 20;
+/// See [`HISTORY_CLIENTS`].
+pub const MAX_HISTORY_CLIENTS: usize = 50;
+/// Names and clients that are summed up with the last day.
+pub const TOP: u32 = 50;
+/// Names or clients in an answer.
+pub const MAX_TOP: u32 = 1000;
+/// Names in an answer about what was blocked last.
+pub const MAX_RECENT: u32 = 100;
+/// Rows of the log in an answer where no number is named, as in Pi-hole.
+pub const QUERIES: u32 = 100;
+/// Rows of the log in an answer.
+pub const MAX_QUERIES: u32 = 1000;
+/// Rows that can be skipped.
+pub const MAX_QUERIES_BACK: u32 = 5000;
+/// Suggestions of a kind.
+pub const MAX_SUGGESTIONS: usize = 30;

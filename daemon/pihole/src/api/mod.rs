@@ -3,15 +3,22 @@
 mod auth;
 mod blocking;
 mod domains;
+mod history;
 mod info;
+mod queries;
+mod stats;
 mod tables;
 
 use hyper::Method;
+use model::{QueryStats, Timestamp};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::Semaphore;
 
 use crate::{
     gate::{Gate, Passwords},
     hole::Hole,
+    limits::MAX_READS,
     reply::Reply,
     request::{Request, not_found},
 };
@@ -20,13 +27,22 @@ use crate::{
 pub struct Api<H> {
     hole: Arc<H>,
     gate: Mutex<Gate>,
+    /// The last day summed up, and when that was done.
+    kept: tokio::sync::Mutex<Option<(Timestamp, Arc<QueryStats>)>>,
+    /// Whoever reads the log of questions has one.
+    reads: Semaphore,
 }
 
 impl<H: Hole> Api<H> {
     /// Nobody gets in before there are passwords.
     #[must_use]
     pub fn new(hole: Arc<H>) -> Self {
-        Self { hole, gate: Mutex::default() }
+        Self {
+            hole,
+            gate: Mutex::default(),
+            kept: tokio::sync::Mutex::default(),
+            reads: Semaphore::new(MAX_READS),
+        }
     }
 
     /// Takes other passwords; who came in by the former ones has to come again.
@@ -66,6 +82,9 @@ impl<H: Hole> Api<H> {
             ["auth", "app" | "totp"] if get => auth::not_from_here(),
             ["dns", "blocking"] if get => self.blocking(),
             ["dns", "blocking"] if request.method == Method::POST => self.set_blocking(request).await,
+            ["stats", rest @ ..] if get => self.stats(request, rest).await,
+            ["history", rest @ ..] if get => self.history(request, rest).await,
+            ["queries", rest @ ..] if get => self.queries(request, rest).await,
             ["domains:batchDelete"] if request.method == Method::POST => self.delete_domains(request).await,
             ["domains", rest @ ..] => self.domains(request, rest).await,
             ["groups" | "lists" | "clients", ..] if !get => tables::not_from_here(segments[0]),

@@ -9,6 +9,7 @@ mod dns;
 mod floods;
 mod flows;
 mod hosts;
+mod pihole;
 mod plan;
 mod refresh;
 mod tasks;
@@ -30,7 +31,7 @@ use shippers::{EventSender, Shippers, Tail};
 use std::{
     collections::BTreeMap,
     path::PathBuf,
-    sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::AtomicBool},
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, atomic::AtomicBool},
     time::Duration,
 };
 use store::Store;
@@ -77,6 +78,8 @@ pub struct Appliance {
     resolver: tokio::sync::RwLock<Option<resolver::Handle>>,
     /// What the resolver asks of the rest.
     dns: dns::Shared,
+    /// Pi-hole's API; there from the start on.
+    pihole_api: OnceLock<pihole::Doors>,
     logs: Arc<Pipeline>,
     inspection: Inspection,
     sender: EventSender,
@@ -216,6 +219,7 @@ impl Appliance {
             decisions,
             resolver: tokio::sync::RwLock::new(None),
             dns: dns::Shared::new(pauses),
+            pihole_api: OnceLock::new(),
             logs,
             inspection,
             sender,
@@ -232,6 +236,7 @@ impl Appliance {
             zones: TimeZones::new(TimeZone::system()),
             trial: Mutex::default(),
         });
+        appliance.pihole_api.get_or_init(|| pihole::Doors::new(&appliance));
         if adopted.maps {
             appliance.system(
                 Severity::Info,
@@ -254,6 +259,7 @@ impl Appliance {
     /// Stops what runs here. Enforcement stays pinned in the kernel.
     pub async fn stop(&self) {
         self.system(Severity::Info, "secd stops; enforcement stays in the kernel".into());
+        self.update_pihole_api(None).await;
         if let Some(resolver) = self.resolver.write().await.take() {
             resolver.shutdown().await;
         }
