@@ -5,8 +5,6 @@
 //! listeners, connections, time. Formats are those of the OpenAPI documents that Pi-hole ships
 //! (`src/api/docs/content/specs` of FTL). What secd does not do is refused in Pi-hole's own form, never acknowledged.
 
-#![cfg_attr(test, expect(clippy::unwrap_used, reason = "a test fails where its helpers do"))]
-
 mod api;
 mod gate;
 mod hole;

@@ -171,11 +171,11 @@ async fn answer<H: Hole>(
     let begun = Instant::now();
     let (head, body) = request.into_parts();
     let reply = match timeout(BODY_WITHIN, Limited::new(body, MAX_BODY).collect()).await {
-        Err(_) => Reply::error(408, "request_timeout", "The request took too long", None),
+        Err(_) => Reply::error(408, "request_timeout", "The request took too long", None).last(),
         Ok(Err(error)) if error.is::<http_body_util::LengthLimitError>() => {
-            Reply::error(413, "payload_too_large", "The request is too large", None)
+            Reply::error(413, "payload_too_large", "The request is too large", None).last()
         }
-        Ok(Err(_)) => Reply::bad_request("The request broke off", None),
+        Ok(Err(_)) => Reply::bad_request("The request broke off", None).last(),
         Ok(Ok(body)) => match Request::new((head.method, &head.uri), head.headers, body.to_bytes(), from) {
             Ok(request) => {
                 let api = Arc::clone(api);

@@ -53,16 +53,17 @@ impl<H: Hole> Api<H> {
 
     /// `POST /api/domains/{type}/{kind}`.
     async fn add_domains(&self, request: &Request, verdict: Verdict, kind: Kind) -> Reply {
-        let (body, names) = match entries(request, kind) {
+        let (comment, names) = match entries(request, kind) {
             Ok(entries) => entries,
             Err(reply) => return reply,
         };
         let mut processed = Processed::default();
         let mut last = String::new();
-        for (text, name) in names {
+        for name in names {
+            let text = name.to_string();
             last.clone_from(&text);
             if self.rows(&Picked::all(verdict, kind, &text)).is_empty() {
-                let added = self.hole.add_domain(verdict, name, body.clone(), &person(request)).await;
+                let added = self.hole.add_domain(verdict, name, comment.clone(), &person(request)).await;
                 processed.add(text, added.map_err(|refusal| refusal.message));
             } else {
                 let duplicate = "UNIQUE constraint failed: domainlist.domain, domainlist.type";
@@ -245,7 +246,7 @@ fn row(entry: &Domain) -> Value {
 }
 
 /// Comment and names of an order; all of it is looked at before anything is done.
-fn entries(request: &Request, kind: Kind) -> Result<(Option<String>, Vec<(String, Name)>), Reply> {
+fn entries(request: &Request, kind: Kind) -> Result<(Option<String>, Vec<Name>), Reply> {
     let body = request.json()?;
     let texts: Vec<&str> = match body.get("domain") {
         Some(Value::String(text)) if !text.is_empty() => vec![text],
@@ -261,8 +262,7 @@ fn entries(request: &Request, kind: Kind) -> Result<(Option<String>, Vec<(String
         return Err(too_many());
     }
     let comment = said(&body, kind)?;
-    let named = |text: &str| Ok((text.trim_end_matches('.').to_ascii_lowercase(), name(text)?));
-    Ok((comment, texts.into_iter().map(named).collect::<Result<_, Reply>>()?))
+    Ok((comment, texts.into_iter().map(name).collect::<Result<_, Reply>>()?))
 }
 
 /// The same of the one that stands in the path.
