@@ -32,7 +32,8 @@ impl Behind {
     }
 
     fn running(&self) -> Result<Arc<Appliance>, Refusal> {
-        let stops = || Refusal { status: 503, key: "internal_error", message: "secd stops".into(), hint: None };
+        let stops =
+            || Refusal { status: 503, key: "internal_error", message: "secd stops".into(), hint: None };
         self.0.upgrade().ok_or_else(stops)
     }
 }
@@ -62,12 +63,7 @@ impl Hole for Behind {
         found.unwrap_or((Blocking::Failure, None))
     }
 
-    async fn set_blocking(
-        &self,
-        enabled: bool,
-        lasting: Option<Duration>,
-        who: &str,
-    ) -> Result<(), Refusal> {
+    async fn set_blocking(&self, enabled: bool, lasting: Option<Duration>, who: &str) -> Result<(), Refusal> {
         let secd = self.running()?;
         if enabled && self.blocking() == (Blocking::Disabled, None) {
             let hint = "set `mode = \"enforce\"` in secd.toml, or use `secctl mode enforce`";
@@ -208,7 +204,8 @@ impl Hole for Behind {
     fn about(&self) -> About {
         self.ask(|secd, _| {
             let resolver = secd.resolver.try_read();
-            let stats = resolver.ok().and_then(|resolver| Some(resolver.as_ref()?.stats())).unwrap_or_default();
+            let stats =
+                resolver.ok().and_then(|resolver| Some(resolver.as_ref()?.stats())).unwrap_or_default();
             About {
                 version: env!("CARGO_PKG_VERSION").into(),
                 started: secd.started,
@@ -264,7 +261,8 @@ fn written(secd: &Appliance, current: &Current) -> Vec<Domain> {
 /// An order about a name, for everybody: Pi-hole knows none for one client.
 fn order(decision: &Decision) -> Option<Domain> {
     let (name, None) = decision.target.domain()? else { return None };
-    let comment = decision.evidence.iter().find(|piece| piece.source == "comment").map(|piece| piece.text.clone());
+    let comment =
+        decision.evidence.iter().find(|piece| piece.source == "comment").map(|piece| piece.text.clone());
     let comment = match (comment, decision.until) {
         (comment, None) => comment,
         (Some(comment), Some(until)) => Some(format!("{comment} (until {until})")),
