@@ -233,8 +233,8 @@ impl QueryStatsFilter {
     pub const ROWS: u32 = 10;
     /// Most rows of a table.
     pub const MOST_ROWS: u32 = 1_000;
-    /// Most pieces of a history.
-    pub const MOST_BUCKETS: i64 = 10_000;
+    /// Most pieces of a history; a tenth of it with [`QueryStatsFilter::by_client`].
+    pub const MOST_BUCKETS: i64 = 5_000;
     /// Most clients that have a history of their own; the others are in that of the whole only.
     pub const MOST_CLIENTS: usize = 100;
 }
