@@ -212,7 +212,8 @@ impl Tries {
     }
 }
 
-fn source(address: IpAddr) -> IpAddr {
+/// Who is counted as one: an address, of IPv6 one /64.
+pub(crate) fn source(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(v6) => IpAddr::V6((v6.to_bits() >> 64 << 64).into()),
         v4 @ IpAddr::V4(_) => v4,

@@ -21,7 +21,7 @@ pub const MAX_USER_AGENT: usize = 128;
 
 /// Connections at once. More are closed at once.
 pub const MAX_CONNECTIONS: usize = 64;
-/// Connections of one source at once.
+/// Connections of one source at once, of IPv6 of one /64.
 pub const MAX_CONNECTIONS_EACH: usize = 16;
 /// Bytes of the head of a request. More is answered with 431.
 pub const MAX_HEAD: usize = 16 * 1024;

@@ -26,6 +26,7 @@ use tokio::{
 
 use crate::{
     api::Api,
+    gate::source,
     hole::Hole,
     limits::{
         ANSWER_WITHIN, BODY_WITHIN, CONNECTION_LIFE, HEAD_WITHIN, MAX_BODY, MAX_CONNECTIONS,
@@ -198,6 +199,7 @@ struct Open(Mutex<HashMap<IpAddr, usize>>);
 
 impl Open {
     fn enter(open: &Arc<Self>, from: IpAddr) -> Option<Place> {
+        let from = source(from);
         let mut sources = open.0.lock().unwrap_or_else(PoisonError::into_inner);
         if sources.values().sum::<usize>() >= MAX_CONNECTIONS
             || sources.get(&from).is_some_and(|held| *held >= MAX_CONNECTIONS_EACH)

@@ -185,7 +185,8 @@ fn every_part_is_understood_by_a_client_that_was_made_for_pi_hole() {
                 assert_eq!(answer["processed"]["success"], json!([{ "item": NAME }]), "{told}");
                 assert_eq!(asked(&lab, HOME, NAME), "0.0.0.0");
                 let why = lab.appliance.ask(&["why", NAME]).unwrap();
-                assert_eq!(why.json["reason"], "decision", "{}", why.json);
+                let by = format!("Pi-hole API from {}", MANAGEMENT.host4);
+                assert_eq!(why.json["by"]["name"], by, "{}", why.json);
             }
             "denied" => assert_eq!(answer["domains"][0]["comment"], "from a phone", "{told}"),
             "move" => assert_eq!(answer["domains"][0]["comment"], "again", "{told}"),

@@ -275,10 +275,23 @@ fn name(text: &str) -> Result<Name, Reply> {
         let message = "Spaces, newlines and tabs are not allowed in domains and URLs";
         return Err(Reply::bad_request(message, Some(text)));
     }
-    text.parse().map_err(|error| {
+    let name: Name = text.parse().map_err(|error| {
         let hint = format!("{text}: {error}");
         Reply::bad_request("Invalid domain", Some(&hint))
-    })
+    })?;
+    // To Pi-hole `com` is one name; here it is everything below it.
+    let is_suffix = psl::suffix(name.as_str().as_bytes()).is_some_and(|suffix| {
+        suffix == name.as_str().as_bytes() && suffix.is_known() && suffix.typ() == Some(psl::Type::Icann)
+    });
+    if is_suffix {
+        let message = format!("{name} is a public suffix, and an entry holds for everything below its name");
+        return Err(Refusal::forbidden(
+            message,
+            "`secctl allow` and `secctl ban` take it, where it is meant",
+        )
+        .into());
+    }
+    Ok(name)
 }
 
 /// The comment of an order, which asks for nothing that cannot be done.
