@@ -6,7 +6,7 @@ use std::{collections::HashMap, net::IpAddr};
 use crate::{MAX_FOLDED_NAMES, MAX_WORDS, Settings};
 
 /// Texts whose numbers are remembered, of each kind; when there are more, all are forgotten and looked up again.
-const REMEMBERED: usize = 4_096;
+const REMEMBERED: usize = 2_048;
 
 /// The number of what is hidden, left out, or one too many.
 pub(crate) const NONE: u32 = 0;

@@ -21,7 +21,7 @@ const FILE_MODE: u32 = 0o640;
 /// Bytes of a page.
 pub(crate) const PAGE_BYTES: u64 = 4_096;
 /// Memory of the page cache of a connection, in KiB.
-const CACHE_KIB: u32 = 512;
+const CACHE_KIB: u32 = 256;
 /// How long a connection waits for another.
 const BUSY: Duration = Duration::from_secs(2);
 /// Prepared statements that the writer keeps; there are fewer than this in the crate.

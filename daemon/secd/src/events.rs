@@ -3,10 +3,14 @@
 use anyhow::{Context, Result};
 use arc_swap::ArcSwap;
 use config::{Config, Privacy};
+use querylog::QueryLog;
 use shippers::{FileSettings, LokiSettings, Settings};
 use std::{collections::HashMap, fs, path::Path, sync::Arc};
 
-use crate::{decisions::Tell, privacy::kept};
+use crate::{
+    decisions::Tell,
+    privacy::{kept, logged},
+};
 
 /// Bytes of a password file.
 const MAX_PASSWORD: u64 = 4096;
@@ -44,6 +48,8 @@ fn loki(loki: &config::Loki) -> Result<LokiSettings> {
 pub struct QuerySink {
     /// Where events go.
     pub tell: Tell,
+    /// Where questions are kept.
+    pub log: QueryLog,
     /// What of each zone's questions is told; of zones that are not named, everything.
     pub privacy: Arc<ArcSwap<HashMap<String, Privacy>>>,
 }
@@ -51,6 +57,7 @@ pub struct QuerySink {
 impl resolver::Sink for QuerySink {
     fn query(&self, query: &resolver::Query<'_>) {
         let privacy = self.privacy.load().get(&*query.zone).copied().unwrap_or_default();
+        self.log.push(&logged(query, privacy));
         (self.tell)(kept(query.event(), privacy));
     }
 }

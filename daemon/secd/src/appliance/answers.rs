@@ -41,6 +41,7 @@ impl Appliance {
                     cached: stats.from_cache,
                     failed: stats.failed,
                     paused: self.pauses(),
+                    log: self.query_log_status(),
                 })
             }
             None => None,
@@ -266,6 +267,16 @@ impl Appliance {
         page.single("secd_decisions", "gauge", "Decisions in force.", decisions);
         page.single("secd_banned_prefixes", "gauge", "Prefixes banned in the kernel.", prefixes);
         page.single("secd_signature_hits_total", "counter", "Signature matches.", self.inspection.hits());
+        let log = self.query_log_status();
+        page.single("secd_dns_log_bytes", "gauge", "Bytes of the log of questions.", log.bytes);
+        page.single("secd_dns_log_written_total", "counter", "Questions kept in the log.", log.written);
+        page.single("secd_dns_log_lost_total", "counter", "Questions that could not be kept.", log.lost);
+        page.single(
+            "secd_dns_log_folded_total",
+            "counter",
+            "Questions kept with a shortened name.",
+            log.folded,
+        );
         page.single("secd_memory_bytes", "gauge", "Resident memory of the daemon.", Memory::read().resident);
         page.finish()
     }

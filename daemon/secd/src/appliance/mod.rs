@@ -193,6 +193,7 @@ impl Appliance {
             .with_context(|| format!("devices that were let in: {} cannot be read", allowed.display()))?;
         let told = read_told(&flags.state_dir.join(hosts::TOLD_FILE));
         let pauses = dns::kept_pauses(&store).await;
+        let query_log = dns::start_log(&flags.state_dir, &loaded.config.dns)?;
         let packet_ring = dataplane.packet_ring()?;
         let appliance = Arc::new(Self {
             started,
@@ -218,7 +219,7 @@ impl Appliance {
             store,
             decisions,
             resolver: tokio::sync::RwLock::new(None),
-            dns: dns::Shared::new(pauses),
+            dns: dns::Shared::new(pauses, query_log),
             pihole_api: OnceLock::new(),
             logs,
             inspection,
@@ -263,6 +264,7 @@ impl Appliance {
         if let Some(resolver) = self.resolver.write().await.take() {
             resolver.shutdown().await;
         }
+        self.close_query_log().await;
         // Bans before offsets: a line whose ban is lost must be judged again.
         self.logs.stop().await;
         self.decisions.finish().await;

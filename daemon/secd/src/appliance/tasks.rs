@@ -111,6 +111,7 @@ impl Appliance {
                 }
             }
             self.look_at_groups().await;
+            self.look_at_query_log();
             let current = self.current.load_full();
             let scheduled = current.standing.next_change.is_some_and(|at| at <= clock::now().wall);
             let machine = Machine::read() != current.machine;

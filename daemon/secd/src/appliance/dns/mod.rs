@@ -1,6 +1,7 @@
 //! The resolver: how it runs, which groups are in force, and who knows devices.
 
 mod asking;
+mod log;
 mod pauses;
 mod settings;
 
@@ -12,6 +13,7 @@ use model::{DecisionKind, Mac, Name, Severity, Timestamp, duration_text};
 use protocol::{
     DnsGroupRow, DnsGroups, DnsPause, DnsPauseOrder, DnsPaused, ErrorReply, Lift, Lifted, Order, Ordered,
 };
+use querylog::QueryLog;
 use resolver::{Device, Local, Resolver, Settings, Sources};
 use std::{
     collections::HashMap,
@@ -21,6 +23,7 @@ use std::{
 };
 use store::Store;
 
+pub(in crate::appliance) use self::log::start as start_log;
 use self::{
     pauses::KeptPauses,
     settings::{local, settings},
@@ -46,17 +49,23 @@ pub(in crate::appliance) struct Shared {
     /// What of each zone's questions is told.
     privacy: Arc<ArcSwap<HashMap<String, Privacy>>>,
     pauses: KeptPauses,
+    /// What was asked.
+    log: QueryLog,
+    /// A damaged log that people were told of.
+    set_aside: Mutex<Option<String>>,
     /// The groups as they were last put in force.
     groups: Mutex<Vec<(String, GroupState)>>,
 }
 
 impl Shared {
-    pub(in crate::appliance) fn new(pauses: Pauses) -> Self {
+    pub(in crate::appliance) fn new(pauses: Pauses, log: QueryLog) -> Self {
         Self {
             macs: Arc::default(),
             local: Arc::default(),
             privacy: Arc::default(),
             pauses: KeptPauses::new(pauses),
+            log,
+            set_aside: Mutex::default(),
             groups: Mutex::default(),
         }
     }
@@ -110,7 +119,11 @@ impl Appliance {
     }
 
     async fn start_resolver(&self, settings: Settings) -> Result<resolver::Handle> {
-        let sink = QuerySink { tell: tell(&self.sender), privacy: Arc::clone(&self.dns.privacy) };
+        let sink = QuerySink {
+            tell: tell(&self.sender),
+            log: self.dns.log.clone(),
+            privacy: Arc::clone(&self.dns.privacy),
+        };
         let macs = Arc::clone(&self.dns.macs);
         let sources = Sources {
             lists: Arc::clone(&self.domains),

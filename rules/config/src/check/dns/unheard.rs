@@ -5,7 +5,7 @@ use super::Others;
 use crate::{
     ConfigError,
     check::warning,
-    draft::{DnsDraft, DnsOthers, Egress, QueryLogDraft, ZoneDraft},
+    draft::{DnsDraft, DnsOthers, Egress, ZoneDraft},
     error::Report,
 };
 
@@ -44,10 +44,6 @@ fn written(draft: &DnsDraft) -> Vec<Written> {
         let host = client.who.value.iter().find(|who| who.starts_with("host:"));
         add(host.map(|who| who.at), "dns.clients.*.who = host:", "no lease is read, so this finds nobody");
     }
-    let QueryLogDraft { days, size } = &draft.log;
-    let log = [(days.at, days.value != usual.log.days.value), (size.at, size.value != usual.log.size.value)];
-    let log = log.into_iter().find(|(_, differs)| *differs && days.value != 0).map(|(at, _)| at);
-    add(log, "dns.log", "questions are told as events, and no log is kept");
     add(draft.reflect.first().map(|reflect| reflect.at), "dns.reflect", "mDNS and SSDP stay in their zones");
     written
 }
