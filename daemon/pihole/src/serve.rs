@@ -45,36 +45,44 @@ const END_WITHIN: Duration = Duration::from_secs(1);
 pub type Admits = Arc<dyn Fn(IpAddr) -> bool + Send + Sync>;
 
 /// Listeners that answer until this is stopped.
-pub struct Server {
+pub struct Server<H> {
     addresses: Vec<SocketAddr>,
     unopened: Vec<(SocketAddr, io::Error)>,
     stop: watch::Sender<bool>,
     tasks: Vec<JoinHandle<()>>,
+    shared: Arc<Shared<H>>,
 }
 
-impl Server {
+impl<H: Hole> Server<H> {
     /// Listens on every address that can be listened on.
-    pub async fn start<H: Hole>(listen: &[SocketAddr], api: Arc<Api<H>>, admits: Admits) -> Self {
-        let (stop, stopped) = watch::channel(false);
-        let open = Arc::new(Open::default());
-        let mut server = Self { addresses: Vec::new(), unopened: Vec::new(), stop, tasks: Vec::new() };
+    pub async fn start(listen: &[SocketAddr], api: Arc<Api<H>>, admits: Admits) -> Self {
+        let shared = Arc::new(Shared { api, admits, open: Arc::default() });
+        let stop = watch::Sender::new(false);
+        let mut server =
+            Self { addresses: Vec::new(), unopened: Vec::new(), stop, tasks: Vec::new(), shared };
         for address in listen {
-            let bound = TcpListener::bind(address).await;
-            match bound.and_then(|listener| Ok((listener.local_addr()?, listener))) {
-                Ok((address, listener)) => {
-                    let shared = Shared {
-                        api: Arc::clone(&api),
-                        admits: Arc::clone(&admits),
-                        open: Arc::clone(&open),
-                        stopped: stopped.clone(),
-                    };
-                    server.addresses.push(address);
-                    server.tasks.push(tokio::spawn(accept(listener, shared)));
-                }
-                Err(error) => server.unopened.push((*address, error)),
-            }
+            server.open(*address).await;
         }
         server
+    }
+
+    /// Tries again what could not be listened on.
+    pub async fn retry(&mut self) {
+        for (address, _) in std::mem::take(&mut self.unopened) {
+            self.open(address).await;
+        }
+    }
+
+    async fn open(&mut self, address: SocketAddr) {
+        let bound = TcpListener::bind(address).await;
+        match bound.and_then(|listener| Ok((listener.local_addr()?, listener))) {
+            Ok((address, listener)) => {
+                self.addresses.push(address);
+                let accepting = accept(listener, Arc::clone(&self.shared), self.stop.subscribe());
+                self.tasks.push(tokio::spawn(accepting));
+            }
+            Err(error) => self.unopened.push((address, error)),
+        }
     }
 
     /// What it answers on.
@@ -105,11 +113,9 @@ struct Shared<H> {
     api: Arc<Api<H>>,
     admits: Admits,
     open: Arc<Open>,
-    stopped: watch::Receiver<bool>,
 }
 
-async fn accept<H: Hole>(listener: TcpListener, shared: Shared<H>) {
-    let mut stopped = shared.stopped.clone();
+async fn accept<H: Hole>(listener: TcpListener, shared: Arc<Shared<H>>, mut stopped: watch::Receiver<bool>) {
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
@@ -122,7 +128,7 @@ async fn accept<H: Hole>(listener: TcpListener, shared: Shared<H>) {
                     continue;
                 }
                 let Some(place) = Open::enter(&shared.open, from) else { continue };
-                let (api, stopped) = (Arc::clone(&shared.api), shared.stopped.clone());
+                let (api, stopped) = (Arc::clone(&shared.api), stopped.clone());
                 tokio::spawn(async move {
                     let _place = place;
                     converse(stream, from, api, stopped).await;

@@ -14,7 +14,7 @@ use tokio::{
     net::TcpStream,
 };
 
-async fn server(admitted: bool) -> (Server, SocketAddr) {
+async fn server(admitted: bool) -> (Server<Fake>, SocketAddr) {
     let api = Arc::new(Api::new(Arc::new(Fake::of(""))));
     api.set_passwords(Passwords::read("secret").unwrap());
     let any = "127.0.0.1:0".parse().unwrap();
@@ -133,8 +133,14 @@ async fn a_source_has_so_many_connections_and_no_more() {
 #[tokio::test]
 async fn an_address_that_cannot_be_listened_on_leaves_the_others() {
     let api = Arc::new(Api::new(Arc::new(Fake::of(""))));
-    let listen = ["192.0.2.1:80", "127.0.0.1:0"].map(|address| address.parse().unwrap());
-    let server = Server::start(&listen, api, Arc::new(|_| true)).await;
+    // The first is taken.
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let listen = [taken.local_addr().unwrap(), "127.0.0.1:0".parse().unwrap()];
+    let mut server = Server::start(&listen, api, Arc::new(|_| true)).await;
     assert_eq!((server.addresses().len(), server.unopened().len()), (1, 1));
     assert_eq!(server.unopened()[0].0, listen[0]);
+    drop(taken);
+    server.retry().await;
+    assert_eq!((server.addresses().len(), server.unopened().len()), (2, 0));
+    assert!(talk(listen[0], login("Connection: close\r\n").as_bytes()).await.starts_with("HTTP/1.1 401 "));
 }

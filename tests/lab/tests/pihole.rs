@@ -8,8 +8,10 @@ use std::{
     io::{BufRead, BufReader, Write},
     path::PathBuf,
     process::Stdio,
+    time::Duration,
 };
 
+const SOON: Duration = Duration::from_secs(30);
 const NAME: &str = "www.lab.example";
 const ADDRESS: &str = "203.0.113.1";
 const DENIED: &str = "denied.lab.example";
@@ -163,6 +165,11 @@ fn home_assistant_sees_numbers_and_switches_blocking() {
 fn every_part_is_understood_by_a_client_that_was_made_for_pi_hole() {
     let Some((lab, python)) = start("pihole::every_part") else { return };
     assert_eq!((asked(&lab, HOME, NAME).as_str(), asked(&lab, HOME, DENIED).as_str()), (ADDRESS, "0.0.0.0"));
+    let seen = || {
+        let devices = lab.appliance.ask(&["device"])?.json;
+        Ok(devices["devices"].as_array().filter(|rows| !rows.is_empty()).map(|_| ()))
+    };
+    lab.waiter.until("a device", SOON, seen).unwrap();
     let mut command = lab.network.host(MANAGEMENT).unwrap().command(&python);
     command.arg(clients().join("every_part.py"));
     let base = format!("http://{}:{PORT}", bare(MANAGEMENT.router4));

@@ -22,7 +22,7 @@ const MAX_PASSWORD_FILE: u64 = 8192;
 pub(super) struct Doors {
     api: Arc<Api<Behind>>,
     secd: Weak<Appliance>,
-    running: tokio::sync::Mutex<Option<(PiholeApi, Server)>>,
+    running: tokio::sync::Mutex<Option<(PiholeApi, Server<Behind>)>>,
 }
 
 impl Doors {
@@ -50,10 +50,10 @@ impl Doors {
                 return Err(error.context("nothing answers there"));
             }
         }
-        let same = |(held, server): &(PiholeApi, Server)| {
-            held.listen == wanted.listen && held.zones == wanted.zones && server.unopened().is_empty()
-        };
-        if !running.as_ref().is_some_and(same) {
+        let same = |held: &PiholeApi| held.listen == wanted.listen && held.zones == wanted.zones;
+        if let Some((_, server)) = running.as_mut().filter(|(held, _)| same(held)) {
+            server.retry().await;
+        } else {
             if let Some((_, server)) = running.take() {
                 server.stop().await;
             }
