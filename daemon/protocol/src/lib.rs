@@ -69,7 +69,7 @@ pub use tables::{
 };
 pub use tail::{EventFilter, TailQuery};
 pub use version::{API_HEADER, API_VERSION, Peer, VersionMismatch};
-pub use why::{By, ByKind, Subject, Why, WhyClient, WhyQuery};
+pub use why::{By, ByKind, Subject, Why, WhyAnswered, WhyClient, WhyQuery};
 
 /// Where `secd` listens unless it is told otherwise.
 pub const DEFAULT_SOCKET: &str = "/run/secd/secd.sock";

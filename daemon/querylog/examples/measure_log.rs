@@ -27,16 +27,6 @@ fn main() -> Result<(), Box<dyn Error>> {
     let folder = arguments.next().map_or_else(std::env::temp_dir, PathBuf::from);
     let folder = folder.join(format!("secd-measure-log-{}", std::process::id()));
     fs::create_dir_all(&folder)?;
-    let now = Arc::new(AtomicI64::new(START));
-    let clock = Arc::clone(&now);
-    let settings = Settings { min_free: 0, ..Settings::new(3_650, 4_000_000_000) };
-    let log = QueryLog::start(
-        folder.join("queries.db"),
-        settings,
-        Arc::new(move || Timestamp(clock.load(Relaxed))),
-    )?;
-    log.flush();
-    let idle = memory("VmRSS");
     let names: Vec<String> = (0..NAMES)
         .map(|n| {
             format!(
@@ -47,6 +37,16 @@ fn main() -> Result<(), Box<dyn Error>> {
             )
         })
         .collect();
+    let now = Arc::new(AtomicI64::new(START));
+    let clock = Arc::clone(&now);
+    let settings = Settings { min_free: 0, ..Settings::new(3_650, 4_000_000_000) };
+    let log = QueryLog::start(
+        folder.join("queries.db"),
+        settings,
+        Arc::new(move || Timestamp(clock.load(Relaxed))),
+    )?;
+    log.flush();
+    let idle = memory("VmRSS");
     let upstreams = ["9.9.9.9:53", "149.112.112.112:53"];
     let mut random = 0x9e37_79b9_7f4a_7c15_u64;
     let mut next = |below: u64| {

@@ -100,6 +100,7 @@ mod tests {
             from: From::Sinkhole,
             by: Some((Decider::List("ads".into(), 12), DecisionKind::Ban)),
             secure: false,
+            transport: resolver::Transport::Udp,
             micros: 41,
         };
         for (privacy, names, clients) in [

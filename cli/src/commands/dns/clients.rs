@@ -23,7 +23,12 @@ pub(super) fn print(output: &mut Output<'_>, clients: &DnsClients) -> io::Result
             if addresses.is_empty() {
                 painted("not seen", Paint::Quiet)
             } else {
-                plain(addresses.join(", "))
+                let hosts = if client.hosts.is_empty() {
+                    String::new()
+                } else {
+                    format!(" ({})", client.hosts.join(", "))
+                };
+                plain(addresses.join(", ") + &hosts)
             },
             plain(client.comment.clone().unwrap_or_default()),
         ]

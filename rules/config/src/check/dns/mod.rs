@@ -4,10 +4,12 @@ mod groups;
 mod local;
 mod pihole;
 mod records;
-mod unheard;
+mod reflect;
+mod relying;
 mod upstreams;
 
 pub(super) use pihole::pihole_api;
+pub(super) use relying::other_resolvers;
 
 use lists::GroupSet;
 use model::{Name, duration_text};
@@ -94,11 +96,11 @@ pub(super) fn check(
             "add `bootstrap = [\"9.9.9.9\"]`, or write the address: `tls://9.9.9.9#dns.quad9.net`",
         );
     }
+    relying::check(draft, others, report);
     let (min_ttl, max_ttl) = ttls(draft, report);
     let groups = groups::groups(draft, others.schedules, report);
     let names = group_names(&draft.groups.0);
     Dns {
-        unheard: unheard::unheard(draft, others, report, warnings),
         upstreams,
         bootstrap,
         forwards,
@@ -126,7 +128,7 @@ pub(super) fn check(
         records: records::check(&draft.records.0, report, warnings),
         local: local::names(&draft.local, report, warnings),
         log: local::log(&draft.log, report),
-        reflect: local::reflect(&draft.reflect, others.zones, report),
+        reflect: reflect::reflect(&draft.reflect, others.zones, report),
         zones: others
             .zone_drafts
             .iter()
@@ -140,6 +142,8 @@ pub(super) fn check(
     }
 }
 
+pub(super) use reflect::rules as reflect_rules;
+
 /// Names of groups by place: `default`, then as in the file.
 pub(super) fn group_names<T>(drafts: &[(Located<String>, T)]) -> Vec<&str> {
     groups::names(drafts)
@@ -151,13 +155,7 @@ pub(super) fn groups_of(texts: &[Located<String>], names: &[&str], report: &mut 
 }
 
 fn dns_zone(draft: &ZoneDraft, zone: &Zone) -> DnsZone {
-    DnsZone {
-        id: zone.id,
-        name: zone.name.clone(),
-        privacy: draft.dns_privacy,
-        egress: draft.egress,
-        others: draft.dns_others,
-    }
+    DnsZone { id: zone.id, name: zone.name.clone(), privacy: draft.dns_privacy }
 }
 
 fn ttls(draft: &DnsDraft, report: &mut Report<'_>) -> (Duration, Duration) {
