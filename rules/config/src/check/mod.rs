@@ -41,7 +41,9 @@ pub(crate) fn check(draft: Draft, own_filters: &[&str], report: &mut Report<'_>)
     dns::other_resolvers(&mut zones, &draft.zones.0, &dns.listen, report);
     let lists = sources::lists(&draft.lists, &dns::group_names(&draft.dns.groups.0), report);
     let logs = sources::logs(&draft.logs, own_filters, &draft.filters_dir.0, report);
-    forwards::listeners(&forwards, &draft.forwards, &zones, &dns, &logs, report);
+    let pihole_api = dns::pihole_api(&draft.pihole_api, &zones, &dns, report);
+    let doors = forwards::Doors { dns: &dns, logs: &logs, pihole_api: pihole_api.as_ref() };
+    forwards::listeners(&forwards, &draft.forwards, &zones, &doors, report);
     let geoip = sources::geoip(draft.geoip.path.as_ref(), &draft.geoip.fetch(), report);
     let systems = &draft.geoip.systems;
     let geoip_systems = sources::geoip(systems.path.as_ref(), &systems.fetch(), report);
@@ -88,6 +90,7 @@ pub(crate) fn check(draft: Draft, own_filters: &[&str], report: &mut Report<'_>)
         store,
         events,
         api,
+        pihole_api,
         geoip,
         geoip_systems,
         limits,
