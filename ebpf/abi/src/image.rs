@@ -259,6 +259,8 @@ pub struct AddressClass {
 }
 /// No ban or list holds against the address.
 pub const ADDRESS_PROTECTED: u8 = 1;
+/// No ban or list holds against the address as a source: the router asks it for names. Others get no way around by it.
+pub const ADDRESS_UPSTREAM: u8 = 8;
 /// The list of `listed_in` only observes.
 pub const ADDRESS_IN_OBSERVED: u8 = 2;
 /// The list of `listed_out` only observes.

@@ -75,6 +75,9 @@ pub(crate) struct Draft {
     pub(crate) events: EventsDraft,
     /// The control socket that `secctl` talks to.
     pub(crate) api: ApiDraft,
+    /// Pi-hole's REST API (version 6), for phone apps and dashboards that are made for a Pi-hole. It is HTTP without
+    /// encryption: let it answer on inner addresses. A rule has to let its port in from these zones.
+    pub(crate) pihole_api: PiholeApiDraft,
     /// Sizes of tables in the kernel.
     pub(crate) limits: LimitsDraft,
 }
@@ -630,4 +633,20 @@ pub(crate) struct ApiDraft {
     /// Group whose members may use the socket besides root. Empty: root only.
     #[schemars(extend("examples" = ["secd"]))]
     pub(crate) group: Located<String>,
+}
+
+/// Pi-hole's REST API.
+#[derive(Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct PiholeApiDraft {
+    /// Addresses and ports to answer on; without a port on 8080. Empty: nowhere.
+    #[schemars(extend("examples" = [["10.1.0.1:8080"]]))]
+    pub(crate) listen: Vec<Located<String>>,
+    /// File with the passwords, readable by secd, one a line: the first is one's own, the others are of apps, so that
+    /// each can be taken back alone. Needed where it answers.
+    #[schemars(extend("examples" = ["/etc/secd/pihole.password"]))]
+    pub(crate) password_file: Located<String>,
+    /// Zones whose hosts may connect. Left out: `management`.
+    #[schemars(length(min = 1), extend("examples" = [["management", "home"]]))]
+    pub(crate) zones: Option<Located<Vec<Located<String>>>>,
 }
