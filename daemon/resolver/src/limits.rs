@@ -78,10 +78,19 @@ pub const STALE_AFTER: Duration = Duration::from_millis(1800);
 pub const STALE_TTL: u32 = 30;
 /// Seconds in which such an answer is given at once after no upstream answered (RFC 8767 §5).
 pub const STALE_RECHECK: u32 = 30;
+/// How long a question that nobody could answer is not asked again (RFC 9520 §3.2: at least a second); twice as long after
+/// each failure in a row.
+pub const SHORTEST_FAILURE: Duration = Duration::from_secs(1);
+/// How long at most. Five minutes are allowed; but an outage of ours is felt for as long after it is over.
+pub const LONGEST_FAILURE: Duration = Duration::from_secs(30);
+/// Questions of which a failure is remembered. The least recently asked go first.
+pub const MAX_FAILURES: usize = 4096;
 /// Answers that live shorter are not asked for ahead of their time.
 pub const PREFETCH_FROM_TTL: u32 = 30;
 /// Times an answer must have been given to be worth asking for ahead of its time.
 pub const PREFETCH_FROM_HITS: u32 = 2;
+/// Seconds after which a refresh that brought nothing is tried again.
+pub const PREFETCH_RETRY: u32 = 5;
 /// Names an answer may lead to: its aliases, and targets of service bindings. One with more is a failure of the upstream.
 pub const MAX_ALIASES: usize = 16;
 /// Time in which questions under way may end at shutdown.

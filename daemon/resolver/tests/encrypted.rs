@@ -26,7 +26,7 @@ use resolver::{
     Certificate, CertificateError, Door,
     limits::{ENCRYPTED_IDLE, MAX_ENCRYPTED_PER_CLIENT, MAX_HTTP_HEADER, MAX_QUERY, MAX_UNTAKEN},
 };
-use std::{io, net::SocketAddr, sync::Arc};
+use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpSocket, TcpStream},
@@ -568,7 +568,7 @@ async fn strangers_get_no_handshake_and_the_rate_of_a_client_holds_over_streams(
     let secure = Secure::start().await;
     let mut settings = settings(vec![secure.upstream.address]);
     settings.clients[0].net = "127.0.0.1/32".parse().unwrap();
-    settings.rate = Some(resolver::Rate { per_second: 1, burst: 5 });
+    settings.rate = Some(resolver::Rate { interval: Duration::from_secs(1), burst: 5 });
     settings.listen = vec!["127.0.0.1:0".parse().unwrap()];
     settings.listen_tls = settings.listen.clone();
     settings.listen_https = settings.listen.clone();

@@ -1,8 +1,8 @@
 //! The seam between the decision and the memory it reads: maps in the kernel, vectors on the host.
 
 use abi::{
-    Active, Address, BanValue, DIRECTION_IN, DIRECTION_OUT, Lost, RateKey, ScanState, ZoneId,
-    image::{AddressClass, RateRow, RuleRow, ZoneRow},
+    Active, Address, BanValue, DIRECTION_IN, DIRECTION_OUT, Lost, RateKey, ResolvedValue, ScanState, ZoneId,
+    image::{AddressClass, Coordinate, RateRow, RuleRow, ZoneRow},
 };
 
 use crate::{
@@ -12,6 +12,7 @@ use crate::{
     image::Question,
     ingress,
     opening::{self, Which},
+    resolved,
 };
 
 /// The lookups a decision may make. `slot` selects the image.
@@ -45,6 +46,12 @@ pub trait Tables {
     fn ban(&self, active: u32, address: &Address) -> Option<BanValue>;
     /// Until when (boot time in ns) no ban or list holds against the address, by decision.
     fn allowed(&self, address: &Address) -> Option<u64>;
+    /// What the resolver answered a zone of an address.
+    fn resolved(&self, slot: u32, zone: ZoneId, address: &Address) -> Option<ResolvedValue>;
+    /// Patterns of names that rules name, a bit each.
+    fn patterns(&self, slot: u32) -> u64;
+    /// The place of a pattern among the destinations of the classifier.
+    fn pattern(&self, slot: u32, pattern: u32) -> Coordinate;
     /// A set of the flow table.
     fn set(&self, index: u32) -> Option<Self::Set<'_>>;
     /// When (ticks) a tuple of this tag was forgotten; 0 = never.
@@ -98,6 +105,10 @@ pub enum Step {
     Held,
     /// A new flow: zone and policy.
     Open,
+    /// A new flow: whether the zone's DNS answered where it goes.
+    Unresolved,
+    /// A packet that opens no flow, in a zone whose flows depend on DNS.
+    KeptIn,
     /// A new flow: rates.
     Metered,
     /// A new flow that may not be, and may be an old one.
@@ -143,6 +154,8 @@ impl Step {
             Self::DestinationIsTarget => against::unwanted(tables, verdict, Side::Destination, DIRECTION_OUT),
             Self::Held => opening::held(tables, verdict),
             Self::Open => opening::open(tables, verdict),
+            Self::KeptIn => resolved::is_kept_in(tables, verdict),
+            Self::Unresolved => resolved::is_unresolved(tables, verdict),
             Self::Metered => opening::metered(tables, verdict),
             Self::Forgotten => opening::forgotten(tables, verdict),
             Self::WasForgotten => flow::is_forgotten(tables, &verdict.flow, verdict.work.setting.ticks),

@@ -2,13 +2,13 @@
 //! second wall are compared with, and what answers for protocols without ports.
 
 use abi::{
-    POLICY_CONTINUE, POLICY_LIMIT, POLICY_LOG, POLICY_OBSERVE, PolicyValue, RULE_DEFAULT, ZONE_FIRST,
-    ZONE_MULTICAST, ZONE_SELF, ZoneId,
+    POLICY_ADDRESSED, POLICY_CONTINUE, POLICY_LIMIT, POLICY_LOG, POLICY_OBSERVE, PolicyValue, RULE_DEFAULT,
+    ZONE_FIRST, ZONE_MULTICAST, ZONE_SELF, ZoneId,
 };
 use model::{Action, Mac, Mode, Protocol, Reason};
 use std::net::{IpAddr, Ipv4Addr};
 
-use crate::{DeviceGroup, Policy, Rate, Rule, Side};
+use crate::{AddressSet, DeviceGroup, OtherResolvers, Policy, Rate, Rule, SetKind, Side};
 
 /// A new flow, as the policy is asked about it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -27,6 +27,8 @@ pub struct Question {
     pub protocol: Protocol,
     /// Destination port, for ICMP type * 256 + code; ignored for protocols without ports.
     pub port: u16,
+    /// Patterns of names ([`SetKind::Names`]) for which the zone's DNS answered the destination, a bit each.
+    pub patterns: u64,
 }
 
 impl Question {
@@ -34,7 +36,7 @@ impl Question {
     #[must_use]
     pub const fn between(from: ZoneId, to: ZoneId, protocol: Protocol, port: u16) -> Self {
         let nobody = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
-        Self { from, to, source: nobody, destination: nobody, device: None, protocol, port }
+        Self { from, to, source: nobody, destination: nobody, device: None, protocol, port, patterns: 0 }
     }
 }
 
@@ -55,6 +57,8 @@ pub struct Judgement {
     pub limit: Option<Rate>,
     /// The first rule on the way that only logs.
     pub logged: Option<u16>,
+    /// The rule names the destination by its address, so that the resolver need not have answered it.
+    pub addressed: bool,
 }
 
 impl Judgement {
@@ -65,7 +69,8 @@ impl Judgement {
             action: self.action as u8,
             flags: bit(self.log, POLICY_LOG)
                 | bit(self.observe, POLICY_OBSERVE)
-                | bit(self.limit.is_some(), POLICY_LIMIT),
+                | bit(self.limit.is_some(), POLICY_LIMIT)
+                | bit(self.addressed, POLICY_ADDRESSED),
             rule: self.rule.unwrap_or(RULE_DEFAULT),
         }
     }
@@ -76,6 +81,7 @@ impl Policy {
     ///
     /// - Hosts of a zone with isolation do not reach each other, and a device in no group does not leave a zone with
     ///   quarantine but to the router; no rule changes that.
+    /// - Questions to resolvers outside are dropped or led to the router's own where the zone says so, whatever rules say.
     /// - A forward passes before the rules are asked.
     /// - Where no rule matches, [`Policy::default_action`] holds.
     /// - A denial towards multicast or broadcast is never answered (RFC 1122 §3.2.2), so a `reject` there is a drop.
@@ -95,6 +101,19 @@ impl Policy {
             let action = self.zone(question.from).map_or(Action::Drop, |zone| zone.denial);
             return Judgement { action, reason, ..self.judge_unnamed(question.from, question.to) };
         }
+        match self.asks_others(question) {
+            OtherResolvers::Allow => {}
+            OtherResolvers::Redirect { .. } => {
+                let unnamed = self.judge_unnamed(question.from, question.to);
+                let (action, reason) = (Action::Pass, Reason::RuleAllowed);
+                return Judgement { action, reason, addressed: true, ..unnamed };
+            }
+            OtherResolvers::Drop => {
+                let unnamed = self.judge_unnamed(question.from, question.to);
+                let (action, reason) = (Action::Drop, Reason::OtherResolver);
+                return Judgement { action, reason, ..unnamed };
+            }
+        }
         if let Some(place) = self.forwarded(own, question) {
             return Judgement {
                 action: Action::Pass,
@@ -103,14 +122,61 @@ impl Policy {
                 ..self.judge_unnamed(question.from, question.to)
             };
         }
+        let judged = self.by_rules(rules, question);
+        if judged.action == Action::Reject
+            && self.is_outside(question.to)
+            && self.names_domains(question.from)
+        {
+            // The second wall does not tell domains apart, so it is not left to that.
+            return Judgement { action: Action::Drop, ..judged };
+        }
+        judged
+    }
+
+    /// The rules in order, then the default.
+    fn by_rules<'r>(&self, rules: impl Iterator<Item = &'r Rule>, question: &Question) -> Judgement {
         let mut logged = None;
         for rule in rules.filter(|rule| rule.matches(self, question)) {
             if !rule.goes_on {
-                return Judgement { logged, ..rule.judgement(question.to) };
+                let addressed = !rule.to.contains(question.to) && self.is_addressed(&rule.to);
+                return Judgement { logged, addressed, ..rule.judgement(question.to) };
             }
             logged = logged.or(Some(rule.id));
         }
         Judgement { logged, ..self.judge_unnamed(question.from, question.to) }
+    }
+
+    /// Whether a zone is the outside.
+    pub(crate) fn is_outside(&self, zone: ZoneId) -> bool {
+        self.zone(zone).is_some_and(|zone| zone.wan)
+    }
+
+    /// Whether rules over flows that start in an inner zone name domains.
+    #[must_use]
+    pub fn names_domains(&self, from: ZoneId) -> bool {
+        self.zone(from).is_some_and(|zone| !zone.wan)
+            && self.sets.iter().any(|set| matches!(set.kind, SetKind::Names(_)))
+            && self.rules.iter().any(|rule| rule.from.can_match(from) && self.patterns_of(&rule.to) != 0)
+    }
+
+    /// The patterns of names that a side names, a bit each.
+    #[must_use]
+    pub fn patterns_of(&self, side: &Side) -> u64 {
+        let sets = side.sets.iter().filter_map(|place| self.sets.get(usize::from(*place)));
+        sets.fold(0, |patterns, set| match set.kind {
+            SetKind::Names(number) => patterns | 1u64.checked_shl(number.into()).unwrap_or(0),
+            SetKind::Group | SetKind::Country | SetKind::System | SetKind::List => patterns,
+        })
+    }
+
+    /// What becomes of the flow because it asks another resolver.
+    fn asks_others(&self, question: &Question) -> OtherResolvers {
+        let Some(zone) = self.zone(question.from).filter(|_| self.is_outside(question.to)) else {
+            return OtherResolvers::Allow;
+        };
+        let asks = matches!(question.protocol, Protocol::TCP | Protocol::UDP)
+            && zone.resolvers.ports().contains(&question.port);
+        if asks { zone.resolvers } else { OtherResolvers::Allow }
     }
 
     /// Why a flow is refused before any rule is asked.
@@ -138,6 +204,12 @@ impl Policy {
                 && question.destination.is_ipv4() == forward.to.is_ipv4()
                 && self.outer_addresses(forward.from, own).contains(&question.destination)
         })
+    }
+
+    /// Whether what a side names beside zones are addresses that a person wrote down, and nothing wider.
+    pub(crate) fn is_addressed(&self, side: &Side) -> bool {
+        let mut sets = side.sets.iter().filter_map(|place| self.sets.get(usize::from(*place)));
+        sets.all(|set| matches!(set.kind, SetKind::Group | SetKind::Names(_)))
     }
 
     fn in_sets(&self, sets: &[u16], address: IpAddr) -> bool {
@@ -177,7 +249,16 @@ impl Policy {
             Action::Pass => Reason::RuleAllowed,
             Action::Drop | Action::Reject => Reason::DefaultDenied,
         };
-        Judgement { action, reason, rule: None, log: false, observe: false, limit: None, logged: None }
+        Judgement {
+            action,
+            reason,
+            rule: None,
+            log: false,
+            observe: false,
+            limit: None,
+            logged: None,
+            addressed: false,
+        }
     }
 
     /// Zones a flow can start in: the router and every configured zone.
@@ -231,6 +312,9 @@ impl Rule {
             || policy.groups(&self.from).any(|group| question.device.is_some_and(|mac| group.contains(mac)));
         let to = self.to.contains(question.to)
             || policy.in_sets(&self.to.sets, question.destination)
+            || (question.patterns != 0
+                && policy.is_outside(question.to)
+                && policy.patterns_of(&self.to) & question.patterns != 0)
             || policy
                 .groups(&self.to)
                 .any(|group| crate::types::holds(&group.addresses, question.destination));
@@ -241,7 +325,11 @@ impl Rule {
     pub(crate) fn because(&self, policy: &Policy, question: &Question) -> Vec<String> {
         let named = |side: &Side, address: IpAddr, device: Option<Mac>| {
             let mut sets = side.sets.iter().filter_map(|place| policy.sets.get(usize::from(*place)));
-            let set = sets.find(|set| set.contains(address));
+            let answered = |set: &AddressSet| match set.kind {
+                SetKind::Names(number) => question.patterns >> (number & 63) & 1 != 0,
+                SetKind::Group | SetKind::Country | SetKind::System | SetKind::List => false,
+            };
+            let set = sets.find(|set| set.contains(address) || answered(set));
             let by_device = |group: &&DeviceGroup| match device {
                 Some(mac) => group.contains(mac),
                 None => crate::types::holds(&group.addresses, address),
@@ -286,6 +374,7 @@ impl Rule {
             observe: self.mode == Mode::Observe,
             limit: self.limit,
             logged: None,
+            addressed: false,
         }
     }
 

@@ -31,7 +31,8 @@ pub struct Plan {
     /// Rules in order, first match wins; the zones' defaults come last, so that every flow finds a row.
     pub rows: Vec<Row>,
     /// Address sets that rows name, by place: of each side of a rule the union of all it names (groups, countries,
-    /// lists, single addresses, those of device groups). Sorted, none empty, no network within another.
+    /// lists, single addresses, those of device groups). Sorted, no network within another; empty where `names` says what
+    /// it holds.
     pub sets: Vec<Arc<[IpNet]>>,
     /// Device groups that rows name, by place: of each rule the union of all it names; sorted, none empty. With a zone
     /// in quarantine one of them holds every device of any group.
@@ -43,6 +44,10 @@ pub struct Plan {
     /// Flows of which the second wall may know that they belong to others (data connections of FTP, speech of SIP): a
     /// denial of such a flow is left to it.
     pub helped: BTreeSet<Helped>,
+    /// Zones to which the resolver's answers count, with what each is called in the table of them.
+    pub resolved: BTreeMap<ZoneId, u32>,
+    /// Of sets that are destinations outside by what the resolver answered: the patterns of names, a bit each.
+    pub names: BTreeMap<u16, u64>,
 }
 
 /// Between two zones connections open others that only nftables can foresee.
@@ -130,6 +135,7 @@ impl Plan {
             Selector::Any => true,
             Selector::Set(place) => {
                 self.sets.get(usize::from(place)).is_some_and(|nets| crate::types::holds(nets, address))
+                    || self.names.get(&place).is_some_and(|names| names & question.patterns != 0)
             }
         };
         let sent_by = |group: u16| {

@@ -21,6 +21,7 @@ mod object;
 mod orders;
 mod pins;
 mod plan;
+mod resolved;
 mod rings;
 mod trial;
 
@@ -51,6 +52,7 @@ pub use object::object;
 pub use orders::Orders;
 pub use pins::ensure_bpffs;
 pub use plan::{AppliedPlan, Installed, Staged};
+pub use resolved::Resolved;
 pub use rings::{InspectRing, PacketRing, Receiver, Ring};
 pub use trial::Trial;
 
@@ -182,6 +184,14 @@ impl Dataplane {
     /// The maps cannot be opened.
     pub fn orders(&self) -> Result<Orders, Error> {
         Orders::open(&self.pins, self.active.clone())
+    }
+
+    /// A handle on what the resolver answered.
+    ///
+    /// # Errors
+    /// The map cannot be opened.
+    pub fn resolved(&self) -> Result<Resolved, Error> {
+        Resolved::open(&self.pins)
     }
 
     /// A handle on the flow table.
@@ -388,6 +398,7 @@ mod tests {
         fn goes<T: Send>() {}
         goes::<Dataplane>();
         goes::<Orders>();
+        goes::<Resolved>();
         goes::<Flows>();
         goes::<Counters>();
         goes::<Receiver<abi::PacketRecord>>();

@@ -13,7 +13,7 @@ use std::{
 };
 
 use crate::{
-    limits::{MAX_ALIASES, PREFETCH_FROM_HITS, PREFETCH_FROM_TTL, STALE_RECHECK, STALE_TTL},
+    limits::{MAX_ALIASES, PREFETCH_FROM_HITS, PREFETCH_FROM_TTL, PREFETCH_RETRY, STALE_RECHECK, STALE_TTL},
     wire::{
         name::text,
         question::Question,
@@ -56,6 +56,8 @@ pub(crate) struct Answer {
     ttl: u32,
     hits: AtomicU32,
     refreshing: AtomicBool,
+    /// Age from which a refresh may be tried, after one that brought nothing.
+    refresh_from: AtomicU32,
     /// Second until which it is given at once although it is past its time.
     excused_until: AtomicU32,
 }
@@ -108,6 +110,7 @@ impl Answer {
             ttl: ttl.unwrap_or(0),
             hits: AtomicU32::new(0),
             refreshing: AtomicBool::new(false),
+            refresh_from: AtomicU32::new(0),
             excused_until: AtomicU32::new(0),
         })
     }
@@ -164,15 +167,18 @@ impl Answer {
     pub(crate) fn wants_refresh(&self, now: Duration) -> bool {
         let hits = self.hits.load(Relaxed).saturating_add(1);
         self.hits.store(hits, Relaxed);
-        let left = self.ttl.saturating_sub(self.age(now));
+        let age = self.age(now);
+        let left = self.ttl.saturating_sub(age);
         hits >= PREFETCH_FROM_HITS
             && self.ttl >= PREFETCH_FROM_TTL
             && left <= self.ttl / 10
+            && age >= self.refresh_from.load(Relaxed)
             && !self.refreshing.swap(true, Relaxed)
     }
 
-    /// The refresh did not happen or failed.
-    pub(crate) fn refresh_ended(&self) {
+    /// The refresh did not happen or failed: not every question tries it again.
+    pub(crate) fn refresh_ended(&self, now: Duration) {
+        self.refresh_from.store(self.age(now).saturating_add(PREFETCH_RETRY), Relaxed);
         self.refreshing.store(false, Relaxed);
     }
 
@@ -386,8 +392,9 @@ mod tests {
         let often = kept(300);
         assert!(!often.wants_refresh(at(10)) && !often.wants_refresh(at(269)));
         assert!(often.wants_refresh(at(270)) && !often.wants_refresh(at(271)), "once");
-        often.refresh_ended();
-        assert!(often.wants_refresh(at(272)));
+        often.refresh_ended(at(272));
+        assert!(!often.wants_refresh(at(272)) && !often.wants_refresh(at(276)), "not by every question");
+        assert!(often.wants_refresh(at(277)));
         let rare = kept(300);
         assert!(!rare.wants_refresh(at(299)), "nobody asked before");
         let short = kept(20);

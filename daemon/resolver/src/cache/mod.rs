@@ -5,8 +5,10 @@
 //! nothing of one client's judgement reaches another. The question's DNSSEC and checking flags are part of the key.
 
 mod answer;
+mod failures;
 
 pub(crate) use answer::{Answer, Lifetimes};
+pub(crate) use failures::Failures;
 
 use foldhash::fast::RandomState;
 use lru::LruCache;

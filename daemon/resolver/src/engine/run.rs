@@ -203,6 +203,12 @@ impl<'a> Run<'a> {
         effect == Effect::TcpOnly && self.question.transport != Transport::Udp
     }
 
+    /// Whether an alias that a rewrite or a record of ours leads to is not followed. It is not rewritten again, which might
+    /// never end.
+    pub(super) fn blocks_alias(&self, effect: Effect<'_>) -> bool {
+        !matches!(effect, Effect::Answer(_)) && !self.passes(effect)
+    }
+
     pub(crate) fn judge(&self, name: &'a str) -> Verdict<'a> {
         self.judges().name(&self.asked(name))
     }
@@ -261,7 +267,7 @@ impl<'a> Run<'a> {
         }
         if prefetches.fetch_add(1, Relaxed) >= MAX_PREFETCHES {
             prefetches.fetch_sub(1, Relaxed);
-            answer.refresh_ended();
+            answer.refresh_ended(self.now.steady);
             return step;
         }
         count(&self.engine.counters.prefetched);

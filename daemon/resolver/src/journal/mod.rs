@@ -49,7 +49,7 @@ pub struct Resolved<'a> {
     pub name: &'a str,
     /// The names the answer goes over.
     pub aliases: &'a [Box<str>],
-    /// A, AAAA and the hints of service bindings.
+    /// A, AAAA and the hints of service bindings, of upstreams, rewrites and names of this network.
     pub addresses: &'a [IpAddr],
     /// Seconds the client may keep them.
     pub ttl: u32,

@@ -194,6 +194,19 @@ impl Upstreams {
     }
 }
 
+/// What is taken of the bytes that an upstream sent for a question: the records that are about it. None where they are no
+/// answer to it, or one that is not used. As questions with the letters of `name` are read.
+#[must_use]
+pub fn read_answer(name: &Name, qtype: RecordType, id: u16, bytes: &[u8]) -> Option<Message> {
+    let outgoing = Outgoing::new(name, qtype, DNSClass::IN)?;
+    let question::Said::Answer(mut message) = outgoing.read(id, question::Letters::AsSent, bytes).ok()?
+    else {
+        return None;
+    };
+    scrub(name, qtype, &mut message).ok()?;
+    Some(message)
+}
+
 impl Inner {
     /// Asks, or waits with those who do. `raw`: a link of the chain of trust, not itself validated here.
     async fn share(
@@ -211,11 +224,25 @@ impl Inner {
             raw,
             doubted: doubted.cloned(),
         };
-        let flight = self.flights.board(key, |key| {
-            let (inner, deadline) = (Arc::clone(self), ask.deadline.min(Instant::now() + QUERY_DEADLINE));
-            async move { inner.answer(&key, deadline).await.map(Arc::new) }.boxed()
-        })?;
-        timeout_at(ask.deadline, flight)
+        let board = || {
+            self.flights.board(key.clone(), |key| {
+                let (inner, deadline) = (Arc::clone(self), ask.deadline.min(Instant::now() + QUERY_DEADLINE));
+                async move { inner.answer(&key, deadline).await.map(Arc::new) }.boxed()
+            })
+        };
+        let wait = async {
+            let (flight, was_under_way) = board()?;
+            match flight.await {
+                // It had only what was left of the time of whoever asked first.
+                Err(Trouble::Unreachable(_))
+                    if was_under_way && Instant::now() + ATTEMPT_TIMEOUT < ask.deadline =>
+                {
+                    board()?.0.await
+                }
+                outcome => outcome,
+            }
+        };
+        timeout_at(ask.deadline, wait)
             .await
             .unwrap_or_else(|_| Err(Trouble::Unreachable("not in the time there was".into())))
     }

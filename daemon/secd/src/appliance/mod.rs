@@ -9,8 +9,11 @@ mod dns;
 mod floods;
 mod flows;
 mod hosts;
+mod pihole;
 mod plan;
+mod reflect;
 mod refresh;
+mod resolved;
 mod tasks;
 
 use ::feeds::{SystemResolver, Web, WebLimits};
@@ -30,7 +33,7 @@ use shippers::{EventSender, Shippers, Tail};
 use std::{
     collections::BTreeMap,
     path::PathBuf,
-    sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::AtomicBool},
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, atomic::AtomicBool},
     time::Duration,
 };
 use store::Store;
@@ -75,8 +78,16 @@ pub struct Appliance {
     store: Store,
     decisions: Arc<Decisions<KernelOrders>>,
     resolver: tokio::sync::RwLock<Option<resolver::Handle>>,
+    /// What it answered to zones that open flows only to that.
+    resolved: resolved::Resolved,
+    /// Of what was lost of that: what was told (pushed out, refused by the kernel).
+    answers_told: Mutex<(u64, u64)>,
     /// What the resolver asks of the rest.
     dns: dns::Shared,
+    /// Pi-hole's API; there from the start on.
+    pihole_api: OnceLock<pihole::Doors>,
+    /// The reflector of mDNS and SSDP.
+    reflector: Mutex<reflect::Running>,
     logs: Arc<Pipeline>,
     inspection: Inspection,
     sender: EventSender,
@@ -190,7 +201,11 @@ impl Appliance {
             .with_context(|| format!("devices that were let in: {} cannot be read", allowed.display()))?;
         let told = read_told(&flags.state_dir.join(hosts::TOLD_FILE));
         let pauses = dns::kept_pauses(&store).await;
+        let query_log = dns::start_log(&flags.state_dir, &loaded.config.dns)?;
         let packet_ring = dataplane.packet_ring()?;
+        // Before the walls: what depends on it must not find it empty.
+        let (resolved, unread) =
+            resolved::restored(dataplane.resolved()?, &loaded.config.policy, &flags.state_dir);
         let appliance = Arc::new(Self {
             started,
             counters: Mutex::new(dataplane.counters()?),
@@ -215,7 +230,11 @@ impl Appliance {
             store,
             decisions,
             resolver: tokio::sync::RwLock::new(None),
-            dns: dns::Shared::new(pauses),
+            dns: dns::Shared::new(pauses, query_log),
+            pihole_api: OnceLock::new(),
+            reflector: Mutex::default(),
+            resolved,
+            answers_told: Mutex::default(),
             logs,
             inspection,
             sender,
@@ -232,6 +251,7 @@ impl Appliance {
             zones: TimeZones::new(TimeZone::system()),
             trial: Mutex::default(),
         });
+        appliance.pihole_api.get_or_init(|| pihole::Doors::new(&appliance));
         if adopted.maps {
             appliance.system(
                 Severity::Info,
@@ -245,6 +265,10 @@ impl Appliance {
         }
         appliance.trouble("the config", bad_config);
         appliance.trouble("events", bad_sink);
+        if let Some(unread) = unread {
+            tracing::warn!("{unread}");
+            appliance.system(Severity::Warning, unread);
+        }
         appliance.bring_up(loaded).await?;
         appliance.spawn_tasks(packet_ring)?;
         appliance.system(Severity::Info, format!("secd {} started", env!("CARGO_PKG_VERSION")));
@@ -254,9 +278,13 @@ impl Appliance {
     /// Stops what runs here. Enforcement stays pinned in the kernel.
     pub async fn stop(&self) {
         self.system(Severity::Info, "secd stops; enforcement stays in the kernel".into());
+        self.update_pihole_api(None).await;
         if let Some(resolver) = self.resolver.write().await.take() {
             resolver.shutdown().await;
         }
+        self.close_query_log().await;
+        self.stop_reflector();
+        tokio::task::block_in_place(|| self.keep_answers());
         // Bans before offsets: a line whose ban is lost must be judged again.
         self.logs.stop().await;
         self.decisions.finish().await;
@@ -353,6 +381,7 @@ fn system_event(severity: Severity, message: String, count: Option<u64>) -> Even
 /// what it had yesterday is better than one that does not start.
 fn read_or_last_good(flags: &Flags, chosen: Option<Mode>) -> Result<(Loaded, Option<String>)> {
     let files = ConfigFiles::new(&flags.config, &flags.state_dir);
+    files.finish();
     // A daemon that ended during a trial was not confirmed, whatever ended it.
     let (tried, good) = (files.has_trial(), files.good());
     files.abandon();

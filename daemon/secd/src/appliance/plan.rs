@@ -76,9 +76,11 @@ impl Appliance {
             let resolver = self.update_resolver(loaded).await;
             self.trouble("dns", resolver.err().map(|error| format!("{error:#}")));
         }
+        self.retry_pihole_api().await;
         if machine != current.machine {
             let ended = self.decisions.keeper().protect(machine.protected(&loaded.config));
             self.end_now_protected(&ended).await;
+            self.update_reflector(&loaded.config, &machine);
         }
         let mut feeds = current.feeds.clone();
         if lists {

@@ -88,7 +88,9 @@ fn designated(dns: &Dns) -> Option<Designated> {
 
 /// Whom it answers: the networks of the inner zones, and this machine.
 fn networks(loaded: &Loaded) -> Vec<ClientNetwork> {
-    let network = |net, zone: &str| ClientNetwork { net, zone: zone.into(), resolved: false };
+    let resolved: Vec<&str> = loaded.config.policy.zones_resolved().map(|zone| zone.name.as_str()).collect();
+    let network =
+        |net, zone: &str| ClientNetwork { net, zone: zone.into(), resolved: resolved.contains(&zone) };
     let zones = loaded.config.policy.zones.iter().filter(|zone| !zone.wan);
     let inner = zones.flat_map(|zone| zone.networks.iter().map(|net| network(*net, &zone.name)));
     let own =
@@ -146,8 +148,7 @@ fn data(value: &RecordValue) -> RecordData {
 }
 
 fn rate(rate: policy::Rate) -> Rate {
-    let second = 1_000_000_000 / rate.interval.max(1);
-    Rate { per_second: u32::try_from(second).unwrap_or(u32::MAX).max(1), burst: rate.burst.max(1) }
+    Rate { interval: Duration::from_nanos(rate.interval), burst: rate.burst.max(1) }
 }
 
 /// Whole seconds, as far as a TTL counts.

@@ -2,9 +2,14 @@
 
 mod groups;
 mod local;
+mod pihole;
 mod records;
-mod unheard;
+mod reflect;
+mod relying;
 mod upstreams;
+
+pub(super) use pihole::pihole_api;
+pub(super) use relying::other_resolvers;
 
 use lists::GroupSet;
 use model::{Name, duration_text};
@@ -50,7 +55,7 @@ pub(super) fn check(
     let listen_tls = sockets("listen_tls", &draft.listen_tls, PORT_TLS, report);
     let listen_https = sockets("listen_https", &draft.listen_https, PORT_HTTPS, report);
     for door in [&listen, &listen_tls, &listen_https] {
-        inside(door, others.zones, report);
+        inside(door, "the resolver", others.zones, report);
     }
     let by_tls = listen_tls.iter().map(|door| (door, &listen[..0]));
     for ((text, socket), tls) in by_tls.chain(listen_https.iter().map(|door| (door, &listen_tls[..]))) {
@@ -91,11 +96,11 @@ pub(super) fn check(
             "add `bootstrap = [\"9.9.9.9\"]`, or write the address: `tls://9.9.9.9#dns.quad9.net`",
         );
     }
+    relying::check(draft, others, report);
     let (min_ttl, max_ttl) = ttls(draft, report);
     let groups = groups::groups(draft, others.schedules, report);
     let names = group_names(&draft.groups.0);
     Dns {
-        unheard: unheard::unheard(draft, others, report, warnings),
         upstreams,
         bootstrap,
         forwards,
@@ -123,7 +128,7 @@ pub(super) fn check(
         records: records::check(&draft.records.0, report, warnings),
         local: local::names(&draft.local, report, warnings),
         log: local::log(&draft.log, report),
-        reflect: local::reflect(&draft.reflect, others.zones, report),
+        reflect: reflect::reflect(&draft.reflect, others.zones, report),
         zones: others
             .zone_drafts
             .iter()
@@ -137,6 +142,8 @@ pub(super) fn check(
     }
 }
 
+pub(super) use reflect::rules as reflect_rules;
+
 /// Names of groups by place: `default`, then as in the file.
 pub(super) fn group_names<T>(drafts: &[(Located<String>, T)]) -> Vec<&str> {
     groups::names(drafts)
@@ -148,13 +155,7 @@ pub(super) fn groups_of(texts: &[Located<String>], names: &[&str], report: &mut 
 }
 
 fn dns_zone(draft: &ZoneDraft, zone: &Zone) -> DnsZone {
-    DnsZone {
-        id: zone.id,
-        name: zone.name.clone(),
-        privacy: draft.dns_privacy,
-        egress: draft.egress,
-        others: draft.dns_others,
-    }
+    DnsZone { id: zone.id, name: zone.name.clone(), privacy: draft.dns_privacy }
 }
 
 fn ttls(draft: &DnsDraft, report: &mut Report<'_>) -> (Duration, Duration) {
@@ -191,7 +192,7 @@ fn certificate(draft: &DnsDraft, report: &mut Report<'_>) -> Option<Certificate>
 }
 
 /// Who answers on an address outside of every zone answers the Internet.
-fn inside(door: &[(&Located<String>, SocketAddr)], zones: &[Zone], report: &mut Report<'_>) {
+fn inside(door: &[(&Located<String>, SocketAddr)], who: &str, zones: &[Zone], report: &mut Report<'_>) {
     for (text, own) in door {
         let outside = zones.iter().any(|zone| !zone.networks.is_empty())
             && !own.ip().is_loopback()
@@ -200,10 +201,7 @@ fn inside(door: &[(&Located<String>, SocketAddr)], zones: &[Zone], report: &mut 
         if outside {
             report.add(
                 text.at,
-                format!(
-                    "{} is in no network of a zone: the resolver would answer the Internet",
-                    quoted(text)
-                ),
+                format!("{} is in no network of a zone: {who} would answer the Internet", quoted(text)),
                 "write an address that the router has in one of the zones",
             );
         }
