@@ -21,6 +21,7 @@ use crate::{
     feeds::{Feeds, Reading},
     loading::Loaded,
     machine::Machine,
+    process::giving_way,
     standing::Standing,
     subscriptions::rules_name,
 };
@@ -84,7 +85,7 @@ impl Appliance {
         let mut feeds = current.feeds.clone();
         if lists {
             let read = || self.read_feeds(&loaded.config, &machine, &current.feeds, now);
-            let (read, told) = tokio::task::block_in_place(read);
+            let (read, told) = tokio::task::block_in_place(|| giving_way(read));
             feeds = read;
             for event in told {
                 self.sender.send(event);
