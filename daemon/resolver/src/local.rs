@@ -67,7 +67,8 @@ impl Local {
     }
 
     /// Adds a record of `name`, or of everything below `x` for `*.x`, in lower case without final dot. An address also
-    /// names the reverse: the names of an address stand in the order they came, unless a PTR record says otherwise.
+    /// names the reverse: the names of an address stand in the order they came, unless a PTR record says otherwise. The
+    /// reverse knows [`MAX_LOCAL_NAMES`] addresses; further ones have no name.
     ///
     /// # Errors
     /// A limit is reached; nothing is added.
@@ -94,10 +95,10 @@ impl Local {
             return Ok(());
         }
         let pointer = Record { ttl: record.ttl, data: RecordData::Ptr(name.into()) };
-        // An address of very many names is still an address: further names are left out of the reverse.
+        // An address of very many names, or one of very many addresses, is still an address: it is left out of the
+        // reverse.
         match put(&mut self.reverse, &reverse_name(address), pointer) {
-            Ok(()) | Err(LocalFull::Records) => Ok(()),
-            Err(LocalFull::Names) => Err(LocalFull::Names),
+            Ok(()) | Err(LocalFull::Records | LocalFull::Names) => Ok(()),
         }
     }
 
@@ -328,5 +329,18 @@ mod tests {
         }
         assert_eq!(local.insert("one-more", a(1)), Err(LocalFull::Names));
         assert_eq!(local.len(), MAX_LOCAL_NAMES);
+    }
+
+    #[test]
+    fn what_the_reverse_has_no_room_for_is_an_address_all_the_same() {
+        let mut local = Local::default();
+        let address = |number: usize| Record::from(RecordData::A(u32::try_from(number).unwrap().into()));
+        for number in 0..MAX_LOCAL_NAMES {
+            local.insert(&format!("n{}", number / MAX_LOCAL_RECORDS), address(number)).unwrap();
+        }
+        assert_eq!(local.insert("one-more", address(MAX_LOCAL_NAMES)), Ok(()));
+        assert!(matches!(local.find("one-more"), LocalFound::Records([_])));
+        assert_eq!(local.find(&reverse_name([0, 1, 0, 0].into())), LocalFound::Unknown);
+        assert!(matches!(local.find(&reverse_name([0, 0, 255, 255].into())), LocalFound::Records([_])));
     }
 }

@@ -24,6 +24,7 @@ pub mod neighbours;
 pub mod packets;
 pub mod privacy;
 pub mod process;
+pub mod resolved;
 pub mod sandbox;
 pub mod standing;
 pub mod subscriptions;

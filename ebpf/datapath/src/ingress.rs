@@ -2,7 +2,7 @@
 
 use abi::{
     Action, FLOW_REPLY, FLOW_TAUGHT, FORGOTTEN_NS, FlowKey, RULE_NONE, Reason, ZONE_FIRST, ZONE_LOOSE,
-    ZONE_NONE, ZONE_OBSERVE, ZONE_SCAN, ZONE_STRICT,
+    ZONE_NONE, ZONE_OBSERVE, ZONE_RESOLVED, ZONE_SCAN, ZONE_STRICT,
 };
 
 use crate::{
@@ -167,6 +167,7 @@ pub(crate) fn judge<T: Tables>(tables: &T, verdict: &mut Verdict) {
     if tables.step(Step::DestinationIsTarget, verdict) {
         return;
     }
+    let asks_resolver = verdict.work.setting.zone & ZONE_RESOLVED != 0;
     match packet.kind {
         Kind::Opening => {
             // A zone that looks for scans slows their sources down; then policy, then rates.
@@ -181,6 +182,9 @@ pub(crate) fn judge<T: Tables>(tables: &T, verdict: &mut Verdict) {
                 }
                 return;
             }
+            if asks_resolver && tables.step(Step::Unresolved, verdict) {
+                return;
+            }
             if tables.step(Step::Metered, verdict) {
                 return;
             }
@@ -189,7 +193,11 @@ pub(crate) fn judge<T: Tables>(tables: &T, verdict: &mut Verdict) {
                 tables.step(Step::EnterAnswer, verdict);
             }
         }
-        Kind::Portless => verdict.pass(Reason::Portless, RULE_NONE),
+        Kind::Portless => {
+            if !(asks_resolver && tables.step(Step::Unresolved, verdict)) {
+                verdict.pass(Reason::Portless, RULE_NONE);
+            }
+        }
         Kind::Following | Kind::Fragment | Kind::Error => follow(tables, verdict),
     }
 }
@@ -206,9 +214,14 @@ fn follow<T: Tables>(tables: &T, verdict: &mut Verdict) {
     }
     // What was there before the attach is not known yet.
     let is_settled = verdict.work.setting.now.wrapping_sub(tables.active().attached) >= FORGOTTEN_NS;
+    let is_asked = zone & (ZONE_STRICT | ZONE_RESOLVED) != 0 && is_settled;
     // Nor is what the flow table had no room for.
-    let is_unsolicited = zone & ZONE_STRICT != 0 && is_settled && !tables.step(Step::WasForgotten, verdict);
-    if is_unsolicited && verdict.deny(Action::Drop, Reason::Unsolicited, RULE_NONE) {
+    let is_unsolicited = is_asked && !tables.step(Step::WasForgotten, verdict);
+    // Conntrack takes the middle of a connection for its beginning.
+    if is_unsolicited && zone & ZONE_RESOLVED != 0 && tables.step(Step::Unresolved, verdict) {
+        return;
+    }
+    if is_unsolicited && zone & ZONE_STRICT != 0 && verdict.deny(Action::Drop, Reason::Unsolicited, RULE_NONE) {
         return;
     }
     let half = is_tcp && tcp_flags & (SYN | ACK) == SYN | ACK;

@@ -168,6 +168,8 @@ impl Appliance {
         let (standing, addresses, odd) = self.standing(&config.policy, &feeds, now);
         let flooded = self.flooded(&config.policy);
         let wanted = Wanted { machine: &machine, feeds: &feeds, standing: &standing, flooded: &flooded };
+        // Before the walls: an answer that counts under the new ones must not be lost.
+        self.count_answers(&config.policy, false);
         let applied = match tokio::task::block_in_place(|| self.apply(walls, wanted, lasting)) {
             Ok(applied) => applied,
             Err(error) => {
@@ -176,6 +178,7 @@ impl Appliance {
                 return Err(error);
             }
         };
+        self.count_answers(&config.policy, lasting == Lasting::ForGood);
         // The packet path holds. From here on nothing may fail the change: what does is a trouble and is told.
         for event in told {
             self.sender.send(event);

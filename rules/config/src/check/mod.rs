@@ -28,7 +28,7 @@ use crate::{
 /// Turns a draft into a configuration. What it returns is only worth something if `report` stays clean.
 pub(crate) fn check(draft: Draft, own_filters: &[&str], report: &mut Report<'_>) -> Config {
     let mut warnings = Vec::new();
-    let zones = zones::check(&draft.zones.0, report);
+    let mut zones = zones::check(&draft.zones.0, report);
     let services = services::check(&draft.services.0, report);
     let schedules = times::schedules(&draft.schedules.0, report);
     let mut names = names::Names::new(&draft, &zones, report);
@@ -38,6 +38,7 @@ pub(crate) fn check(draft: Draft, own_filters: &[&str], report: &mut Report<'_>)
     let allow = allow_list(&draft.allow, &zones, report, &mut warnings);
     let others = dns::Others { zones: &zones, zone_drafts: &draft.zones.0, schedules: &schedules };
     let dns = dns::check(&draft.dns, &others, report, &mut warnings);
+    dns::other_resolvers(&mut zones, &draft.zones.0, &dns.listen, report);
     let lists = sources::lists(&draft.lists, &dns::group_names(&draft.dns.groups.0), report);
     let logs = sources::logs(&draft.logs, own_filters, &draft.filters_dir.0, report);
     forwards::listeners(&forwards, &draft.forwards, &zones, &dns, &logs, report);

@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use crate::draft::{DnsOthers, Egress, Privacy, UpstreamOrder};
+use crate::draft::{Privacy, UpstreamOrder};
 
 /// The DNS resolver.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -79,8 +79,6 @@ pub struct Dns {
     pub reflect: Vec<Reflect>,
     /// What holds for each zone, as in the file.
     pub zones: Vec<DnsZone>,
-    /// Keys that say something other than their default and that nothing carries out yet.
-    pub unheard: Vec<&'static str>,
 }
 
 /// Certificate and key, PEM.
@@ -269,10 +267,6 @@ pub struct DnsZone {
     pub name: String,
     /// What of its questions is told and kept.
     pub privacy: Privacy,
-    /// Where its flows may go out to.
-    pub egress: Egress,
-    /// What becomes of its questions to other resolvers.
-    pub others: DnsOthers,
 }
 
 impl Dns {

@@ -1,7 +1,9 @@
 //! The resolver: how it runs, which groups are in force, and who knows devices.
 
 mod asking;
+mod certificate;
 mod leases;
+mod log;
 mod pauses;
 mod settings;
 
@@ -14,6 +16,7 @@ use model::{DecisionKind, Mac, Name, Severity, Timestamp, duration_text};
 use protocol::{
     DnsGroupRow, DnsGroups, DnsPause, DnsPauseOrder, DnsPaused, ErrorReply, Lift, Lifted, Order, Ordered,
 };
+use querylog::QueryLog;
 use resolver::{Device, Local, Resolver, Settings, Sources};
 use std::{
     collections::HashMap,
@@ -23,7 +26,9 @@ use std::{
 };
 use store::Store;
 
+pub(in crate::appliance) use self::log::start as start_log;
 use self::{
+    certificate::Certificates,
     leases::Names,
     pauses::KeptPauses,
     settings::{local, settings},
@@ -53,12 +58,17 @@ pub(in crate::appliance) struct Shared {
     /// What of each zone's questions is told.
     privacy: Arc<ArcSwap<HashMap<String, Privacy>>>,
     pauses: KeptPauses,
+    certificates: Arc<Certificates>,
+    /// What was asked.
+    log: QueryLog,
+    /// A damaged log that people were told of.
+    set_aside: Mutex<Option<String>>,
     /// The groups as they were last put in force.
     groups: Mutex<Vec<(String, GroupState)>>,
 }
 
 impl Shared {
-    pub(in crate::appliance) fn new(pauses: Pauses) -> Self {
+    pub(in crate::appliance) fn new(pauses: Pauses, log: QueryLog) -> Self {
         Self {
             macs: Arc::default(),
             local: Arc::default(),
@@ -66,6 +76,9 @@ impl Shared {
             names: Mutex::default(),
             privacy: Arc::default(),
             pauses: KeptPauses::new(pauses),
+            certificates: Arc::default(),
+            log,
+            set_aside: Mutex::default(),
             groups: Mutex::default(),
         }
     }
@@ -88,14 +101,10 @@ impl Appliance {
     /// The settings cannot work, or an address cannot be listened on. The other addresses answer all the same.
     pub(in crate::appliance) async fn update_resolver(&self, loaded: &Loaded) -> Result<()> {
         let dns = &loaded.config.dns;
-        let unheard = dns.unheard.join(", ");
-        self.trouble(
-            "dns settings",
-            (!unheard.is_empty()).then(|| format!("this version does not carry out {unheard}")),
-        );
         let settings = settings(loaded, self.groups_now(loaded).1)?;
+        self.look_at_certificate(dns).await;
         let mut resolver = self.resolver.write().await;
-        if settings.listen.is_empty() {
+        if !dns.answers() {
             if let Some(running) = resolver.take() {
                 running.shutdown().await;
             }
@@ -119,7 +128,12 @@ impl Appliance {
     }
 
     async fn start_resolver(&self, settings: Settings) -> Result<resolver::Handle> {
-        let sink = QuerySink { tell: tell(&self.sender), privacy: Arc::clone(&self.dns.privacy) };
+        let sink = QuerySink {
+            tell: tell(&self.sender),
+            log: self.dns.log.clone(),
+            privacy: Arc::clone(&self.dns.privacy),
+            resolved: Arc::clone(&self.resolved),
+        };
         let (macs, hosts) = (Arc::clone(&self.dns.macs), Arc::clone(&self.dns.hosts));
         let sources = Sources {
             lists: Arc::clone(&self.domains),
@@ -130,9 +144,27 @@ impl Appliance {
                 let host = hosts.load().name_of(address, mac).cloned();
                 Device { mac: mac.map(|mac| mac.0), host }
             }),
+            certificate: self.dns.certificates.current(),
             ..Sources::default()
         };
         Ok(Resolver::start(settings, sources, sink).await?)
+    }
+
+    /// Takes a certificate that was exchanged, and renews one's own in time. Called every few seconds.
+    pub(in crate::appliance) async fn look_at_encryption(&self) {
+        let current = self.current.load_full();
+        let dns = &current.loaded.config.dns;
+        if !(dns.listen_tls.is_empty() && dns.listen_https.is_empty()) {
+            self.look_at_certificate(dns).await;
+        }
+    }
+
+    async fn look_at_certificate(&self, dns: &Dns) {
+        let certificates = Arc::clone(&self.dns.certificates);
+        let (dns, folder) = (dns.clone(), self.flags.state_dir.clone());
+        let look = move || certificates.look(&dns, &folder, clock::now().wall);
+        let looked = tokio::task::spawn_blocking(look).await.unwrap_or_else(|error| Err(error.to_string()));
+        self.trouble("the certificate of encrypted DNS", looked.err());
     }
 
     /// Lets the resolver know devices by the addresses they are seen with now.

@@ -4,8 +4,10 @@ mod groups;
 mod local;
 mod records;
 mod reflect;
-mod unheard;
+mod relying;
 mod upstreams;
+
+pub(super) use relying::other_resolvers;
 
 use lists::GroupSet;
 use model::{Name, duration_text};
@@ -92,11 +94,11 @@ pub(super) fn check(
             "add `bootstrap = [\"9.9.9.9\"]`, or write the address: `tls://9.9.9.9#dns.quad9.net`",
         );
     }
+    relying::check(draft, others, report);
     let (min_ttl, max_ttl) = ttls(draft, report);
     let groups = groups::groups(draft, others.schedules, report);
     let names = group_names(&draft.groups.0);
     Dns {
-        unheard: unheard::unheard(draft, others, report, warnings),
         upstreams,
         bootstrap,
         forwards,
@@ -155,8 +157,6 @@ fn dns_zone(draft: &ZoneDraft, zone: &Zone) -> DnsZone {
         id: zone.id,
         name: zone.name.clone(),
         privacy: draft.dns_privacy,
-        egress: draft.egress,
-        others: draft.dns_others,
     }
 }
 
