@@ -29,10 +29,8 @@ pub(crate) fn run(shared: &Shared) {
     let mut open: Option<Open> = None;
     loop {
         let work = shared.waiting.next(LOOK);
-        let waited = work.batch.len() as u64;
-        let before = open.as_ref().map_or(0, |open| open.written);
-        let result = carry_out(shared, &mut open, &work);
-        let written = open.as_ref().map_or(0, |open| open.written).saturating_sub(before);
+        let (waited, mut written) = (work.batch.len() as u64, 0);
+        let result = carry_out(shared, &mut open, &work, &mut written);
         {
             let mut status = shared.status();
             status.on = open.is_some();
@@ -52,7 +50,8 @@ pub(crate) fn run(shared: &Shared) {
     }
 }
 
-fn carry_out(shared: &Shared, open: &mut Option<Open>, work: &Work) -> Result<()> {
+/// Writes what waits, and looks at what is to be kept. `written` counts the questions, also when something fails.
+fn carry_out(shared: &Shared, open: &mut Option<Open>, work: &Work, written: &mut u64) -> Result<()> {
     let settings = &work.settings;
     if settings.days == 0 {
         *open = None;
@@ -69,20 +68,18 @@ fn carry_out(shared: &Shared, open: &mut Option<Open>, work: &Work) -> Result<()
         None => open.insert(Open::new(&shared.path, settings)?),
     };
     let now = (shared.clock)();
+    let room = has_room(&shared.path, settings);
     let mut rows = work.batch.rows().peekable();
-    while rows.peek().is_some() {
-        has_room(&shared.path, settings)?;
+    while room.is_ok() && rows.peek().is_some() {
         let group: Vec<Row<'_>> = rows.by_ref().take(GROUP).collect();
         opened.write(&group).map_err(|error| opened.failed(error))?;
-        opened
-            .kept
-            .make_room(&mut opened.connection, &mut opened.dictionary)
-            .map_err(|error| opened.failed(error))?;
+        *written += group.len() as u64;
+        let Open { connection, dictionary, kept, .. } = opened;
+        kept.make_room(connection, dictionary).map_err(|error| opened.failed(error))?;
     }
-    opened
-        .kept
-        .look(&mut opened.connection, &mut opened.dictionary, now)
-        .map_err(|error| opened.failed(error))
+    let Open { connection, dictionary, kept, .. } = opened;
+    kept.look(connection, dictionary, now).map_err(|error| opened.failed(error))?;
+    room
 }
 
 /// Sets a damaged file aside; the next one is begun when there is something to write.
@@ -119,8 +116,6 @@ struct Open {
     kept: Kept,
     /// The id of the last row.
     last: i64,
-    /// Rows written.
-    written: u64,
 }
 
 impl Open {
@@ -140,7 +135,6 @@ impl Open {
             dictionary,
             kept,
             last: last.unwrap_or(i64::MIN),
-            written: 0,
         })
     }
 
@@ -224,7 +218,6 @@ impl Open {
         }
         transaction.commit()?;
         self.last = last;
-        self.written += rows.len() as u64;
         Ok(())
     }
 }

@@ -26,7 +26,7 @@ use resolver::{
     Certificate, CertificateError, Door,
     limits::{ENCRYPTED_IDLE, MAX_ENCRYPTED_PER_CLIENT, MAX_HTTP_HEADER, MAX_QUERY, MAX_UNTAKEN},
 };
-use std::{io, net::SocketAddr, sync::Arc};
+use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpSocket, TcpStream},
@@ -208,6 +208,20 @@ async fn who_asks_and_stops_sending_is_answered_all_the_same() {
     assert!(answers.iter().any(|answer| records(answer) == ["A 0.0.0.0"]));
     assert!(answers.iter().any(|answer| answer.answers.len() == 2));
     assert_eq!(stream.read(&mut [0; 1]).await.unwrap(), 0, "then it ends");
+}
+
+#[tokio::test]
+async fn what_cannot_be_answered_ends_the_connection_behind_what_can() {
+    let secure = Secure::start().await;
+    let mut stream = secure.dot().await;
+    let mut answer = wire("ads.example", "A");
+    answer[2] |= 0x80;
+    for bytes in [wire("www.example", "A"), wire("ads.example", "A"), answer, wire("ads.example", "A")] {
+        send_tcp(&mut stream, &bytes).await;
+    }
+    let answers = [receive_tcp(&mut stream).await, receive_tcp(&mut stream).await];
+    assert_eq!(answers.iter().map(|answer| answer.answers.len()).sum::<usize>(), 3);
+    assert_eq!(timeout(PATIENCE, stream.read(&mut [0; 1])).await.unwrap().unwrap_or(0), 0);
 }
 
 #[tokio::test]
@@ -554,7 +568,7 @@ async fn strangers_get_no_handshake_and_the_rate_of_a_client_holds_over_streams(
     let secure = Secure::start().await;
     let mut settings = settings(vec![secure.upstream.address]);
     settings.clients[0].net = "127.0.0.1/32".parse().unwrap();
-    settings.rate = Some(resolver::Rate { per_second: 1, burst: 5 });
+    settings.rate = Some(resolver::Rate { interval: Duration::from_secs(1), burst: 5 });
     settings.listen = vec!["127.0.0.1:0".parse().unwrap()];
     settings.listen_tls = settings.listen.clone();
     settings.listen_https = settings.listen.clone();

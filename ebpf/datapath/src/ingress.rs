@@ -2,7 +2,7 @@
 
 use abi::{
     Action, FLOW_REPLY, FLOW_TAUGHT, FORGOTTEN_NS, FlowKey, RULE_NONE, Reason, ZONE_FIRST, ZONE_LOOSE,
-    ZONE_NONE, ZONE_OBSERVE, ZONE_RESOLVED, ZONE_SCAN, ZONE_STRICT,
+    ZONE_NAMES, ZONE_NONE, ZONE_OBSERVE, ZONE_RESOLVED, ZONE_SCAN, ZONE_STRICT,
 };
 
 use crate::{
@@ -167,11 +167,11 @@ pub(crate) fn judge<T: Tables>(tables: &T, verdict: &mut Verdict) {
     if tables.step(Step::DestinationIsTarget, verdict) {
         return;
     }
-    let asks_resolver = verdict.work.setting.zone & ZONE_RESOLVED != 0;
+    let zone = verdict.work.setting.zone;
     match packet.kind {
         Kind::Opening => {
             // A zone that looks for scans slows their sources down; then policy, then rates.
-            let is_scanned = verdict.work.setting.zone & ZONE_SCAN != 0;
+            let is_scanned = zone & ZONE_SCAN != 0;
             if is_scanned && tables.step(Step::Held, verdict) {
                 return;
             }
@@ -182,7 +182,7 @@ pub(crate) fn judge<T: Tables>(tables: &T, verdict: &mut Verdict) {
                 }
                 return;
             }
-            if asks_resolver && tables.step(Step::Unresolved, verdict) {
+            if zone & ZONE_RESOLVED != 0 && tables.step(Step::Unresolved, verdict) {
                 return;
             }
             if tables.step(Step::Metered, verdict) {
@@ -194,7 +194,8 @@ pub(crate) fn judge<T: Tables>(tables: &T, verdict: &mut Verdict) {
             }
         }
         Kind::Portless => {
-            if !(asks_resolver && tables.step(Step::Unresolved, verdict)) {
+            let depends = zone & (ZONE_RESOLVED | ZONE_NAMES) != 0;
+            if !(depends && tables.step(Step::KeptIn, verdict)) {
                 verdict.pass(Reason::Portless, RULE_NONE);
             }
         }
@@ -214,14 +215,15 @@ fn follow<T: Tables>(tables: &T, verdict: &mut Verdict) {
     }
     // What was there before the attach is not known yet.
     let is_settled = verdict.work.setting.now.wrapping_sub(tables.active().attached) >= FORGOTTEN_NS;
-    let is_asked = zone & (ZONE_STRICT | ZONE_RESOLVED) != 0 && is_settled;
+    let depends = zone & (ZONE_RESOLVED | ZONE_NAMES) != 0;
+    let is_asked = (depends || zone & ZONE_STRICT != 0) && is_settled;
     // Nor is what the flow table had no room for.
     let is_unsolicited = is_asked && !tables.step(Step::WasForgotten, verdict);
-    // Conntrack takes the middle of a connection for its beginning.
-    if is_unsolicited && zone & ZONE_RESOLVED != 0 && tables.step(Step::Unresolved, verdict) {
+    if is_unsolicited && depends && tables.step(Step::KeptIn, verdict) {
         return;
     }
-    if is_unsolicited && zone & ZONE_STRICT != 0 && verdict.deny(Action::Drop, Reason::Unsolicited, RULE_NONE) {
+    if is_unsolicited && zone & ZONE_STRICT != 0 && verdict.deny(Action::Drop, Reason::Unsolicited, RULE_NONE)
+    {
         return;
     }
     let half = is_tcp && tcp_flags & (SYN | ACK) == SYN | ACK;

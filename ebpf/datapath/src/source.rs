@@ -1,7 +1,10 @@
 //! What of a source can be told without anything that is decided: what the link itself needs, who cannot be where he
 //! says he is, and who cannot be at all.
 
-use abi::{Address, ZONE_ANTI_SPOOF, ZONE_BOGONS, ZONE_IS_WAN, image::ADDRESS_PROTECTED};
+use abi::{
+    Address, ZONE_ANTI_SPOOF, ZONE_BOGONS, ZONE_IS_WAN,
+    image::{ADDRESS_PROTECTED, ADDRESS_UPSTREAM},
+};
 
 use crate::{
     Tables, Verdict,
@@ -75,7 +78,7 @@ pub(crate) fn is_spoofed<T: Tables>(tables: &T, verdict: &Verdict) -> bool {
 #[inline(always)]
 pub(crate) fn is_bogon(verdict: &Verdict) -> bool {
     let Work { setting, packet, source, .. } = &verdict.work;
-    if setting.zone & ZONE_BOGONS == 0 || source.flags & ADDRESS_PROTECTED != 0 {
+    if setting.zone & ZONE_BOGONS == 0 || source.flags & (ADDRESS_PROTECTED | ADDRESS_UPSTREAM) != 0 {
         return false;
     }
     if packet.v6 { is_bogon_v6(&verdict.flow.source) } else { is_bogon_v4(&verdict.flow.source) }

@@ -4,9 +4,8 @@
 mod common;
 
 use abi::{
-    Action, POLICY_ADDRESSED, Reason, ResolvedValue, ZONE_DNS_DROP, ZONE_DNS_REDIRECT, ZONE_LEARN, ZONE_OBSERVE, ZONE_RESOLVED,
-    ZONE_SELF, ZoneId,
-    mapped,
+    Action, POLICY_ADDRESSED, Reason, ResolvedValue, ZONE_DNS_DROP, ZONE_DNS_REDIRECT, ZONE_LEARN,
+    ZONE_NAMES, ZONE_OBSERVE, ZONE_RESOLVED, ZONE_SELF, ZoneId, mapped,
 };
 use common::*;
 use datapath::host::{FrameBuilder, Payload, PolicyRow, Prefix};
@@ -47,7 +46,8 @@ fn flows_go_out_only_to_what_the_zone_s_dns_answered_and_only_for_its_time() {
 fn both_families_every_protocol() {
     let mut home = home();
     let outside = v6("2620:fe::9");
-    let udp = |to: [u8; 16]| FrameBuilder::new(v6("fd00:1::5"), to, Payload::Udp { from: 9, to: 443 }).tagged(100);
+    let udp =
+        |to: [u8; 16]| FrameBuilder::new(v6("fd00:1::5"), to, Payload::Udp { from: 9, to: 443 }).tagged(100);
     let ping = Payload::Icmp { kind: 128, code: 0, id: 3 };
     let ping = FrameBuilder::new(v6("fd00:1::5"), outside, ping).tagged(100);
     let gre = FrameBuilder::new(v6("fd00:1::5"), outside, Payload::Other(47)).tagged(100);
@@ -90,7 +90,11 @@ fn what_is_known_is_never_cut() {
     home.tables.resolved.clear();
     assert_eq!(home.asks(&tcp(LAPTOP, 1, WEB, 443, ACK)).1, Reason::Established);
     home.tables.active.epoch += 1;
-    assert_eq!(home.asks(&tcp(LAPTOP, 1, WEB, 443, ACK)).1, Reason::Established, "nor when it is judged again");
+    assert_eq!(
+        home.asks(&tcp(LAPTOP, 1, WEB, 443, ACK)).1,
+        Reason::Established,
+        "nor when it is judged again"
+    );
     assert_eq!(home.asks(&tcp(LAPTOP, 2, WEB, 443, SYN)), UNRESOLVED);
     // Nor is what began before the zone depended on DNS.
     let mut home = Home::default();
@@ -111,6 +115,37 @@ fn a_connection_that_nobody_saw_begin_is_no_way_around() {
     assert_eq!(home.asks(&tcp(LAPTOP, 3, CAMERA, 443, ACK)), (Action::Pass, Reason::NoState), "inside");
     answers(&mut home, LAN, mapped(WEB), 60);
     assert_eq!(home.asks(&middle(4)), (Action::Pass, Reason::NoState));
+}
+
+#[test]
+fn where_rules_name_domains_nothing_that_is_denied_outwards_is_left_to_nftables() {
+    let mut home = Home::default();
+    home.flag(LAN, ZONE_NAMES);
+    home.tables.patterns = 0b1;
+    home.tables.policy.retain(|row| (row.from, row.to) != (LAN, WAN));
+    let mut named = PolicyRow::everything(LAN, WAN, Action::Pass, 3);
+    named.pattern = Some(0);
+    home.tables.policy.push(named);
+    home.tables.policy.push(PolicyRow::everything(LAN, WAN, Action::Reject, abi::RULE_DEFAULT));
+    let denied = (Action::Drop, Reason::DefaultDenied);
+    let opens = tcp(LAPTOP, 1, WEB, 443, SYN);
+    let middle = |from| tcp(LAPTOP, from, WEB, 443, ACK);
+    let gre = FrameBuilder::v4(LAPTOP, WEB, Payload::Other(47)).tagged(100);
+    let udp = FrameBuilder::v4(LAPTOP, WEB, Payload::Udp { from: 9, to: 443 }).tagged(100);
+    home.tables.active.attached = home.now;
+    assert_eq!(home.asks(&udp), denied, "nor what may be older than the attach");
+    home.wait(abi::FORGOTTEN_NS / SECOND);
+    for frame in [&opens, &middle(2), &gre, &udp] {
+        assert_eq!(home.asks(frame), denied);
+    }
+    assert_eq!(home.asks(&tcp(LAPTOP, 3, CAMERA, 443, ACK)), (Action::Pass, Reason::NoState), "inside");
+    let until = home.now + SECOND;
+    home.tables.resolved.insert((LAN, mapped(WEB)), ResolvedValue { until, patterns: 0b11 });
+    assert_eq!(home.asks(&opens), ALLOWED);
+    assert_eq!(home.asks(&middle(2)), (Action::Pass, Reason::NoState));
+    assert_eq!(home.asks(&gre), (Action::Pass, Reason::Portless));
+    home.tables.resolved.insert((LAN, mapped(WEB)), ResolvedValue { until, patterns: 0b10 });
+    assert_eq!(home.asks(&tcp(LAPTOP, 4, WEB, 443, SYN)), denied, "a pattern of another plan");
 }
 
 #[test]
@@ -164,5 +199,8 @@ fn questions_to_resolvers_outside_are_no_matter_of_rules() {
     assert_eq!(ask(&home, CAMERA, 53), ALLOWED, "inside it is a matter of rules");
     home.flag(LAN, ZONE_OBSERVE);
     let verdict = home.judge(&tcp(LAPTOP, 7, WEB, 853, SYN).build());
-    assert_eq!((verdict.action, verdict.reason, verdict.drops()), (Action::Drop, Reason::OtherResolver, false));
+    assert_eq!(
+        (verdict.action, verdict.reason, verdict.drops()),
+        (Action::Drop, Reason::OtherResolver, false)
+    );
 }

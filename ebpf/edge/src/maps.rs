@@ -5,7 +5,7 @@ use abi::{
     DEFAULT_FLOWS, EVENT_RING_BYTES, FLOW_WAYS, FORGOTTEN_ROW, FORGOTTEN_TICKS, FlowSet, INSPECT_RING_BYTES,
     Lost, MAX_BANNED_RANGES, MAX_BANS, MAX_LISTS, MAX_METERED, MAX_PROTECTED, MAX_RESOLVED, MAX_RULES, MAX_SCANNERS,
     PACKET_COUNTERS, PLACE_WORDS, RateKey, RateState, ResolvedKey, ResolvedValue, ScanState, ZoneId,
-    image::{AddressClass, Block, RateRow, RuleRow, ZoneRow},
+    image::{AddressClass, Block, Coordinate, RateRow, RuleRow, ZoneRow},
 };
 use aya_ebpf::{
     bindings::{BPF_F_INNER_MAP, BPF_F_MMAPABLE, BPF_F_NO_PREALLOC},
@@ -240,6 +240,16 @@ impl Tables for Maps {
     }
 
     #[inline(always)]
+    fn patterns(&self, slot: u32) -> u64 {
+        image::patterns(&Generation(slot))
+    }
+
+    #[inline(always)]
+    fn pattern(&self, slot: u32, pattern: u32) -> Coordinate {
+        image::pattern(&Generation(slot), pattern)
+    }
+
+    #[inline(always)]
     fn set(&self, index: u32) -> Option<Set> {
         FLOWS.get_ptr_mut(index).map(Set)
     }
@@ -311,6 +321,7 @@ impl Tables for Maps {
             Step::DestinationIsTarget => secd_destination_is_target(verdict),
             Step::Held => secd_held(verdict),
             Step::Open => secd_open(verdict),
+            Step::KeptIn => secd_kept_in(verdict),
             Step::Unresolved => secd_unresolved(verdict),
             Step::Metered => secd_metered(verdict),
             Step::Forgotten => secd_forgotten(verdict),
@@ -381,6 +392,7 @@ steps! {
     secd_destination_is_target = DestinationIsTarget;
     secd_held = Held;
     secd_open = Open;
+    secd_kept_in = KeptIn;
     secd_unresolved = Unresolved;
     secd_metered = Metered;
     secd_forgotten = Forgotten;

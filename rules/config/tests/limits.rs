@@ -73,8 +73,9 @@ fn what_is_protected() {
         "allow = [\"192.0.2.0/24\"]\n{ZONES}[dns]\nlisten = [\"10.4.0.1\"]\nupstreams = [\"9.9.9.9\", \"9.9.9.9:5353\"]\n"
     );
     let config = config::parse("f", &text).unwrap();
-    let protected: Vec<_> = config.policy.protected.iter().map(ToString::to_string).collect();
-    assert_eq!(protected, ["9.9.9.9/32", "192.0.2.0/24"]);
+    let text = |nets: &[ipnet::IpNet]| nets.iter().map(ToString::to_string).collect::<Vec<_>>();
+    assert_eq!(text(&config.policy.protected), ["192.0.2.0/24"]);
+    assert_eq!(text(&config.policy.upstreams), ["9.9.9.9/32"]);
     assert_eq!(config.signatures.variables["HOME_NET"], "[10.4.0.0/24]");
     assert_eq!(config.signatures.variables["EXTERNAL_NET"], "!$HOME_NET");
 }

@@ -31,6 +31,6 @@ pub use review::{Finding, FindingKind, Review};
 pub use rows::address_set;
 pub use schedule::{DAYS, TimeZones};
 pub use types::{
-    AddressSet, DeviceGroup, Egress, Forward, OtherResolvers, Policy, PortRange, Rate, Rule, Schedule, Service, ServiceMatch,
-    SetKind, Side, Zone, ZoneSet,
+    AddressSet, DeviceGroup, Egress, Forward, OtherResolvers, Policy, PortRange, Rate, Rule, Schedule,
+    Service, ServiceMatch, SetKind, Side, Zone, ZoneSet,
 };

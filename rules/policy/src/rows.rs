@@ -5,8 +5,8 @@
 //! its device groups: however much a rule names, it stays few rows.
 
 use abi::{
-    MAX_DEVICE_GROUPS, MAX_DEVICES, MAX_RATES, MAX_RULES, MAX_SETS, POLICY_ADDRESSED, PolicyValue, RULE_DEFAULT,
-    ZONE_MULTICAST, ZONE_SELF, ZoneId,
+    MAX_DEVICE_GROUPS, MAX_DEVICES, MAX_RATES, MAX_RULES, MAX_SETS, POLICY_ADDRESSED, PolicyValue,
+    RULE_DEFAULT, ZONE_MULTICAST, ZONE_SELF, ZoneId,
 };
 use ipnet::IpNet;
 use model::{Action, Mac};
@@ -28,6 +28,8 @@ pub(crate) struct Rows {
     pub(crate) devices: Vec<Vec<Mac>>,
     pub(crate) rates: Vec<Rate>,
     pub(crate) zone_rates: BTreeMap<ZoneId, u16>,
+    /// Patterns of names by set, a bit each.
+    pub(crate) names: BTreeMap<u16, u64>,
 }
 
 /// Every zone, those that are not configured included.
@@ -130,7 +132,8 @@ impl Lowering<'_> {
         for sender in &senders {
             for receiver in &receivers {
                 for (to, mut value) in split(rule, receiver) {
-                    if matches!(receiver.destination, Selector::Set(_)) && self.policy.is_addressed(&rule.to) {
+                    if matches!(receiver.destination, Selector::Set(_)) && self.policy.is_addressed(&rule.to)
+                    {
                         value.flags |= POLICY_ADDRESSED;
                     }
                     self.made.rows.push(Row {
@@ -177,6 +180,12 @@ impl Lowering<'_> {
             && let Some(Union { place, multicast }) = self.union(&side.sets, &side.devices)?
         {
             receivers.push(Receiver { zones: EVERY_ZONE, destination: Selector::Set(place), multicast });
+        }
+        let outside = self.policy.zones.iter().find(|zone| zone.wan).map_or(0, |zone| bit(zone.id));
+        let patterns = self.policy.patterns_of(side);
+        if patterns != 0 && outside & !zones != 0 {
+            let destination = Selector::Set(self.patterns(patterns)?);
+            receivers.push(Receiver { zones: outside, destination, multicast: false });
         }
         Ok(receivers)
     }
@@ -266,6 +275,24 @@ impl Lowering<'_> {
         };
         self.unions.insert(key, union);
         Ok(union)
+    }
+
+    /// The place of a set of patterns of names.
+    fn patterns(&mut self, patterns: u64) -> Result<u16, LowerError> {
+        if let Some((place, _)) = self.made.names.iter().find(|(_, known)| **known == patterns) {
+            return Ok(*place);
+        }
+        let help = "let rules name the same domains together";
+        at_most(
+            "different sets of addresses and domains",
+            self.made.sets.len() + 1,
+            MAX_SETS as usize,
+            help,
+        )?;
+        let place = self.made.sets.len() as u16;
+        self.made.sets.push(Arc::default());
+        self.made.names.insert(place, patterns);
+        Ok(place)
     }
 
     /// The place of a set; none = it is empty.

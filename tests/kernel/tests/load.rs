@@ -110,11 +110,8 @@ fn what_dns_answered_holds_at_once_and_what_it_did_not_is_dropped() {
     let folder = Folder::new("resolved");
     let (mut dataplane, _) = Dataplane::open(folder.path()).unwrap();
     let plan = Plan {
-        zones: [
-            (3, ZoneFlags { flags: abi::ZONE_RESOLVED }),
-            (4, ZoneFlags { flags: abi::ZONE_IS_WAN }),
-        ]
-        .into(),
+        zones: [(3, ZoneFlags { flags: abi::ZONE_RESOLVED }), (4, ZoneFlags { flags: abi::ZONE_IS_WAN })]
+            .into(),
         networks: [("10.0.0.0/8".parse().unwrap(), 3), ("0.0.0.0/0".parse().unwrap(), 4)].into(),
         rows: vec![row(&[3], &[4], &[(17, 443, 443)], value(Action::Pass, 0)), default_row(Action::Drop)],
         resolved: [(3, abi::resolver_zone("iot"))].into(),
@@ -122,7 +119,8 @@ fn what_dns_answered_holds_at_once_and_what_it_did_not_is_dropped() {
     };
     dataplane.apply(&plan).unwrap();
     let mut resolved = dataplane.resolved().unwrap();
-    let opening = |to: [u8; 4]| FrameBuilder::v4([10, 0, 0, 1], to, Payload::Udp { from: 4000, to: 443 }).build();
+    let opening =
+        |to: [u8; 4]| FrameBuilder::v4([10, 0, 0, 1], to, Payload::Udp { from: 4000, to: 443 }).build();
     let run = |dataplane: &mut Dataplane, to, repeat| {
         let frame = opening(to);
         let options = TestRunOptions { data_in: Some(&frame), repeat, ..TestRunOptions::default() };
@@ -152,7 +150,10 @@ fn what_dns_answered_holds_at_once_and_what_it_did_not_is_dropped() {
     for number in 0..abi::MAX_RESOLVED {
         let full = resolved.set(key(number.to_be_bytes(), "iot"), value(u64::MAX));
         if let Err(error) = full {
-            assert!(matches!(error, Error::Full { .. }) && number + 2 >= abi::MAX_RESOLVED, "{number}: {error}");
+            assert!(
+                matches!(error, Error::Full { .. }) && number + 2 >= abi::MAX_RESOLVED,
+                "{number}: {error}"
+            );
         }
     }
     assert_eq!(resolved.entries().unwrap().len(), abi::MAX_RESOLVED as usize);

@@ -13,9 +13,7 @@ use std::{
 };
 
 use crate::{
-    limits::{
-        MAX_ALIASES, PREFETCH_FROM_HITS, PREFETCH_FROM_TTL, PREFETCH_RETRY, STALE_RECHECK, STALE_TTL,
-    },
+    limits::{MAX_ALIASES, PREFETCH_FROM_HITS, PREFETCH_FROM_TTL, PREFETCH_RETRY, STALE_RECHECK, STALE_TTL},
     wire::{
         name::text,
         question::Question,

@@ -5,7 +5,10 @@ use hickory_proto::{
     op::{Edns, Message, OpCode, Query as Asked, ResponseCode},
     rr::{DNSClass, Name, RData, rdata::opt::EdnsOption},
 };
-use lists::{Client, Clients, DomainKind, DomainSet, DomainSetBuilder, GroupSet, Overrides, Record, RecordData, YouTube};
+use lists::{
+    Client, Clients, DomainKind, DomainSet, DomainSetBuilder, GroupSet, Overrides, Record, RecordData,
+    YouTube,
+};
 use model::{Body, Decision, Direction, Event, Mode, Origin, OriginKind, Timestamp};
 use resolver::{
     Answered, Asking, CacheSettings, ClientNetwork, Clock, Designated, Engine, Forwarder, Local, Now, Policy,
@@ -286,7 +289,10 @@ fn query(ask: &Ask, kept: Option<&[u8]>) -> Vec<u8> {
     message.metadata.checking_disabled = ask.checking_disabled;
     message.metadata.authentic_data = ask.authentic;
     let name = Name::from_ascii(format!("{}.", ask.name.trim_end_matches('.'))).unwrap();
-    let mut question = Asked::query(name, lists::type_number(&ask.qtype).unwrap_or_else(|| panic!("no type {}", ask.qtype)).into());
+    let mut question = Asked::query(
+        name,
+        lists::type_number(&ask.qtype).unwrap_or_else(|| panic!("no type {}", ask.qtype)).into(),
+    );
     if let Some(class) = &ask.class {
         question.set_query_class(DNSClass::from_str(class).unwrap());
     }
@@ -298,7 +304,9 @@ fn query(ask: &Ask, kept: Option<&[u8]>) -> Vec<u8> {
     }
     if !ask.plain {
         let mut edns = Edns::new();
-        edns.set_max_payload(ask.payload.unwrap_or(1232)).set_dnssec_ok(ask.dnssec).set_version(ask.edns_version);
+        edns.set_max_payload(ask.payload.unwrap_or(1232))
+            .set_dnssec_ok(ask.dnssec)
+            .set_version(ask.edns_version);
         if let Some(word) = &ask.cookie {
             edns.options_mut().insert(EdnsOption::Unknown(10, cookie(word, kept)));
         }

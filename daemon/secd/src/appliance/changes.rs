@@ -161,6 +161,8 @@ impl Appliance {
             "their signatures do not run"
         };
         let machine = Machine::read();
+        let in_force = former.applied.map(|_| &former.loaded.config.policy);
+        tokio::task::block_in_place(|| self.number_domains(&mut loaded.config.policy, in_force))?;
         let config = &loaded.config;
         // Reading lists and running nft take their time; the other tasks go on meanwhile.
         let (feeds, told) =
@@ -196,6 +198,7 @@ impl Appliance {
         self.trouble("signatures", unread.map(|why| format!("rule files cannot be read, {instead}: {why}")));
         let resolver = self.update_resolver(&loaded).await;
         self.trouble("dns", resolver.err().map(|error| format!("{error:#}")));
+        self.update_pihole_api(loaded.config.pihole_api.as_ref()).await;
         self.update_reflector(config, &machine);
         let names = Arc::new(names(&loaded, &machine));
         self.tell_notes(&former.notes, &applied.notes);

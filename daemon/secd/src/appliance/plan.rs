@@ -78,6 +78,7 @@ impl Appliance {
         if machine != current.machine || self.in_trouble("mDNS") {
             self.update_reflector(&loaded.config, &machine);
         }
+        self.retry_pihole_api().await;
         if machine != current.machine {
             let ended = self.decisions.keeper().protect(machine.protected(&loaded.config));
             self.end_now_protected(&ended).await;
