@@ -1,8 +1,8 @@
 //! The verdict about a frame that comes in.
 
 use abi::{
-    Action, FLOW_REPLY, FLOW_TAUGHT, FORGOTTEN_NS, FlowKey, RULE_NONE, Reason, ZONE_FIRST, ZONE_LOOSE,
-    ZONE_NAMES, ZONE_NONE, ZONE_OBSERVE, ZONE_RESOLVED, ZONE_SCAN, ZONE_SELF, ZONE_STRICT,
+    Action, FLOW_REPLY, FLOW_TAUGHT, FORGOTTEN_NS, FlowKey, RULE_NONE, Reason, ZONE_FIRST, ZONE_IS_WAN,
+    ZONE_LOOSE, ZONE_NAMES, ZONE_NONE, ZONE_OBSERVE, ZONE_RESOLVED, ZONE_SCAN, ZONE_SELF, ZONE_STRICT,
 };
 
 use crate::{
@@ -139,9 +139,11 @@ pub(crate) fn judge<T: Tables>(tables: &T, verdict: &mut Verdict) {
     }
     match essential(verdict) {
         Essential::Yes => return verdict.pass(Reason::LinkEssential, RULE_NONE),
-        Essential::IfOurs => {
+        Essential::IfNear => {
             tables.step(Step::LookUpDestination, verdict);
-            if verdict.work.destination.zone == ZONE_SELF {
+            let to = verdict.work.destination.zone;
+            let stays = to == verdict.zone_from && verdict.work.setting.zone & ZONE_IS_WAN == 0;
+            if to == ZONE_SELF || stays {
                 return verdict.pass(Reason::LinkEssential, RULE_NONE);
             }
         }

@@ -17,8 +17,8 @@ use crate::{
 pub(crate) enum Essential {
     No,
     Yes,
-    /// If it is for the router itself; what goes further is not about the link.
-    IfOurs,
+    /// If it is for the router itself or stays in its zone (devices of a bridge); what goes further is not about the link.
+    IfNear,
     /// It claims to be, from further away than the link.
     Forged,
 }
@@ -54,7 +54,7 @@ pub(crate) fn essential(verdict: &Verdict) -> Essential {
     } else if is_near(&flow.destination, packet.v6) {
         Essential::Yes
     } else {
-        Essential::IfOurs
+        Essential::IfNear
     }
 }
 
