@@ -1,6 +1,6 @@
 //! What the daemon knows about its own process.
 
-use std::fs;
+use std::{fs, time::Duration};
 
 /// Memory of this process, in bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -20,6 +20,13 @@ impl Memory {
     }
 }
 
+/// Time that the process has had of the processors since it started.
+#[must_use]
+pub fn cpu_time() -> Duration {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
+    Duration::new(u64::try_from(time.tv_sec).unwrap_or(0), u32::try_from(time.tv_nsec).unwrap_or(0))
+}
+
 fn field(status: &str, name: &str) -> u64 {
     let value = status.lines().find_map(|line| line.strip_prefix(name));
     let kib = value.and_then(|text| text.trim().trim_end_matches("kB").trim().parse::<u64>().ok());
@@ -36,5 +43,7 @@ mod tests {
         assert_eq!(field("", "VmHWM:"), 0);
         let memory = Memory::read();
         assert!(memory.peak >= memory.resident && memory.resident > 0);
+        let before = cpu_time();
+        assert!(cpu_time() >= before && before > Duration::ZERO);
     }
 }
