@@ -1,6 +1,18 @@
 //! What the daemon knows about its own process.
 
-use std::{fs, time::Duration};
+use std::{fs, panic, thread, time::Duration};
+
+/// Runs what takes long while packets and questions wait for nobody, on a thread of its own that lets others go first.
+/// Where that is not allowed it runs all the same.
+pub fn giving_way<T: Send>(act: impl FnOnce() -> T + Send) -> T {
+    const LAST: i32 = 19;
+    let gives_way = || {
+        let _ = rustix::process::nice(LAST);
+        act()
+    };
+    let done = thread::scope(|scope| scope.spawn(gives_way).join());
+    done.unwrap_or_else(|panicked| panic::resume_unwind(panicked))
+}
 
 /// Memory of this process, in bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -36,6 +48,14 @@ fn field(status: &str, name: &str) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn who_gives_way_does_its_work_and_changes_nobody_else() {
+        let nice = || rustix::process::nice(0).unwrap();
+        let before = nice();
+        assert_eq!(giving_way(nice), 19);
+        assert_eq!(nice(), before);
+    }
 
     #[test]
     fn fields_are_read_in_bytes() {

@@ -4,6 +4,7 @@
 use abi::{
     Address, ZONE_ANTI_SPOOF, ZONE_BOGONS, ZONE_IS_WAN,
     image::{ADDRESS_PROTECTED, ADDRESS_UPSTREAM},
+    mapped,
 };
 
 use crate::{
@@ -16,6 +17,8 @@ use crate::{
 pub(crate) enum Essential {
     No,
     Yes,
+    /// If it is for the router itself or stays in its zone (devices of a bridge); what goes further is not about the link.
+    IfNear,
     /// It claims to be, from further away than the link.
     Forged,
 }
@@ -46,7 +49,20 @@ pub(crate) fn essential(verdict: &Verdict) -> Essential {
         IGMP => !packet.v6 && packet.hop_limit == 1 && parse::is_multicast(&flow.destination, false),
         _ => false,
     };
-    if is_essential { Essential::Yes } else { Essential::No }
+    if !is_essential {
+        Essential::No
+    } else if is_near(&flow.destination, packet.v6) {
+        Essential::Yes
+    } else {
+        Essential::IfNear
+    }
+}
+
+/// Nobody forwards what goes there: everybody on the link, a group, or somebody on the link.
+#[inline(always)]
+fn is_near(destination: &Address, v6: bool) -> bool {
+    parse::is_multicast(destination, v6)
+        || if v6 { parse::is_link_local(destination) } else { *destination == mapped([255; 4]) }
 }
 
 /// The source cannot be where the packet came from. What is known of it has been looked up.

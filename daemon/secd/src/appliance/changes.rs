@@ -9,7 +9,7 @@ use std::{collections::HashMap, sync::Arc};
 use super::{Appliance, Current, SHIP_BY, Walls, apply::Lasting, plan::Wanted};
 use crate::{
     clock, decisions::Failure, events, loading::Loaded, machine::Machine, packets::Names,
-    subscriptions::subscriptions,
+    process::giving_way, subscriptions::subscriptions,
 };
 
 impl Appliance {
@@ -165,8 +165,10 @@ impl Appliance {
         tokio::task::block_in_place(|| self.number_domains(&mut loaded.config.policy, in_force))?;
         let config = &loaded.config;
         // Reading lists and running nft take their time; the other tasks go on meanwhile.
-        let (feeds, told) =
-            tokio::task::block_in_place(|| self.read_feeds(config, &machine, &former.feeds, now));
+        let read = || self.read_feeds(config, &machine, &former.feeds, now);
+        // At the start there is nobody yet to let go first.
+        let answering = self.resolver.read().await.is_some();
+        let (feeds, told) = tokio::task::block_in_place(|| if answering { giving_way(read) } else { read() });
         let (standing, addresses, odd) = self.standing(&config.policy, &feeds, now);
         let flooded = self.flooded(&config.policy);
         let wanted = Wanted { machine: &machine, feeds: &feeds, standing: &standing, flooded: &flooded };

@@ -67,6 +67,8 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     for line in std::io::stdin().lines() {
         line?;
         if let Some(list) = list {
+            // As the daemon does: whoever reads lists lets those go first who answer.
+            let _ = rustix::process::nice(19);
             lists.store(Arc::new(read(list)?));
         }
         println!("read");
