@@ -237,6 +237,8 @@ pub struct About {
     pub pid: u32,
     /// Bytes it holds in memory.
     pub resident: u64,
+    /// Time it has had of the processors since it started.
+    pub cpu: Duration,
     /// Questions answered from the cache.
     pub from_cache: u64,
     /// Of these, past their time.

@@ -149,6 +149,10 @@ impl Open {
         let (settings, mut last) = (self.settings, self.last);
         let transaction = Transaction::new(&mut self.connection, TransactionBehavior::Immediate)?;
         let mut sums: HashMap<(i64, u32), QueryTotals> = HashMap::new();
+        let mut insert = transaction.prepare_cached(
+            "INSERT INTO queries (id, client, name, kind, qtype, micros, upstream, list, number, alias)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
+        )?;
         for row in rows {
             // There are no questions from before 1970, but clocks that say so.
             let at = row.at.max(0);
@@ -166,10 +170,6 @@ impl Open {
             };
             let upstream = dictionary.word(&transaction, row.upstream)?;
             let list = dictionary.word(&transaction, row.list)?;
-            let mut insert = transaction.prepare_cached(
-                "INSERT INTO queries (id, client, name, kind, qtype, micros, upstream, list, number, alias)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
-            )?;
             let mut id = if (at..=at.saturating_add(DISORDER)).contains(&last) { last + 1 } else { at };
             for attempt in 0.. {
                 let inserted = insert.execute(params![
@@ -199,6 +199,7 @@ impl Open {
             last = id;
             sums.entry((id.div_euclid(HOUR), client)).or_default().count(Kind::from(row.kind));
         }
+        drop(insert);
         for ((hour, client), totals) in sums {
             transaction
                 .prepare_cached(

@@ -1,6 +1,6 @@
 //! What the daemon knows about its own process.
 
-use std::{fs, panic, thread};
+use std::{fs, panic, thread, time::Duration};
 
 /// Runs what takes long while packets and questions wait for nobody, on a thread of its own that lets others go first.
 /// Where that is not allowed it runs all the same.
@@ -32,6 +32,13 @@ impl Memory {
     }
 }
 
+/// Time that the process has had of the processors since it started.
+#[must_use]
+pub fn cpu_time() -> Duration {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
+    Duration::new(u64::try_from(time.tv_sec).unwrap_or(0), u32::try_from(time.tv_nsec).unwrap_or(0))
+}
+
 fn field(status: &str, name: &str) -> u64 {
     let value = status.lines().find_map(|line| line.strip_prefix(name));
     let kib = value.and_then(|text| text.trim().trim_end_matches("kB").trim().parse::<u64>().ok());
@@ -56,5 +63,7 @@ mod tests {
         assert_eq!(field("", "VmHWM:"), 0);
         let memory = Memory::read();
         assert!(memory.peak >= memory.resident && memory.resident > 0);
+        let before = cpu_time();
+        assert!(cpu_time() >= before && before > Duration::ZERO);
     }
 }

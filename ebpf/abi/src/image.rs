@@ -259,6 +259,8 @@ pub struct AddressClass {
 }
 /// No ban or list holds against the address.
 pub const ADDRESS_PROTECTED: u8 = 1;
+/// No ban or list holds against the address as a source: the router asks it for names. Others get no way around by it.
+pub const ADDRESS_UPSTREAM: u8 = 8;
 /// The list of `listed_in` only observes.
 pub const ADDRESS_IN_OBSERVED: u8 = 2;
 /// The list of `listed_out` only observes.
@@ -520,7 +522,7 @@ const _: () = {
     assert!(size_of::<Block>() == BLOCK_BYTES as usize);
     assert!(crate::MAX_RATES * 2 <= BLOCK_WORDS && crate::MAX_RATES < RuleRow::NO_RATE);
     let policy = crate::POLICY_LOG | crate::POLICY_OBSERVE | crate::POLICY_CONTINUE | crate::POLICY_LIMIT;
-    assert!(policy | crate::POLICY_ADDRESSED < 32 && crate::ACTIONS <= 4);
+    assert!(policy + crate::POLICY_ADDRESSED < 32 && crate::ACTIONS <= 4);
     assert!(HEADER_ZONES + crate::MAX_ZONES <= HEADER_PROTOCOLS);
     assert!(HEADER_PROTOCOLS + 256 / 8 <= HEADER_HELPED_TCP);
     assert!(HEADER_HELPED_TCP + crate::MAX_ZONES <= HEADER_HELPED_UDP);

@@ -4,7 +4,7 @@ use abi::{
     Action, FLOW_FAST, FLOW_REPLY, FLOW_TAUGHT, FORGOTTEN_NS, FlowKey, POLICY_LIMIT, POLICY_OBSERVE,
     RULE_DEFAULT, RULE_NONE, Reason, STATE_NEW, ZONE_INSPECT, ZONE_IS_WAN, ZONE_ISOLATE, ZONE_LOOSE,
     ZONE_MULTICAST, ZONE_NAMES, ZONE_NONE, ZONE_QUARANTINE, ZONE_REJECT, ZONE_SELF, ZoneId,
-    image::{ADDRESS_PROTECTED, DeviceRow, NOTHING},
+    image::{ADDRESS_PROTECTED, ADDRESS_UPSTREAM, DeviceRow, NOTHING},
 };
 
 use crate::{
@@ -35,7 +35,7 @@ pub(crate) fn open<T: Tables>(tables: &T, verdict: &mut Verdict) -> bool {
 #[inline(always)]
 pub(crate) fn held<T: Tables>(tables: &T, verdict: &mut Verdict) -> bool {
     let who = meter::who(&verdict.flow.source, verdict.work.packet.v6);
-    verdict.work.source.flags & ADDRESS_PROTECTED == 0
+    verdict.work.source.flags & (ADDRESS_PROTECTED | ADDRESS_UPSTREAM) == 0
         && meter::is_held(tables, &who, verdict.work.setting.now)
         && verdict.deny(Action::Drop, Reason::PortScan, RULE_NONE)
 }
@@ -182,7 +182,7 @@ pub(crate) fn forgotten<T: Tables>(tables: &T, verdict: &mut Verdict) -> bool {
 #[inline(always)]
 pub(crate) fn scanned<T: Tables>(tables: &T, verdict: &mut Verdict) {
     if !matches!(verdict.reason, Reason::RuleDenied | Reason::DefaultDenied)
-        || verdict.work.source.flags & ADDRESS_PROTECTED != 0
+        || verdict.work.source.flags & (ADDRESS_PROTECTED | ADDRESS_UPSTREAM) != 0
     {
         return;
     }

@@ -69,7 +69,7 @@ fn the_reference_names_every_key_and_parses() {
     assert_eq!(config.warnings, []);
     // What is off by default parses as well once it is switched on, but for the keys that exclude each other.
     let mut everything = text;
-    for key in ["syslog", "senders", "url", "catalogue", "refresh", "format", "limit"] {
+    for key in ["syslog", "senders", "url", "catalogue", "refresh", "format", "limit", "direction"] {
         everything = everything.replace(&format!("\n#{key} = "), &format!("\n# {key} = "));
     }
     let everything = switched_on(&everything);

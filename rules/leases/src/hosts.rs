@@ -29,7 +29,7 @@ pub const MAX_ADDRESSES: usize = 16;
 pub const GRACE: Duration = Duration::from_secs(600);
 /// Names that programs or people trust without asking: proxies are configured by `wpad`, tunnels by `isatap` (both taken
 /// over by devices before, CERT VU#598349), and passwords are typed into a router's pages.
-pub const NEVER: [&str; 6] = ["localhost", "wpad", "isatap", "router", "gateway", "_gateway"];
+pub const NEVER: [&str; 5] = ["localhost", "wpad", "isatap", "router", "gateway"];
 
 /// What no device can have.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

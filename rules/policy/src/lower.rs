@@ -116,6 +116,7 @@ impl Policy {
             zones: self.zones.iter().map(|zone| (zone.id, self.flags(zone, own))).collect(),
             networks: self.networks(own)?,
             protected: self.protected_with(own)?,
+            upstreams: self.upstreams.clone(),
             listed,
             rows: rows.rows,
             sets: rows.sets,

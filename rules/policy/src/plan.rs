@@ -26,6 +26,8 @@ pub struct Plan {
     pub networks: BTreeMap<IpNet, ZoneId>,
     /// No ban or list holds against these.
     pub protected: Vec<IpNet>,
+    /// Nor against these as sources.
+    pub upstreams: Vec<IpNet>,
     /// Address lists, covering entries folded in.
     pub listed: Arc<[(IpNet, ListValue)]>,
     /// Rules in order, first match wins; the zones' defaults come last, so that every flow finds a row.

@@ -17,8 +17,10 @@ pub struct Policy {
     pub zones: Vec<Zone>,
     /// Rules in the order of the file; the first that matches wins.
     pub rules: Vec<Rule>,
-    /// Addresses and networks that no ban or list may touch (allow-list, gateways, upstreams).
+    /// Addresses and networks that no ban or list may touch (allow-list, gateways).
     pub protected: Vec<IpNet>,
+    /// DNS servers that the router asks: no ban or list may touch what they send.
+    pub upstreams: Vec<IpNet>,
     /// Address sets that rules name; [`Side::sets`] are places in it.
     pub sets: Vec<AddressSet>,
     /// Every device group; [`Side::devices`] are places in it. A device in none of them is a new one.

@@ -134,6 +134,18 @@ fn answers() -> Outcome<Vec<(&'static str, Vec<u8>)>> {
             "foreign",
             of(RecordType::A, vec![address("www.example.")?, address("bank.example.")?], Vec::new())?,
         ),
+        (
+            "lasting-alias-to-nothing",
+            of(
+                RecordType::A,
+                vec![Record::from_rdata(
+                    name("www.example.")?,
+                    1_000_000,
+                    RData::CNAME(CNAME(name("x.example.")?)),
+                )],
+                Vec::new(),
+            )?,
+        ),
         ("nothing", of(RecordType::AAAA, Vec::new(), vec![soa])?),
         ("large", of(RecordType::TXT, (b'a'..b'z').map(text).collect::<Outcome<_>>()?, Vec::new())?),
     ])

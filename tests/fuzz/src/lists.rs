@@ -93,7 +93,11 @@ pub(crate) fn addresses(data: &[u8]) {
 /// A Pi-hole's expression: what is made of it is one, and the set says of each name what another engine says.
 pub(crate) fn expression(data: &[u8]) {
     let Ok(text) = str::from_utf8(data) else { return };
-    if text.contains(['\n', '\r', ';']) || text.starts_with(['@', '#']) {
+    // A list takes spaces and a mark of the byte order from the ends of a line.
+    let text = text.trim_matches(' ');
+    if text.contains(|c: char| c.is_control() || matches!(c, ';' | '\u{feff}'))
+        || text.starts_with(['@', '#'])
+    {
         return;
     }
     let Ok(translated) = lists::pihole_expression(text) else { return };

@@ -237,7 +237,10 @@ fn every_part_is_understood_by_a_client_that_was_made_for_pi_hole() {
             }
             "query_suggestions" => assert!(told.to_string().contains(HOME.host4), "{told}"),
             "version" => assert_eq!(answer["version"]["core"]["local"]["version"], "v6.0", "{told}"),
-            "ftl" => assert!(answer["ftl"]["pid"].as_u64() > Some(1), "{told}"),
+            "ftl" => {
+                assert!(answer["ftl"]["pid"].as_u64() > Some(1), "{told}");
+                assert!(answer["ftl"]["%cpu"].as_f64() > Some(0.0), "{told}");
+            }
             "system" => assert!(answer["system"]["memory"]["ram"]["total"].as_u64() > Some(0), "{told}"),
             "host" => assert_eq!(answer["host"]["uname"]["sysname"], "Linux", "{told}"),
             "messages" => assert_eq!(length("messages"), 0, "{told}"),

@@ -13,14 +13,14 @@ use crate::{
 
 impl<H: Hole> Api<H> {
     /// Everything below `/api/info` that needs a session.
-    pub(super) fn info(&self, request: &Request, rest: &[&str]) -> Reply {
+    pub(super) async fn info(&self, request: &Request, rest: &[&str]) -> Reply {
         if request.method != Method::GET {
             let hint = "a message goes away with its cause";
             return Refusal::forbidden("Messages are not deleted from here", hint).into();
         }
         match rest {
             ["version"] => self.version(),
-            ["ftl"] => self.ftl(),
+            ["ftl"] => self.ftl().await.unwrap_or_else(|reply| reply),
             ["system"] => Reply::ok(json!({ "system": Machine::read().system() })),
             ["host"] => Reply::ok(json!({ "host": host() })),
             ["sensors"] => {
@@ -56,7 +56,8 @@ impl<H: Hole> Api<H> {
     }
 
     /// `GET /api/info/ftl`.
-    fn ftl(&self) -> Reply {
+    async fn ftl(&self) -> Result<Reply, Reply> {
+        let clients = self.last_day(0).await?.different_clients;
         let about = self.hole.about();
         let domains = self.hole.domains();
         let of = |verdict| domains.iter().filter(|entry| entry.verdict == verdict).count();
@@ -65,7 +66,8 @@ impl<H: Hole> Api<H> {
         let uptime = self.hole.now().since(about.started);
         let machine = Machine::read();
         let used = share(about.resident / 1024, machine.field("MemTotal"));
-        Reply::ok(json!({ "ftl": {
+        let since_start = uptime.as_secs_f64().max(1.0);
+        Ok(Reply::ok(json!({ "ftl": {
             "database": {
                 "gravity": entries,
                 "groups": self.hole.groups().len(),
@@ -74,9 +76,11 @@ impl<H: Hole> Api<H> {
                 "domains": { "allowed": of(Verdict::Allow), "denied": of(Verdict::Deny) },
             },
             "privacy_level": 0,
+            "clients": { "total": clients, "active": clients },
             "pid": about.pid,
             "uptime": u64::try_from(uptime.as_millis()).unwrap_or(u64::MAX),
             "%mem": used,
+            "%cpu": 100.0 * about.cpu.as_secs_f64() / since_start,
             "allow_destructive": false,
             "dnsmasq": {
                 "dns_cache_inserted": about.cache_entries,
@@ -85,7 +89,7 @@ impl<H: Hole> Api<H> {
                 "dns_stale_answered": about.stale,
                 "dns_unanswered": about.failed,
             },
-        }}))
+        }})))
     }
 
     /// `GET /api/info/messages`.

@@ -95,7 +95,7 @@ impl<H: Hole> Api<H> {
             ["lists", rest @ ..] => self.lists(request, rest),
             ["clients", "_suggestions"] => self.devices(),
             ["clients", rest @ ..] => self.clients(rest),
-            ["info", rest @ ..] => self.info(request, rest),
+            ["info", rest @ ..] => self.info(request, rest).await,
             ["action", ..] if request.method == Method::POST => info::no_action(),
             _ => not_found(&request.raw_path),
         }

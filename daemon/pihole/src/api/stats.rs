@@ -128,6 +128,7 @@ impl<H: Hole> Api<H> {
                 "unique_domains": stats.different_names,
                 "forwarded": totals.forwarded,
                 "cached": cached(stats),
+                "frequency": frequency(stats),
                 "types": types(stats),
                 "status": statuses(stats),
                 "replies": replies(stats),
@@ -271,6 +272,13 @@ impl Place {
         };
         Self { name: name.map_or_else(|| address.clone(), str::to_owned), address, port }
     }
+}
+
+/// Questions a second, in the last piece of the history that is over.
+fn frequency(stats: &QueryStats) -> f64 {
+    let over = stats.history.len().checked_sub(2).and_then(|place| stats.history.get(place));
+    let asked = over.map_or(0, |piece| u32::try_from(piece.totals.total).unwrap_or(u32::MAX));
+    f64::from(asked) / f64::from(HISTORY_PIECE)
 }
 
 /// What was answered from the cache or by what is known here, which is one thing to Pi-hole.

@@ -225,6 +225,7 @@ impl Hole for Fake {
             version: "0.1.0".into(),
             started: Timestamp(BEGIN.0 - 5_000_000),
             pid: 42,
+            cpu: Duration::from_millis(50),
             from_cache: 7,
             forwarded: 3,
             ..About::default()

@@ -76,11 +76,13 @@ impl Appliance {
             let resolver = self.update_resolver(loaded).await;
             self.trouble("dns", resolver.err().map(|error| format!("{error:#}")));
         }
+        if machine != current.machine || self.in_trouble("mDNS") {
+            self.update_reflector(&loaded.config, &machine);
+        }
         self.retry_pihole_api().await;
         if machine != current.machine {
             let ended = self.decisions.keeper().protect(machine.protected(&loaded.config));
             self.end_now_protected(&ended).await;
-            self.update_reflector(&loaded.config, &machine);
         }
         let mut feeds = current.feeds.clone();
         if lists {

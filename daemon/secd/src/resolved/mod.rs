@@ -229,23 +229,20 @@ impl<T: Table> Answers<T> {
         let Some(zone) = self.zones.get_mut(&number) else { return };
         zone.ends.insert((until, address));
         self.changed = true;
-        if !self.write((number, address), ResolvedValue { until, patterns })
-            && let Some(zone) = self.zones.get_mut(&number)
-        {
-            // The next answer tries again.
-            zone.ends.remove(&(until, address));
-            zone.entries.remove(&address);
-        }
+        self.write((number, address), ResolvedValue { until, patterns });
     }
 
-    /// Whether the kernel's table took it.
-    fn write(&mut self, (zone, address): (u32, IpAddr), value: ResolvedValue) -> bool {
-        let key = ResolvedKey { address: to_kernel(address), zone };
-        let taken = self.table.set(key, value);
-        if let Err(error) = &taken {
-            self.refuse(error);
+    /// Writes to the kernel's table. What that does not take is in neither: the next answer tries again.
+    fn write(&mut self, (number, address): (u32, IpAddr), value: ResolvedValue) {
+        let key = ResolvedKey { address: to_kernel(address), zone: number };
+        let Err(error) = self.table.set(key, value) else { return };
+        self.refuse(&error);
+        if let Some(zone) = self.zones.get_mut(&number) {
+            zone.ends.remove(&(value.until, address));
+            zone.entries.remove(&address);
         }
-        taken.is_ok()
+        // It may hold what was there before, with bits that mean something else now.
+        self.forget(number, address);
     }
 
     /// The patterns.
@@ -380,6 +377,7 @@ impl<T: Table> Answers<T> {
             let mut names: Vec<Box<str>> = answer.names.into_iter().map(Into::into).collect();
             names.truncate(MAX_NAMES);
             let patterns = names.iter().fold(0, |bits, name| bits | self.patterns.of(name)) | answer.patterns;
+            let patterns = patterns & self.patterns.bits();
             found.insert(place, Entry { until, patterns, names });
         }
         for (key, value) in in_kernel {

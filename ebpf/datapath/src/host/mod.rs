@@ -8,8 +8,8 @@ use abi::{
     Active, Address, BanValue, DIRECTION_IN, DIRECTION_OUT, Lost, POLICY_CONTINUE, RULE_DEFAULT, RateKey,
     ResolvedValue, ScanState, ZONE_NONE, ZoneId,
     image::{
-        ADDRESS_IN_OBSERVED, ADDRESS_OUT_OBSERVED, ADDRESS_PROTECTED, AddressClass, Coordinate, NOTHING,
-        RateRow, RuleRow, ZoneRow,
+        ADDRESS_IN_OBSERVED, ADDRESS_OUT_OBSERVED, ADDRESS_PROTECTED, ADDRESS_UPSTREAM, AddressClass,
+        Coordinate, NOTHING, RateRow, RuleRow, ZoneRow,
     },
     mapped,
 };
@@ -112,6 +112,8 @@ pub struct MemoryTables {
     pub networks: Vec<(Prefix, ZoneId)>,
     /// Protected networks.
     pub protected: Vec<Prefix>,
+    /// DNS servers that the router asks.
+    pub upstreams: Vec<Prefix>,
     /// Class by MAC address.
     pub devices: BTreeMap<[u8; 6], u16>,
     /// Rates by number.
@@ -151,6 +153,7 @@ impl Default for MemoryTables {
             zones: BTreeMap::new(),
             networks: Vec::new(),
             protected: Vec::new(),
+            upstreams: Vec::new(),
             devices: BTreeMap::new(),
             rates: Vec::new(),
             helped: BTreeSet::new(),
@@ -204,6 +207,9 @@ impl Tables for MemoryTables {
         let mut flags = 0;
         if self.protected.iter().any(|prefix| prefix.holds(address)) {
             flags |= ADDRESS_PROTECTED;
+        }
+        if self.upstreams.iter().any(|prefix| prefix.holds(address)) {
+            flags |= ADDRESS_UPSTREAM;
         }
         let (listed_in, listed_out) = (self.list(address, DIRECTION_IN), self.list(address, DIRECTION_OUT));
         if listed_in.is_some_and(|listed| listed.observe) {

@@ -114,6 +114,7 @@ impl Home {
             zones: tables.zones.clone(),
             networks: tables.networks.clone(),
             protected: tables.protected.clone(),
+            upstreams: tables.upstreams.clone(),
             devices: tables.devices.clone(),
             rates: tables.rates.clone(),
             allows: tables.allows.clone(),

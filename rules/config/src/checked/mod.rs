@@ -25,7 +25,7 @@ use crate::{ConfigError, draft::ListKind};
 pub struct Config {
     /// Mode of the whole appliance; a part enforces only when this does (see [`Mode::and`]).
     pub mode: Mode,
-    /// Zones and rules. `policy.protected` holds `allow` and the addresses of the DNS upstreams.
+    /// Zones and rules. `policy.protected` holds `allow`.
     pub policy: Policy,
     /// Addresses and networks of the key `allow`, host bits zero.
     pub allow: Vec<IpNet>,

@@ -4,8 +4,8 @@
 use abi::{
     DIRECTION_IN, DIRECTION_OUT, ListValue, ZONE_NONE, ZoneId,
     image::{
-        ADDRESS_IN_OBSERVED, ADDRESS_OUT_OBSERVED, ADDRESS_PROTECTED, AddressClass, Coordinate,
-        MAX_ADDRESS_CLASSES, MAX_PATTERNS, NOTHING,
+        ADDRESS_IN_OBSERVED, ADDRESS_OUT_OBSERVED, ADDRESS_PROTECTED, ADDRESS_UPSTREAM, AddressClass,
+        Coordinate, MAX_ADDRESS_CLASSES, MAX_PATTERNS, NOTHING,
     },
 };
 use foldhash::fast::FixedState;
@@ -54,6 +54,9 @@ impl Known {
         }
         for net in &plan.protected {
             push(net, states.token(Token::Protected));
+        }
+        for net in &plan.upstreams {
+            push(net, states.token(Token::Upstream));
         }
         for (set, nets) in (0..).zip(&plan.sets) {
             if states.names(set) {
@@ -194,6 +197,7 @@ fn sweep<W: Width>(mut prefixes: Vec<Prefix<W>>, states: &mut States) -> Result<
 enum Token {
     Zone(ZoneId),
     Protected,
+    Upstream,
     Set(u16),
     Listed(ListValue),
 }
@@ -203,6 +207,7 @@ enum Token {
 struct State {
     zone: ZoneId,
     protected: bool,
+    upstream: bool,
     /// Per direction (in, out): the first list that enforces, the first that observes.
     enforced: [Option<u16>; 2],
     observed: [Option<u16>; 2],
@@ -299,6 +304,7 @@ impl State {
         match token {
             Token::Zone(zone) => next.zone = zone,
             Token::Protected => next.protected = true,
+            Token::Upstream => next.upstream = true,
             Token::Set(set) => {
                 if let Err(place) = next.sets.binary_search(&set) {
                     next.sets.insert(place, set);
@@ -318,7 +324,8 @@ impl State {
 
     /// As a row, the cells not given yet.
     fn row(&self, states: &States, sources: &mut Numbers, destinations: &mut Numbers) -> AddressClass {
-        let mut flags = if self.protected { ADDRESS_PROTECTED } else { 0 };
+        let flag = |is_set, flag| if is_set { flag } else { 0 };
+        let mut flags = flag(self.protected, ADDRESS_PROTECTED) | flag(self.upstream, ADDRESS_UPSTREAM);
         let mut listed =
             |direction: usize, observed_flag| match (self.enforced[direction], self.observed[direction]) {
                 (Some(list), _) => list,

@@ -90,6 +90,7 @@ pub(crate) fn plan(round: usize) -> Plan {
         ]
         .map(|(text, zone)| (net(text), zone))
         .into(),
+        upstreams: [net("192.0.2.70/32")].into(),
         protected: ["10.1.0.1/32", "198.51.100.8/32"].map(net).into(),
         listed: [
             ("192.0.2.64/26", 1, DIRECTION_IN | DIRECTION_OUT, 0),

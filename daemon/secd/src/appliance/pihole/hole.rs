@@ -15,7 +15,11 @@ use std::{
 };
 
 use super::super::{Appliance, Current};
-use crate::{clock, decisions::Failure, process::Memory};
+use crate::{
+    clock,
+    decisions::Failure,
+    process::{Memory, cpu_time},
+};
 
 /// Ids of entries that stand in the config begin here; those of orders stay below.
 const CONFIG_IDS: u64 = 1 << 40;
@@ -211,6 +215,7 @@ impl Hole for Behind {
                 started: secd.started,
                 pid: std::process::id(),
                 resident: Memory::read().resident,
+                cpu: cpu_time(),
                 from_cache: stats.from_cache,
                 stale: stats.stale,
                 forwarded: stats.forwarded,
