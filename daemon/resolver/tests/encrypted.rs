@@ -1,6 +1,6 @@
 //! DNS over TLS and HTTPS towards clients: answers, limits, and what hostile clients try.
 
-#![allow(clippy::unwrap_used, reason = "helpers of tests")]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "helpers of tests")]
 
 mod common;
 
