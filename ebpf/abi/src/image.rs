@@ -29,6 +29,29 @@ pub const MAX_DEVICE_BLOCKS: u32 = 512;
 /// Blocks of an image.
 pub const MAX_IMAGE_BLOCKS: u32 =
     FIXED_BLOCKS + MAX_TRIE_BLOCKS + MAX_CLASSIFIER_BLOCKS + MAX_CLASS_BLOCKS + MAX_DEVICE_BLOCKS;
+/// Blocks of a chunk, 256 KiB: in the kernel an image lies in arrays of this one size, as many as it needs. Arrays of one
+/// size are looked into without a call.
+pub const CHUNK_BLOCKS: u32 = 64;
+/// Chunks of a slot: those of the largest image, and one that no image reaches.
+pub const MAX_CHUNKS: u32 = MAX_IMAGE_BLOCKS.div_ceil(CHUNK_BLOCKS) + 1;
+/// Images there are at a time: the one in force, and the one before or after it.
+pub const SLOTS: u32 = 2;
+/// Entries of `IMAGES`: the chunks of both slots, in turns.
+pub const IMAGE_ENTRIES: u32 = MAX_CHUNKS * SLOTS;
+
+/// The entry of `IMAGES` in which a chunk of a slot is.
+#[inline(always)]
+#[must_use]
+pub const fn chunk_entry(slot: u32, chunk: u32) -> u32 {
+    chunk * SLOTS + (slot & (SLOTS - 1))
+}
+
+/// Where a block of a slot is: the entry of `IMAGES`, and the place in its chunk.
+#[inline(always)]
+#[must_use]
+pub const fn block_place(slot: u32, block: u32) -> (u32, u32) {
+    (chunk_entry(slot, block / CHUNK_BLOCKS), block % CHUNK_BLOCKS)
+}
 
 /// Block of the header.
 pub const HEADER_BLOCK: u32 = 0;
@@ -519,4 +542,5 @@ const _: () = {
     assert!(MAX_TRIE_BLOCKS * BLOCK_WORDS == Node::POSITIONS);
     assert!(MAX_CLASS_BLOCKS * BLOCK_WORDS / 2 > MAX_ADDRESS_CLASSES);
     assert!((MAX_IMAGE_BLOCKS as u64) * (BLOCK_WORDS as u64) * 4 < u32::MAX as u64);
+    assert!(SLOTS == 2 && CHUNK_BLOCKS.is_power_of_two());
 };

@@ -5,10 +5,10 @@ use abi::{
     DEFAULT_FLOWS, EVENT_RING_BYTES, FLOW_WAYS, FORGOTTEN_ROW, FORGOTTEN_TICKS, FlowSet, INSPECT_RING_BYTES,
     Lost, MAX_BANNED_RANGES, MAX_BANS, MAX_LISTS, MAX_METERED, MAX_PROTECTED, MAX_RULES, MAX_SCANNERS,
     PACKET_COUNTERS, PLACE_WORDS, RateKey, RateState, ScanState, ZoneId,
-    image::{AddressClass, Block, RateRow, RuleRow, ZoneRow},
+    image::{AddressClass, Block, CHUNK_BLOCKS, IMAGE_ENTRIES, RateRow, RuleRow, ZoneRow, block_place},
 };
 use aya_ebpf::{
-    bindings::{BPF_F_INNER_MAP, BPF_F_MMAPABLE, BPF_F_NO_PREALLOC},
+    bindings::{BPF_F_MMAPABLE, BPF_F_NO_PREALLOC},
     btf_maps,
     macros::{btf_map, map},
     maps::{Array, HashMap, LpmTrie, LruHashMap, PerCpuArray, RingBuf, lpm_trie::Key},
@@ -18,11 +18,11 @@ use datapath::{
     image::{self, Image, Question},
 };
 
-const INNER: usize = (BPF_F_MMAPABLE | BPF_F_INNER_MAP) as usize;
-
-/// The images, one a slot. Userspace makes the inner maps, as large as each image is.
+/// The images of both slots, in chunks. Userspace makes these, as many as each image needs.
 #[btf_map]
-static IMAGES: btf_maps::ArrayOfMaps<btf_maps::Array<Block, 1, INNER>, 2> = btf_maps::ArrayOfMaps::new();
+static IMAGES: btf_maps::ArrayOfMaps<Chunk, ENTRIES> = btf_maps::ArrayOfMaps::new();
+const ENTRIES: usize = IMAGE_ENTRIES as usize;
+type Chunk = btf_maps::Array<Block, { CHUNK_BLOCKS as usize }, { BPF_F_MMAPABLE as usize }>;
 /// The ports of each image once more: its block [`abi::image::PORTS_BLOCK`], by slot. The kernel finds it without a call.
 #[map]
 static PORTS: Array<Block> = Array::with_max_entries(2, BPF_F_MMAPABLE);
@@ -75,7 +75,8 @@ struct Generation(u32);
 impl Image for Generation {
     #[inline(always)]
     fn block(&self, index: u32) -> Option<&Block> {
-        IMAGES.get_value(self.0, &index)
+        let (entry, at) = block_place(self.0, index);
+        IMAGES.get_value(entry, &at)
     }
 }
 

@@ -234,6 +234,7 @@ impl Dataplane {
                 }
             };
         }
+        bytes += self.images.overhead()?;
         for slot in 0..SLOTS {
             bytes += self.images.bytes(slot)?.unwrap_or(0);
         }

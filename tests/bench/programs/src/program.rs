@@ -1,8 +1,8 @@
 //! The feeding programs, the peers and the generator.
 
-use abi::image::{Block, Coordinate, RuleRow};
+use abi::image::{Block, CHUNK_BLOCKS, Coordinate, IMAGE_ENTRIES, RuleRow, block_place};
 use aya_ebpf::{
-    bindings::{BPF_F_INNER_MAP, BPF_F_MMAPABLE, TC_ACT_SHOT, xdp_action},
+    bindings::{BPF_F_MMAPABLE, TC_ACT_SHOT, xdp_action},
     btf_maps,
     helpers::bpf_redirect,
     macros::{btf_map, classifier, map, xdp},
@@ -27,8 +27,9 @@ static QUESTIONS: Array<Asked> = Array::with_max_entries(KEYS, BPF_F_MMAPABLE);
 static ANSWERS: Array<u64> = Array::with_max_entries(1, 0);
 /// secd's own images.
 #[btf_map]
-static IMAGES: btf_maps::ArrayOfMaps<btf_maps::Array<Block, 1, INNER>, 2> = btf_maps::ArrayOfMaps::new();
-const INNER: usize = (BPF_F_MMAPABLE | BPF_F_INNER_MAP) as usize;
+static IMAGES: btf_maps::ArrayOfMaps<Chunk, ENTRIES> = btf_maps::ArrayOfMaps::new();
+const ENTRIES: usize = IMAGE_ENTRIES as usize;
+type Chunk = btf_maps::Array<Block, { CHUNK_BLOCKS as usize }, { BPF_F_MMAPABLE as usize }>;
 #[map]
 static CONTROL: Array<Control> = Array::with_max_entries(1, 0);
 #[map]
@@ -230,7 +231,8 @@ struct Generation(u32);
 impl Image for Generation {
     #[inline(always)]
     fn block(&self, index: u32) -> Option<&Block> {
-        IMAGES.get_value(self.0, &index)
+        let (entry, at) = block_place(self.0, index);
+        IMAGES.get_value(entry, &at)
     }
 }
 
