@@ -134,7 +134,10 @@ pub(crate) fn judge<T: Tables>(tables: &T, verdict: &mut Verdict) {
         Kind::Following => verdict.flow.protocol == parse::TCP || parse::is_echo(&packet),
         Kind::Error | Kind::Fragment | Kind::Portless => false,
     };
-    if carries_tuple && is_known(tables, verdict) {
+    // What cannot be an answer has its source asked first: what a list or ban stops costs no look into the flow table,
+    // and none of it is there under the epoch of now.
+    let starts = packet.kind == Kind::Opening && verdict.flow.protocol != UDP;
+    if carries_tuple && !starts && is_known(tables, verdict) {
         return;
     }
     match essential(verdict) {
@@ -159,7 +162,7 @@ pub(crate) fn judge<T: Tables>(tables: &T, verdict: &mut Verdict) {
         Kind::Error => return error(tables, verdict),
         Kind::Opening | Kind::Following | Kind::Portless => {}
     }
-    if tables.step(Step::SourceStarts, verdict) {
+    if tables.step(Step::SourceStarts, verdict) || (starts && is_known(tables, verdict)) {
         return;
     }
     // What is dropped for its source costs no second walk.

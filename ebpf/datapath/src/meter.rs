@@ -2,10 +2,10 @@
 
 use abi::{
     Address, FlowKey, RateKey, SCAN_HOLD_NS, SCAN_PACE_NS, SCAN_TRIES, SCAN_WINDOW_NS, ScanState, ZoneId,
-    image::RateRow,
+    address_words, image::RateRow, spot, ticks,
 };
 
-use crate::Tables;
+use crate::{Tables, verdict::Setting};
 
 /// Who is metered: an IPv4 address, or the IPv6 network of 64 bits that one host may have for itself.
 #[inline(always)]
@@ -47,7 +47,13 @@ pub(crate) fn admits<T: Tables>(
 
 /// A source that scans is slowed down: whether this new flow of it waits.
 #[inline(always)]
-pub(crate) fn is_held<T: Tables>(tables: &T, who: &Address, now: u64) -> bool {
+pub(crate) fn is_held<T: Tables>(tables: &T, who: &Address, setting: &Setting) -> bool {
+    let now = setting.now;
+    // Until when someone of this tag is slowed down. The upper half is the past.
+    let until = tables.held(tag(tables, who));
+    if until == 0 || setting.ticks.wrapping_sub(until) < 1 << 31 {
+        return false;
+    }
     let mut state = ScanState::default();
     if !tables.scan(who, &mut state) || state.held <= now {
         return false;
@@ -62,7 +68,8 @@ pub(crate) fn is_held<T: Tables>(tables: &T, who: &Address, now: u64) -> bool {
 
 /// A new flow of a source was denied. `true`: that is a scan from here on.
 #[inline(always)]
-pub(crate) fn is_scan<T: Tables>(tables: &T, who: &Address, flow: &FlowKey, now: u64) -> bool {
+pub(crate) fn is_scan<T: Tables>(tables: &T, who: &Address, flow: &FlowKey, setting: &Setting) -> bool {
+    let now = setting.now;
     let mut state = ScanState::default();
     if !tables.scan(who, &mut state) || now.wrapping_sub(state.window) > SCAN_WINDOW_NS {
         state = ScanState { window: now, sketch: 0, ..state };
@@ -79,9 +86,18 @@ pub(crate) fn is_scan<T: Tables>(tables: &T, who: &Address, flow: &FlowKey, now:
     if scans {
         state.held = now + SCAN_HOLD_NS;
         state.due = now;
+        // One more, so that it does not end before the other clock says so.
+        tables.hold(tag(tables, who), setting.ticks.wrapping_add(ticks(SCAN_HOLD_NS) + 1));
     }
     tables.note_scan(who, &state);
     scans
+}
+
+/// Hash of a source, for the table of those that are slowed down.
+#[inline(always)]
+fn tag<T: Tables>(tables: &T, who: &Address) -> u32 {
+    let [high, low] = address_words(who);
+    spot(&[high, low, 0, 0, 0], &tables.active().seed, 0).tag
 }
 
 /// Bits that are set. BPF has no instruction for it, and the compiler's own way is a table.

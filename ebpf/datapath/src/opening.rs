@@ -34,7 +34,7 @@ pub(crate) fn open<T: Tables>(tables: &T, verdict: &mut Verdict) -> bool {
 pub(crate) fn held<T: Tables>(tables: &T, verdict: &mut Verdict) -> bool {
     let who = meter::who(&verdict.flow.source, verdict.work.packet.v6);
     verdict.work.source.flags & ADDRESS_PROTECTED == 0
-        && meter::is_held(tables, &who, verdict.work.setting.now)
+        && meter::is_held(tables, &who, &verdict.work.setting)
         && verdict.deny(Action::Drop, Reason::PortScan, RULE_NONE)
 }
 
@@ -172,7 +172,7 @@ pub(crate) fn scanned<T: Tables>(tables: &T, verdict: &mut Verdict) {
         return;
     }
     let who = meter::who(&verdict.flow.source, verdict.work.packet.v6);
-    if meter::is_scan(tables, &who, &verdict.flow, verdict.work.setting.now) {
+    if meter::is_scan(tables, &who, &verdict.flow, &verdict.work.setting) {
         verdict.reason = Reason::PortScan;
         verdict.rule = RULE_NONE;
         verdict.action = Action::Drop;

@@ -55,6 +55,10 @@ pub trait Tables {
     fn bucket(&self, key: &RateKey) -> u64;
     /// Sets a bucket.
     fn fill(&self, key: &RateKey, due: u64);
+    /// Until when (ticks) sources of this tag may be slowed down; 0 = none is.
+    fn held(&self, tag: u32) -> u32;
+    /// A source of this tag is slowed down until then.
+    fn hold(&self, tag: u32, until: u32);
     /// What was noted of a source that was denied. `false`: nothing; `into` stays.
     fn scan(&self, source: &Address, into: &mut ScanState) -> bool;
     /// Notes it.

@@ -2,9 +2,9 @@
 
 use abi::{
     ACTIVE_BANS, ACTIVE_RANGES, Active, Address, AllowValue, BanKey, BanValue, Budget, Counter,
-    DEFAULT_FLOWS, EVENT_RING_BYTES, FLOW_WAYS, FORGOTTEN_ROW, FORGOTTEN_TICKS, FlowSet, INSPECT_RING_BYTES,
-    Lost, MAX_BANNED_RANGES, MAX_BANS, MAX_LISTS, MAX_METERED, MAX_PROTECTED, MAX_RULES, MAX_SCANNERS,
-    PACKET_COUNTERS, PLACE_WORDS, RateKey, RateState, ScanState, ZoneId,
+    DEFAULT_FLOWS, EVENT_RING_BYTES, FLOW_WAYS, FORGOTTEN_ROW, FORGOTTEN_TICKS, FlowSet, HELD_TAGS,
+    INSPECT_RING_BYTES, Lost, MAX_BANNED_RANGES, MAX_BANS, MAX_LISTS, MAX_METERED, MAX_PROTECTED, MAX_RULES,
+    MAX_SCANNERS, PACKET_COUNTERS, PLACE_WORDS, RateKey, RateState, ScanState, ZoneId,
     image::{AddressClass, Block, CHUNK_BLOCKS, IMAGE_ENTRIES, RateRow, RuleRow, ZoneRow, block_place},
 };
 use aya_ebpf::{
@@ -44,6 +44,9 @@ static ALLOWS: LpmTrie<Address, AllowValue> = LpmTrie::with_max_entries(MAX_PROT
 static RATES: LruHashMap<RateKey, RateState> = LruHashMap::with_max_entries(MAX_METERED, 0);
 #[map]
 static SCANS: LruHashMap<Address, ScanState> = LruHashMap::with_max_entries(MAX_SCANNERS, 0);
+/// Until when sources of a tag are slowed down, in ticks: what says quickly that a source is not.
+#[map]
+static HELD: Array<[u32; FORGOTTEN_ROW as usize]> = Array::with_max_entries(HELD_TAGS / FORGOTTEN_ROW, 0);
 #[map]
 static PACKETS: PerCpuArray<Counter> = PerCpuArray::with_max_entries(PACKET_COUNTERS, 0);
 #[map]
@@ -236,14 +239,14 @@ impl Tables for Maps {
 
     #[inline(always)]
     fn forgotten(&self, tag: u32) -> u32 {
-        let (row, at) = forgotten_place(tag);
+        let (row, at) = row_place(tag & (FORGOTTEN_TICKS - 1));
         // SAFETY: a checked map value; the place is within it.
         FORGOTTEN.get_ptr(row).map_or(0, |row| unsafe { (*row)[at] })
     }
 
     #[inline(always)]
     fn forget(&self, tag: u32, ticks: u32) {
-        let (row, at) = forgotten_place(tag);
+        let (row, at) = row_place(tag & (FORGOTTEN_TICKS - 1));
         if let Some(row) = FORGOTTEN.get_ptr_mut(row) {
             // SAFETY: as above. 0 says "never".
             unsafe { (*row)[at] = ticks | u32::from(ticks == 0) };
@@ -263,6 +266,22 @@ impl Tables for Maps {
             unsafe { (*state).due = due };
         } else if RATES.insert(key, RateState { due }, 0).is_err() {
             count_lost(Lost::Meter);
+        }
+    }
+
+    #[inline(always)]
+    fn held(&self, tag: u32) -> u32 {
+        let (row, at) = row_place(tag & (HELD_TAGS - 1));
+        // SAFETY: a checked map value; the place is within it.
+        HELD.get_ptr(row).map_or(0, |row| unsafe { (*row)[at] })
+    }
+
+    #[inline(always)]
+    fn hold(&self, tag: u32, until: u32) {
+        let (row, at) = row_place(tag & (HELD_TAGS - 1));
+        if let Some(row) = HELD.get_ptr_mut(row) {
+            // SAFETY: as above. 0 says "none".
+            unsafe { (*row)[at] = until | u32::from(until == 0) };
         }
     }
 
@@ -382,8 +401,7 @@ steps! {
 }
 
 #[inline(always)]
-const fn forgotten_place(tag: u32) -> (u32, usize) {
-    let at = tag & (FORGOTTEN_TICKS - 1);
+const fn row_place(at: u32) -> (u32, usize) {
     (at / FORGOTTEN_ROW, (at & (FORGOTTEN_ROW - 1)) as usize)
 }
 

@@ -45,6 +45,7 @@ pub struct HostTables {
     pub flows: MemoryFlows,
     forgotten: RefCell<HashMap<u32, u32>>,
     buckets: RefCell<HashMap<RateKey, u64>>,
+    held: RefCell<HashMap<u32, u32>>,
     scans: RefCell<HashMap<Address, ScanState>>,
     lost: RefCell<[u64; Lost::ALL.len()]>,
 }
@@ -89,6 +90,7 @@ impl HostTables {
             flows,
             forgotten: RefCell::default(),
             buckets: RefCell::default(),
+            held: RefCell::default(),
             scans: RefCell::default(),
             lost: RefCell::default(),
             plan,
@@ -223,6 +225,14 @@ impl Tables for HostTables {
 
     fn fill(&self, key: &RateKey, due: u64) {
         self.buckets.borrow_mut().insert(*key, due);
+    }
+
+    fn held(&self, tag: u32) -> u32 {
+        self.held.borrow().get(&tag).copied().unwrap_or(0)
+    }
+
+    fn hold(&self, tag: u32, until: u32) {
+        self.held.borrow_mut().insert(tag, until);
     }
 
     fn scan(&self, source: &Address, into: &mut ScanState) -> bool {

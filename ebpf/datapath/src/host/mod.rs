@@ -130,6 +130,8 @@ pub struct MemoryTables {
     pub forgotten: RefCell<BTreeMap<u32, u32>>,
     /// Buckets of rates.
     pub buckets: RefCell<BTreeMap<RateKey, u64>>,
+    /// Sources that are slowed down, by tag.
+    pub held: RefCell<BTreeMap<u32, u32>>,
     /// Sources that were denied.
     pub scans: RefCell<BTreeMap<Address, ScanState>>,
     /// Losses, by number.
@@ -155,6 +157,7 @@ impl Default for MemoryTables {
             flows,
             forgotten: RefCell::default(),
             buckets: RefCell::default(),
+            held: RefCell::default(),
             scans: RefCell::default(),
             lost: RefCell::default(),
         }
@@ -272,6 +275,14 @@ impl Tables for MemoryTables {
 
     fn fill(&self, key: &RateKey, due: u64) {
         self.buckets.borrow_mut().insert(*key, due);
+    }
+
+    fn held(&self, tag: u32) -> u32 {
+        self.held.borrow().get(&tag).copied().unwrap_or(0)
+    }
+
+    fn hold(&self, tag: u32, until: u32) {
+        self.held.borrow_mut().insert(tag, until);
     }
 
     fn scan(&self, source: &Address, into: &mut ScanState) -> bool {
