@@ -3,7 +3,7 @@
 use model::{Decision, DecisionKind, Mode, Target, Timestamp};
 use std::collections::HashMap;
 
-use crate::{limits::MAX_OVERRIDES, set::suffixes};
+use crate::{limits::MAX_OVERRIDES, names::suffixes};
 
 /// What a decision says about a name and everything below it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

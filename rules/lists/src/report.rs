@@ -36,6 +36,8 @@ pub struct Report {
     pub dangers: Dangers,
     /// The first [`MAX_KEPT_REJECTS`] of them.
     pub rejects: Vec<Reject>,
+    /// It is a zone file of response policies.
+    pub(crate) is_zone: bool,
 }
 
 /// Entries that no list may hold, by what they would have blocked. They are rejected wherever they stand; a refreshed
@@ -94,6 +96,15 @@ pub(crate) enum Refusal {
     Own(String),
     /// It would block all names below a public suffix.
     Suffix(String),
+}
+
+impl Refusal {
+    /// What is wrong and what to write instead.
+    pub(crate) fn why(&self) -> &str {
+        match self {
+            Self::Wrong(why) | Self::Everything(why) | Self::Own(why) | Self::Suffix(why) => why,
+        }
+    }
 }
 
 impl From<String> for Refusal {

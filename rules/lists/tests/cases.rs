@@ -3,7 +3,8 @@
 #![allow(clippy::unwrap_used, clippy::type_complexity, reason = "helpers of tests")]
 
 use lists::{
-    AddressList, AddressReading, Delta, DomainKind, DomainSetBuilder, Format, ListError, Report, guard_report,
+    AddressList, AddressReading, Asked, Delta, DomainKind, DomainSetBuilder, Format, GroupSet, ListError,
+    Report, guard_report,
 };
 use model::{Mode, Name};
 use serde::Deserialize;
@@ -111,23 +112,28 @@ fn cases(file: &str) -> Vec<Case> {
 fn check_domains(case: &Case) {
     let (bytes, format) = (case.bytes(), case.format());
     let mut builder = DomainSetBuilder::new(7);
-    let outcome = builder.add_as("case", Mode::Enforce, &bytes, &format);
-    assert_eq!(DomainSetBuilder::inspect_as(&bytes, &format), outcome, "{}: both passes agree", case.name);
+    let outcome = builder.add_as("case", Mode::Enforce, GroupSet::DEFAULT, &bytes, &format);
+    assert_eq!(
+        DomainSetBuilder::inspect_as(&bytes, &format, &[]),
+        outcome,
+        "{}: both passes agree",
+        case.name
+    );
     if case.format.is_none() {
         assert_eq!(DomainSetBuilder::inspect(&bytes), outcome, "{}: auto is the default", case.name);
     }
     if case.former.is_some() || case.held.is_some() || case.delta.is_some() {
         let former = case.former.as_deref().map(str::as_bytes);
         let (now, delta) =
-            DomainSetBuilder::compare(&bytes, &format, former.map(|bytes| (bytes, &format)), 3).unwrap();
-        let former = former.map(|bytes| DomainSetBuilder::inspect_as(bytes, &format).unwrap());
+            DomainSetBuilder::compare(&bytes, &format, former.map(|bytes| (bytes, &format)), &[], 3).unwrap();
+        let former = former.map(|bytes| DomainSetBuilder::inspect_as(bytes, &format, &[]).unwrap());
         case.check_refresh(former.as_ref(), &now, delta);
     }
     let taken = case.check(outcome);
     let set = builder.finish();
     assert!(taken || set.is_empty(), "{}: a refused list leaves nothing behind", case.name);
     for (name, expected) in &case.decide {
-        let said = set.decide(name).map_or("-".into(), |found| {
+        let said = set.decide(&Asked::about(name.as_str())).map_or("-".into(), |found| {
             format!("{} {}", if found.kind == DomainKind::Block { "block" } else { "allow" }, found.line)
         });
         assert_eq!(&said, expected, "{}: {name}", case.name);

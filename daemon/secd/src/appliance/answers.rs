@@ -61,6 +61,7 @@ impl Appliance {
             applied: current.applied,
             trial: self.trial().trial,
             troubles: self.troubles.lock().map(|all| all.values().cloned().collect()).unwrap_or_default(),
+            notes: current.notes.clone(),
             interfaces: interfaces(&current),
             packets: self.packets(),
             dns,

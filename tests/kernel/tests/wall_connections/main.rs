@@ -3,6 +3,7 @@
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests")]
 
+mod early;
 mod ftp;
 mod neighbours;
 mod town;
@@ -298,4 +299,23 @@ fn under_a_flood_only_proven_sources_are_remembered() {
     }
     before.talk();
     Pair::open(&inner, connect(&town.outside, "192.0.2.1:443"));
+}
+
+#[test]
+fn under_a_flood_hairpins_lead_inside_from_every_zone() {
+    let Some(town) = Town::new("flood_hairpin") else { return };
+    let inner = listen(&town.host, "10.1.0.5:8443");
+    let policy = policy(vec![], vec![forward(&[tcp(443)], "10.1.0.5", Some(8443))]);
+    let mut wall = Wall::default();
+    // Who comes from which zone, and whom the server sees: its own neighbours by the router's address.
+    let ways = [(&town.outside, "192.0.2.254"), (&town.other, "10.2.0.5"), (&town.neighbour, "10.1.0.1")];
+    for flooded in [vec![WAN], vec![A], vec![B], vec![A, B], vec![WAN, A, B]] {
+        town.apply_with(&mut wall, &policy, &Options { flooded: flooded.clone(), ..Options::default() });
+        for (from, seen) in ways {
+            let pair = Pair::open(&inner, connect(from, "192.0.2.1:443"));
+            assert_eq!(pair.seen, address(seen), "{flooded:?}");
+        }
+        refused(connect(&town.other, "192.0.2.1:8443"));
+        refused(connect(&town.other, "10.2.0.1:443"));
+    }
 }
