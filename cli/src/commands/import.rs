@@ -85,7 +85,7 @@ const MOST_LEVELS: usize = 3;
 const MOST_ENTRIES: usize = 4096;
 
 pub(crate) fn run(asked: &Arguments, output: &mut Output<'_>) -> Done {
-    let (import, to) = match &asked.from {
+    let (mut import, to) = match &asked.from {
         From::Pihole { path, to } => (pihole(path)?, to),
         From::Adguard { path, to } => {
             let name = path.display().to_string();
@@ -96,7 +96,7 @@ pub(crate) fn run(asked: &Arguments, output: &mut Output<'_>) -> Done {
     let folder = lists_folder(to)?;
     let shown_folder = folder.display().to_string();
     let (config, replaced) = match to.into.as_deref().filter(|path| path.exists()) {
-        Some(path) => merged(&import, path, &shown_folder)?,
+        Some(path) => merged(&mut import, path, &shown_folder)?,
         None => (import.fragment(&shown_folder), Vec::new()),
     };
     let own = import.settings.own_lists();
@@ -124,13 +124,14 @@ fn lists_folder(to: &To) -> Result<PathBuf, Failure> {
 }
 
 /// The config with everything in it, checked.
-fn merged(import: &Import, path: &Path, folder: &str) -> Result<(String, Vec<String>), Failure> {
+fn merged(import: &mut Import, path: &Path, folder: &str) -> Result<(String, Vec<String>), Failure> {
     let name = path.display().to_string();
     let before = check::read(path)?;
     let help = Some(format!("`secctl check {}` shows what is wrong", shell(&name)));
     let filters = check::own_filters(&::config::filters_dir(&before))?;
-    if ::config::load(&name, &before, &filters).is_err() {
-        return Err(Failure::Usage { message: format!("{name} has mistakes already"), help });
+    match ::config::load(&name, &before, &filters) {
+        Ok((config, _)) => import.leave_own_servers(&config.dns.listen),
+        Err(_) => return Err(Failure::Usage { message: format!("{name} has mistakes already"), help }),
     }
     let (text, replaced) = import.merge(&before, folder).map_err(|error| match error {
         MergeError::Syntax(_) => Failure::Usage { message: format!("{name}: {error}"), help },

@@ -31,7 +31,7 @@ fn folder() -> TempDir {
     fs::set_permissions(at("secd.toml"), fs::Permissions::from_mode(0o640)).unwrap();
     fs::write(at("etc/pihole/migration_backup_v6/setupVars.conf"), "PIHOLE_DNS_1=192.0.2.1\n").unwrap();
     fs::write(at("etc/dnsmasq.d/99-own.conf"), "address=/home.example/10.0.0.3\n").unwrap();
-    let settings = "[dns]\nupstreams = [\"9.9.9.9\"]\n[misc]\netc_dnsmasq_d = true\n";
+    let settings = "[dns]\nupstreams = [\"9.9.9.9\"]\nrevServers = [\"true,10.0.0.0/24,10.0.0.1,home.example\"]\n[misc]\netc_dnsmasq_d = true\n";
     fs::write(at("etc/pihole/pihole.toml"), settings).unwrap();
     database(&at("etc/pihole/gravity.db"));
     folder
@@ -88,6 +88,8 @@ fn a_folder_of_pi_hole_goes_into_a_config() {
     assert!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stderr));
     assert_eq!(files(&folder), ["secd.toml"]);
     assert_eq!(text("secd.toml"), ROUTER);
+    let told = String::from_utf8(ran.stdout).unwrap();
+    assert!(told.contains("home.example to 10.0.0.1") && told.contains("it would ask itself"), "{told}");
     let ran = import(&folder, &["--into", "secd.toml"]);
     assert!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stderr));
     assert_eq!(files(&folder), ["lists/pihole-own.txt", "secd.toml", "secd.toml.before-import"]);

@@ -227,7 +227,7 @@ impl<K: Kernel + 'static> Decisions<K> {
             DecisionKind::Ban => EventAction::Ban,
             DecisionKind::Allow => EventAction::Allow,
         };
-        let domain = matches!(decision.target, Target::Domain(_));
+        let domain = decision.target.domain().is_some();
         self.keeper().admit(decision.clone(), clock::now());
         self.tell(decision, action, "ordered");
         self.check_kernel();

@@ -109,7 +109,7 @@ impl Sources<'_> {
         Finding {
             by: by(ban),
             reason: match ban.target {
-                Target::Domain(_) => "banned_name",
+                Target::Domain(_) | Target::DomainFor { .. } => "banned_name",
                 Target::Net(_) if inbound => "banned_source",
                 Target::Net(_) => "banned_destination",
             },

@@ -25,8 +25,20 @@ pub const MAX_DEPTH: usize = 64;
 pub const MAX_GROUPS: usize = lists::MAX_GROUPS;
 /// Clients, as many as a config may have.
 pub const MAX_CLIENTS: usize = lists::MAX_CLIENTS;
-/// Lists, as many as a config may have; what the config has already is not known here.
-pub const MAX_LISTS: usize = 256;
+/// Lists that are fetched. A config may have 256: some are left for files of own rules and for those that it has.
+pub const MAX_LISTS: usize = 192;
+/// Servers of one kind, as many as a config may have.
+pub const MAX_SERVERS: usize = 64;
+/// Forwards of names, as many as a config may have.
+pub const MAX_FORWARDS: usize = 256;
+/// Names that have records, as many as a config may have.
+pub const MAX_RECORDS: usize = 10_000;
+/// Records of one name, as many as a config may have.
+pub const MAX_VALUES: usize = 64;
+/// Services that one client may block, as many as a config may have.
+pub const MAX_SERVICES: usize = 512;
+/// Lines of each part of the report; what is beyond is told in one more.
+pub const MAX_TOLD: usize = 10_000;
 /// Characters of a comment that are kept.
 pub const MAX_COMMENT: usize = 200;
 /// Characters of a name that is made of a comment or address.

@@ -1,12 +1,16 @@
 //! Names for groups, clients and lists, made of what people called them: letters, digits, `-`; each only once.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::limits::{MAX_COMMENT, MAX_NAME};
 
 /// Names that were given so far.
 #[derive(Debug, Default)]
-pub(crate) struct Names(BTreeSet<String>);
+pub(crate) struct Names {
+    given: BTreeSet<String>,
+    /// The number that is tried next behind a name that was given.
+    next: BTreeMap<String, u32>,
+}
 
 impl Names {
     /// A name like `wish` that nothing has yet.
@@ -19,12 +23,12 @@ impl Names {
             wish = "imported".to_owned();
         }
         let mut name = wish.clone();
-        let mut number = 2_u32;
-        while !self.0.insert(name.clone()) {
+        while !self.given.insert(name.clone()) {
+            let number = self.next.entry(wish.clone()).or_insert(1);
+            *number += 1;
             let behind = format!("-{number}");
             // Plain names are ASCII.
             name = format!("{}{behind}", &wish[..wish.len().min(MAX_NAME - behind.len())]);
-            number += 1;
         }
         name
     }

@@ -2,7 +2,10 @@
 
 use serde::Serialize;
 
-use crate::limits::MOST_NAMED;
+use crate::limits::{MAX_TOLD, MOST_NAMED};
+
+/// What stands for everything that is not told any more.
+const MORE: &str = "more, not named here";
 
 /// What became of everything that the old program was told.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
@@ -62,6 +65,14 @@ impl Report {
         }
     }
 
+    /// Says how many there are now.
+    pub(crate) fn recount(&mut self, kind: &str, count: usize) {
+        for taken in self.taken.iter_mut().filter(|taken| taken.kind == kind) {
+            taken.count = count;
+        }
+        self.taken.retain(|taken| taken.count > 0);
+    }
+
     /// Counts one less: what was taken turned out to be refused.
     pub(crate) fn give_back(&mut self, kind: &str) {
         for taken in self.taken.iter_mut().filter(|taken| taken.kind == kind) {
@@ -72,13 +83,29 @@ impl Report {
 
     pub(crate) fn translate(&mut self, what: impl Into<String>, how: impl Into<String>) {
         let translated = Translated { what: what.into(), how: how.into() };
-        if !self.translated.contains(&translated) {
-            self.translated.push(translated);
+        // The same thing twice stands close together.
+        if self.translated.iter().rev().take(MOST_NAMED).any(|told| *told == translated) {
+            return;
+        }
+        match self.translated.len() {
+            ..MAX_TOLD => self.translated.push(translated),
+            MAX_TOLD => {
+                self.translated.push(Translated { what: MORE.into(), how: "like those above".into() })
+            }
+            _ => {}
         }
     }
 
     pub(crate) fn leave(&mut self, what: impl Into<String>, why: impl Into<String>, help: impl Into<String>) {
-        self.left.push(Left { what: what.into(), why: why.into(), help: help.into() });
+        match self.left.len() {
+            ..MAX_TOLD => self.left.push(Left { what: what.into(), why: why.into(), help: help.into() }),
+            MAX_TOLD => self.left.push(Left {
+                what: MORE.into(),
+                why: "for reasons like those above".into(),
+                help: "clean up in the old program and import again".into(),
+            }),
+            _ => {}
+        }
     }
 }
 

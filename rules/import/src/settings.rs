@@ -3,6 +3,8 @@
 use lists::Blocking;
 use std::collections::BTreeMap;
 
+use crate::limits::{MAX_FORWARDS, MAX_SERVERS, MAX_VALUES};
+
 /// Settings of a DNS sinkhole, as far as the old program was told them. What is left out keeps secd's default.
 #[derive(Clone, Debug, Default)]
 pub struct Settings {
@@ -100,6 +102,13 @@ impl OwnList {
     }
 }
 
+/// Adds a server, one more than there may be, so that it is told.
+fn add_server(servers: &mut Vec<String>, server: String) {
+    if servers.len() <= MAX_SERVERS && !servers.contains(&server) {
+        servers.push(server);
+    }
+}
+
 impl Settings {
     /// The files of own rules.
     #[must_use]
@@ -110,19 +119,33 @@ impl Settings {
     /// Adds a record; the same twice is one.
     pub(crate) fn record(&mut self, name: &str, value: String) {
         let values = self.records.entry(name.trim_end_matches('.').to_ascii_lowercase()).or_default();
-        if !values.contains(&value) {
+        // One more than there may be, so that it is told.
+        if values.len() <= MAX_VALUES && !values.contains(&value) {
             values.push(value);
         }
     }
 
     /// Adds a forward; the same servers twice are one.
     pub(crate) fn forward(&mut self, names: Vec<String>, to: Vec<String>) {
+        let more = self.forwards.len() <= MAX_FORWARDS;
         match self.forwards.iter_mut().find(|forward| forward.to == to) {
             Some(forward) => {
                 forward.names.extend(names);
                 forward.names.dedup();
             }
-            None => self.forwards.push(Forward { names, to }),
+            // One more than there may be, so that it is told.
+            None if more => self.forwards.push(Forward { names, to }),
+            None => {}
         }
+    }
+
+    /// Adds an upstream; the same twice is one.
+    pub(crate) fn upstream(&mut self, server: String) {
+        add_server(&mut self.upstreams, server);
+    }
+
+    /// Adds a bootstrap server; the same twice is one.
+    pub(crate) fn bootstrap(&mut self, server: String) {
+        add_server(&mut self.bootstrap, server);
     }
 }

@@ -3,18 +3,17 @@
 
 use lists::{DomainSetBuilder, Format, MAX_WHO};
 use model::Name;
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::{IpAddr, SocketAddr},
+};
 
-use crate::{report::Report, settings::Settings};
-
-/// Names that may have records.
-const MOST_RECORDS: usize = 10_000;
-/// Records of one name.
-const MOST_VALUES: usize = 64;
-/// Servers of one kind.
-const MOST_SERVERS: usize = 64;
-/// Forwards of names.
-const MOST_FORWARDS: usize = 256;
+use crate::{
+    Import,
+    limits::{MAX_FORWARDS, MAX_RECORDS, MAX_SERVERS, MAX_VALUES},
+    report::Report,
+    settings::Settings,
+};
 
 /// Takes out what cannot be, tells it, and counts what is left.
 pub(crate) fn tidy(settings: &mut Settings, report: &mut Report) {
@@ -36,14 +35,10 @@ pub(crate) fn tidy(settings: &mut Settings, report: &mut Report) {
     for (kind, servers) in
         [("upstreams", &mut settings.upstreams), ("bootstrap servers", &mut settings.bootstrap)]
     {
-        if servers.len() > MOST_SERVERS {
-            let why = format!("there are at most {MOST_SERVERS}");
-            report.leave(
-                format!("{} {kind}", servers.len() - MOST_SERVERS),
-                why,
-                "choose those that you want",
-            );
-            servers.truncate(MOST_SERVERS);
+        if servers.len() > MAX_SERVERS {
+            let why = format!("there are at most {MAX_SERVERS}");
+            report.leave(format!("{kind} beyond the first {MAX_SERVERS}"), why, "choose those that you want");
+            servers.truncate(MAX_SERVERS);
         }
         report.take(kind, servers.len());
     }
@@ -56,6 +51,40 @@ pub(crate) fn tidy(settings: &mut Settings, report: &mut Report) {
             "the shortest is longer",
             "see `dns.max_ttl`",
         );
+    }
+}
+
+impl Import {
+    /// Takes out servers that are secd itself, which answers at `own`: a Pi-hole often asked the router for local names.
+    pub fn leave_own_servers(&mut self, own: &[SocketAddr]) {
+        let Self { settings, report } = self;
+        let mut outside = |what: &str, servers: &mut Vec<String>| {
+            servers.retain(|server| {
+                let address = server.parse::<IpAddr>().map(|address| SocketAddr::new(address, 53));
+                let is_own = address.or_else(|_| server.parse()).is_ok_and(|server| own.contains(&server));
+                if is_own {
+                    report.leave(
+                        format!("{what} {server}"),
+                        "secd answers there itself: it would ask itself",
+                        "names of devices come from `[dns.local] leases` and `[dns.records]` now",
+                    );
+                }
+                !is_own
+            });
+        };
+        outside("upstream", &mut settings.upstreams);
+        outside("bootstrap server", &mut settings.bootstrap);
+        for forward in &mut settings.forwards {
+            outside(&format!("forward of {} to", forward.names.join(", ")), &mut forward.to);
+        }
+        settings.forwards.retain(|forward| !forward.to.is_empty());
+        for (kind, count) in [
+            ("upstreams", settings.upstreams.len()),
+            ("bootstrap servers", settings.bootstrap.len()),
+            ("conditional forwards", settings.forwards.len()),
+        ] {
+            report.recount(kind, count);
+        }
     }
 }
 
@@ -83,7 +112,7 @@ fn subscriptions(settings: &mut Settings, report: &mut Report) {
 }
 
 fn records(settings: &mut Settings, report: &mut Report) {
-    let over: Vec<String> = settings.records.keys().skip(MOST_RECORDS).cloned().collect();
+    let over: Vec<String> = settings.records.keys().skip(MAX_RECORDS).cloned().collect();
     for name in &over {
         settings.records.remove(name);
     }
@@ -91,7 +120,7 @@ fn records(settings: &mut Settings, report: &mut Report) {
         let what = crate::report::several("local names", &over);
         report.leave(
             what,
-            format!("there are at most {MOST_RECORDS}"),
+            format!("there are at most {MAX_RECORDS}"),
             "ask a server of your own by `[[dns.forwards]]`",
         );
     }
@@ -107,13 +136,13 @@ fn records(settings: &mut Settings, report: &mut Report) {
             );
             *values = vec![alias];
         }
-        if values.len() > MOST_VALUES {
+        if values.len() > MAX_VALUES {
             report.leave(
-                format!("`{name}`: {} records", values.len() - MOST_VALUES),
-                format!("a name has at most {MOST_VALUES}"),
+                format!("`{name}`: records beyond the first {MAX_VALUES}"),
+                format!("a name has at most {MAX_VALUES}"),
                 "choose those that you want",
             );
-            values.truncate(MOST_VALUES);
+            values.truncate(MAX_VALUES);
         }
     }
     report.take("local names", settings.records.len());
@@ -139,11 +168,10 @@ fn forwards(settings: &mut Settings, report: &mut Report) {
         });
     }
     settings.forwards.retain(|forward| !forward.names.is_empty());
-    if settings.forwards.len() > MOST_FORWARDS {
-        let over = settings.forwards.len() - MOST_FORWARDS;
+    if settings.forwards.len() > MAX_FORWARDS {
         let help = "put names with the same servers together";
-        report.leave(format!("{over} forwards"), format!("there are at most {MOST_FORWARDS}"), help);
-        settings.forwards.truncate(MOST_FORWARDS);
+        report.leave("forwards beyond those there may be", format!("there are at most {MAX_FORWARDS}"), help);
+        settings.forwards.truncate(MAX_FORWARDS);
     }
     report.take("conditional forwards", settings.forwards.len());
 }

@@ -165,6 +165,60 @@ fn a_table_with_too_many_rows_is_refused() {
     assert!(error.message.contains("rows"), "{error}");
 }
 
+/// Far more of everything than a config may have: what is over is told, and none of it takes time by its square.
+#[test]
+fn much_of_everything_is_cut_and_told() {
+    const MUCH: usize = 15_000;
+    let many = |line: &dyn Fn(usize) -> String| (0..MUCH).map(line).collect::<String>();
+    let address = |n: usize| format!("10.{}.{}.{}", n >> 16, n >> 8 & 255, n & 255);
+    let text = format!(
+        "dns:\n  upstream_dns:\n{}{}  bootstrap_dns:\n{}filtering:\n  rewrites:\n{}filters:\n{}user_rules:\n{}clients:\n  persistent:\n{}",
+        many(&|n| format!("  - {}\n", address(n))),
+        many(&|n| format!("  - '[/n{n}.example/]{}'\n", address(n))),
+        many(&|n| format!("  - {}\n", address(n))),
+        many(&|n| format!(
+            "  - {{domain: a.example, answer: {}}}\n  - {{domain: n{n}.example, answer: A}}\n",
+            address(n)
+        )),
+        many(&|n| format!("- {{url: 'https://lists.example/{n}.txt', name: same}}\n")),
+        many(&|n| format!("- '||n{n}.example^$client=same|n{n}'\n")),
+        many(&|n| format!(
+            "  - {{name: same, ids: [{}], use_global_blocked_services: false, blocked_services: {{ids: [x{n}, youtube]}}}}\n",
+            address(n)
+        )),
+    );
+    let import = adguard("AdGuardHome.yaml", text.as_bytes()).unwrap();
+    let count =
+        |kind: &str| import.report.taken.iter().find(|taken| taken.kind == kind).map(|taken| taken.count);
+    assert_eq!(count("upstreams"), Some(limits::MAX_SERVERS));
+    assert_eq!(count("bootstrap servers"), Some(limits::MAX_SERVERS));
+    assert_eq!(count("conditional forwards"), Some(limits::MAX_FORWARDS));
+    assert_eq!(count("block lists"), Some(limits::MAX_LISTS));
+    assert_eq!(count("clients"), Some(limits::MAX_CLIENTS));
+    assert_eq!(import.report.left.len(), limits::MAX_TOLD + 1);
+    checked(&import, "/etc/secd/lists");
+    let mut files = Files::new("backup");
+    let lines: String = many(&|n| format!("{} n{n}\n", address(n)));
+    files.add("hosts".into(), lines.into_bytes());
+    files.add("pihole.toml".into(), b"[dns]\ndomain = \"lan\"\nexpandHosts = true\n".to_vec());
+    let lines =
+        many(&|n| format!("server=/n{n}.example/{}\nserver={}\nunknown={n}\n", address(n), address(n)));
+    files.add("dnsmasq.d/99-own.conf".into(), lines.into_bytes());
+    let sql = format!(
+        "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {MUCH})
+         INSERT INTO client (ip, comment) SELECT 'host' || i, 'same' FROM n;
+         WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {MUCH})
+         INSERT INTO domainlist (type, domain) SELECT 1, 'n' || i || '.example' FROM n"
+    );
+    let bytes = database(&sql);
+    let gravity = Gravity::read("gravity.db", bytes.as_slice(), bytes.len()).unwrap();
+    let import = pihole(&files, Some(gravity)).unwrap();
+    assert_eq!(import.report.translated.len(), limits::MAX_TOLD + 1);
+    let own: usize = import.settings.own_lists().iter().map(|list| list.text.lines().count()).sum();
+    assert_eq!(own, MUCH + 1);
+    checked(&import, "/etc/secd/lists");
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 64, failure_persistence: None, ..ProptestConfig::default() })]
 

@@ -72,10 +72,21 @@ impl Condition {
         self.types.is_none() && self.clients.is_none() && self.except.is_empty() && !self.rewrites_only
     }
 
+    /// Whether it leaves most questions alone: it is about some clients, or about other types than addresses.
+    pub(crate) fn is_narrow(&self) -> bool {
+        self.clients.is_some() || self.types.as_ref().is_some_and(|types| !types.hold(1) && !types.hold(28))
+    }
+
     pub(crate) fn holds(&self, asked: &Asked<'_>) -> bool {
-        self.types.as_ref().is_none_or(|types| types.numbers.contains(&asked.qtype) != types.others)
+        self.types.as_ref().is_none_or(|types| types.hold(asked.qtype))
             && self.clients.as_ref().is_none_or(|askers| askers.hold(asked))
             && !self.except.iter().any(|name| is_within(asked.name, name.as_str()))
+    }
+}
+
+impl Types {
+    fn hold(&self, qtype: u16) -> bool {
+        self.numbers.contains(&qtype) != self.others
     }
 }
 

@@ -9,7 +9,8 @@ use crate::{
     domains::{self, Taker},
     groups::GroupSet,
     limits::{
-        MAX_DOMAIN_LISTS, MAX_DOMAINS, MAX_EXTRAS, MAX_RECORDS, MAX_REGEX_TOTAL, MAX_REGEXES, MAX_ZONE_FILES,
+        MAX_DOMAIN_LISTS, MAX_DOMAINS, MAX_EXTRAS, MAX_RECORDS, MAX_REGEX_TOGETHER, MAX_REGEX_TOTAL,
+        MAX_REGEXES, MAX_ZONE_FILES,
     },
     names::{Bits, suffixes},
     regexes::{self, Regexes},
@@ -274,12 +275,14 @@ impl DomainSetBuilder {
             text: self.set.names.text_len().saturating_add(needs.text),
             regexes: self.held.regexes.saturating_add(needs.regexes),
             automata: self.held.automata.saturating_add(needs.automata),
+            together: self.held.together.saturating_add(needs.together),
             extras: self.held.extras.saturating_add(needs.extras),
         };
         for (count, limit, what) in [
             (all.names, MAX_DOMAINS, "names of all domain lists"),
             (all.regexes, MAX_REGEXES, "expressions of all domain lists"),
             (all.automata, MAX_REGEX_TOTAL, "bytes of all expressions"),
+            (all.together, MAX_REGEX_TOGETHER, "bytes of all expressions without a literal"),
             (all.extras, MAX_EXTRAS, "entries with conditions, records or networks"),
             (all.text, u32::MAX as usize, "bytes of all names"),
         ] {
@@ -317,6 +320,8 @@ struct Needs {
     text: usize,
     regexes: usize,
     automata: usize,
+    /// Of `automata`, those that every name is held against.
+    together: usize,
     extras: usize,
 }
 
@@ -330,8 +335,10 @@ impl Taker for Needs {
             }
             Pattern::Regex(expression) => {
                 self.regexes += 1;
-                self.automata +=
-                    regexes::check(&expression.regex, expression.invert).map_or(0, |checked| checked.bytes);
+                if let Ok(checked) = regexes::check(&expression.regex, expression.invert) {
+                    self.automata += checked.bytes;
+                    self.together += if checked.always { checked.bytes } else { 0 };
+                }
             }
             Pattern::Address(_) => self.extras += 1,
         }
@@ -375,6 +382,9 @@ impl DomainSet {
             let one_answer = same_list && known.flags == says.flags && says.action() == ANSWER;
             if one_entry || one_answer {
                 merge = Some(at);
+            } else if is_zone && same_list && known.flags & says.flags & (EXACT | BELOW) != 0 {
+                // A zone says one thing about a name: the first.
+                return;
             }
         }
         let extra = rule.extra();

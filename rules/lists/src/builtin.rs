@@ -232,10 +232,13 @@ mod tests {
         let deny = [("captive.apple.com", 1)];
         builder.add_written("dns.deny", DomainKind::Block, Mode::Enforce, GroupSet::ALL, deny).unwrap();
         let set = builder.finish();
-        let effect = |name: &str| set.decide(&Asked::about(name)).map(|found| found.effect);
-        assert_eq!(effect("connectivitycheck.gstatic.com"), Some(Effect::Allow));
-        assert_eq!(effect("fonts.gstatic.com"), Some(Effect::Block));
-        assert_eq!(effect("captive.apple.com"), Some(Effect::Block), "a person may");
+        for (name, effect, why) in [
+            ("connectivitycheck.gstatic.com", Effect::Allow, "a probe"),
+            ("fonts.gstatic.com", Effect::Block, "no probe"),
+            ("captive.apple.com", Effect::Block, "a person may"),
+        ] {
+            assert_eq!(set.decide(&Asked::about(name)).map(|found| found.effect), Some(effect), "{why}");
+        }
         assert!(canaries().iter().any(|name| name.as_str() == "use-application-dns.net"));
     }
 }

@@ -1,7 +1,9 @@
 //! Domain and address lists: bytes of files in, one compact set to ask out.
 //!
-//! - [`DomainSet`] answers "what do the lists say about this name" without allocating; it is built in two passes over
-//!   each file by [`DomainSetBuilder`], so a file that is refused leaves nothing behind.
+//! - [`DomainSet`] answers "what do the lists say about this question" without allocating; it is built in two passes over
+//!   each file by [`DomainSetBuilder`], so a file that is refused leaves nothing behind, and is kept as one snapshot.
+//! - [`GroupSet`] says for whom something holds, [`Clients`] who somebody is.
+//! - [`services`], [`probes`] and [`canaries`] are names that come with secd.
 //! - [`AddressList`] is one file of addresses; [`AddressLists`] folds several into the flat prefix table of the kernel
 //!   and still knows the list and line of each entry.
 //! - [`Overrides`] are the standing orders about names (bans and timed allows), which go before every list.
@@ -32,6 +34,7 @@ mod regexes;
 mod report;
 mod rule;
 mod set;
+mod snapshot;
 mod text;
 mod written;
 
@@ -49,7 +52,8 @@ pub use format::{Column, Format, FormatError};
 pub use groups::{Blocking, DEFAULT_GROUP, Group, GroupSet, MAX_GROUPS};
 pub use language::name::unicode;
 pub use merge::{AddressLists, AddressOrigin, ListedAs};
-pub use overrides::{Override, Overrides};
+pub use overrides::{Asker, Override, Overrides};
 pub use report::{Dangers, ListError, Reject, Report, guard, guard_report};
 pub use set::{DomainKind, DomainMatch, DomainSet, ListInfo, Role};
+pub use snapshot::SnapshotError;
 pub use written::check_written;

@@ -25,9 +25,13 @@ pub const MAX_REGEX_BYTES: usize = 1024;
 /// Groups in each other in one expression. A deeper one is rejected.
 pub const MAX_REGEX_DEPTH: u32 = 64;
 /// Bytes of the automaton of one expression. A larger one is rejected.
-pub const MAX_REGEX_STATES: usize = 128 * 1024;
-/// Bytes of the automata of all expressions. The list that would go beyond is refused as a whole.
-pub const MAX_REGEX_TOTAL: usize = 32 * 1024 * 1024;
+pub const MAX_REGEX_STATES: usize = 32 * 1024;
+/// Bytes of the automata of all expressions. The list that would go beyond is refused as a whole; within one file the
+/// expressions beyond it are rejected without a look, so that no file costs more time than this takes.
+pub const MAX_REGEX_TOTAL: usize = 16 * 1024 * 1024;
+/// Bytes of the automata of those expressions of which no literal must stand in a name, and which every name is therefore
+/// held against. The list that would go beyond is refused as a whole.
+pub const MAX_REGEX_TOGETHER: usize = 1024 * 1024;
 /// Bytes that each lazy automaton may fill while it runs, for each search at a time; it begins anew when they are full.
 pub const MAX_REGEX_CACHE: usize = 2 * 1024 * 1024;
 /// Entries of one address list. A longer list is refused as a whole.

@@ -17,10 +17,10 @@ use regex_syntax::{
     hir::{Class, Dot, Hir, HirKind, Repetition},
 };
 
-use crate::limits::{MAX_REGEX_BYTES, MAX_REGEX_CACHE, MAX_REGEX_DEPTH, MAX_REGEX_STATES};
+use crate::limits::{MAX_REGEX_BYTES, MAX_REGEX_CACHE, MAX_REGEX_DEPTH, MAX_REGEX_STATES, MAX_REGEX_TOTAL};
 
-/// Names that have nothing in common: an expression that matches all of them matches everything.
-const UNLIKE: [&str; 5] = ["a.b", "xn--p1ai", "news.example.com", "0-1.net", "q_q.w.e.r.t.z.org"];
+/// Names that have nothing in common but their dots: an expression that matches all of them matches everything.
+const UNLIKE: [&str; 5] = ["a.b", "x.xn--p1ai", "news.example.com", "0-1.net", "q_q.w.e.r.t.z.org"];
 /// Alternative literals of one expression that are looked for.
 const MAX_LITERALS: usize = 64;
 /// Bytes of the shortest literal worth looking for.
@@ -30,6 +30,8 @@ const MIN_LITERAL: usize = 2;
 pub(crate) struct Checked {
     /// Bytes of its automaton.
     pub(crate) bytes: usize,
+    /// Every name is held against it: no literal must stand in one that matches.
+    pub(crate) always: bool,
     /// It matches (or, inverted, fails to match) names that have nothing in common.
     pub(crate) matches_everything: bool,
 }
@@ -42,14 +44,16 @@ pub(crate) fn check(regex: &str, invert: bool) -> Result<Checked, String> {
     if regex.len() > MAX_REGEX_BYTES {
         return Err(format!("the expression is longer than {MAX_REGEX_BYTES} bytes"));
     }
-    let nfa = nfa(&[unanchored(parse(regex)?)], MAX_REGEX_STATES).ok_or_else(|| {
+    let hir = parse(regex)?;
+    let always = invert || required(&hir).is_none();
+    let nfa = nfa(&[unanchored(hir)], MAX_REGEX_STATES).ok_or_else(|| {
         format!("the expression is too large: its automaton has more than {MAX_REGEX_STATES} bytes")
     })?;
     let bytes = nfa.memory_usage();
     let machine = PikeVM::new_from_nfa(nfa).map_err(|error| error.to_string())?;
     let mut cache = machine.create_cache();
     let matches_everything = UNLIKE.iter().all(|name| machine.is_match(&mut cache, *name) != invert);
-    Ok(Checked { bytes, matches_everything })
+    Ok(Checked { bytes, always, matches_everything })
 }
 
 /// Whether the expression matches one of `names`. It has been checked.
@@ -132,7 +136,7 @@ impl Regexes {
             .kind(Some(AhoCorasickKind::ContiguousNFA))
             .build(&texts)
             .ok()?;
-        let limit = MAX_REGEX_STATES.saturating_mul(hirs.len());
+        let limit = MAX_REGEX_STATES.saturating_mul(hirs.len()).min(2 * MAX_REGEX_TOTAL);
         let (alone, together) = (nfa(&hirs, limit)?, nfa(&others, limit)?);
         let bytes =
             literals.memory_usage() + alone.memory_usage() + together.memory_usage() + 2 * MAX_REGEX_CACHE;
@@ -313,6 +317,7 @@ fn exactly(hir: &Hir) -> Option<Vec<u8>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     fn found(expressions: &[(&str, bool)], name: &str) -> Vec<u32> {
         let mut found = Vec::new();
@@ -348,10 +353,53 @@ mod tests {
         };
         assert_eq!(literals(r"^ads?[0-9]*\.").as_deref(), Some("ad"));
         assert_eq!(literals(r"(^|\.)tracker\.EXAMPLE$").as_deref(), Some("tracker.example"));
-        assert_eq!(literals(r"(banner|pop(up|under))s?").as_deref(), Some("banner popup popunder"));
+        assert_eq!(literals(r"(banner|pop(up|under))s?").as_deref(), Some("banner pop"));
         assert_eq!(literals(r"(ads)*x?"), None);
         assert_eq!(literals(r"(ads|)"), None);
         assert_eq!(literals(r"^[a-z]{3}$"), None);
+    }
+
+    /// Expressions of few letters, so that they match now and then.
+    fn expression() -> impl Strategy<Value = String> {
+        const ATOMS: [&str; 14] =
+            ["ab", "ba", "abc", "[ab]", "[^a]", "[.]", "c", "a", "[bB]", ".", "^", "$", r"\b", "(?i:AB)"];
+        const MANY: [&str; 9] = ["", "", "", "", "*", "+", "?", "{2}", "{0,2}"];
+        let (atom, part) = (proptest::sample::select(&ATOMS[..]), proptest::sample::select(&MANY[..]));
+        let branch = proptest::collection::vec((atom, part), 1..6).prop_map(|parts| {
+            parts.into_iter().map(|(atom, many)| format!("(?:{atom}){many}")).collect::<String>()
+        });
+        proptest::collection::vec(branch, 1..4).prop_map(|branches| format!("({})", branches.join("|")))
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(96))]
+
+        #[test]
+        fn all_at_once_find_what_each_finds(
+            expressions in proptest::collection::vec((expression(), proptest::bool::weighted(0.1)), 1..30),
+            names in proptest::collection::vec("[abc.]{0,12}", 20),
+        ) {
+            let all: Vec<(&str, bool)> = expressions.iter().map(|(regex, invert)| (regex.as_str(), *invert)).collect();
+            let regexes = Regexes::new(all.iter().copied()).unwrap();
+            for name in &names {
+                let mut found = Vec::new();
+                regexes.find(name, |number| found.push(number));
+                found.sort_unstable();
+                let each: Vec<u32> = (0..).zip(&all).filter(|(_, (regex, invert))| {
+                    matches_any(regex, [name.as_str()].into_iter()) != *invert
+                }).map(|(number, _)| number).collect();
+                prop_assert_eq!(found, each, "{}", name);
+            }
+        }
+    }
+
+    #[test]
+    fn a_file_of_large_expressions_costs_no_more_than_the_limit() {
+        let text = (0..2500).map(|n| format!("^x{n}([a-z0-9-]{{40}}\\.){{4}}$\n")).collect::<String>();
+        let mut builder = crate::DomainSetBuilder::new(1);
+        let report = builder.add("large", model::Mode::Enforce, text.as_bytes()).unwrap();
+        assert!(report.rejected > 0 && report.entries > report.rejected, "{}", report.entries);
+        assert!(report.rejects[0].why.contains("as many as a list may hold"), "{}", report.rejects[0]);
     }
 
     #[test]

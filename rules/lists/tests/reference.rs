@@ -13,8 +13,22 @@ use proptest::prelude::*;
 use std::{net::IpAddr, sync::Arc};
 
 /// Formats that hostile bytes are read in.
-const FORMATS: [&str; 9] =
-    ["auto", "plain", "score", "csv:1", "csv:2:3", "csv:ip:score", "json", "json:ip", "json:a.ip:score"];
+const FORMATS: [&str; 14] = [
+    "auto",
+    "plain",
+    "score",
+    "csv:1",
+    "csv:2:3",
+    "csv:ip:score",
+    "json",
+    "json:ip",
+    "json:a.ip:score",
+    "hosts",
+    "adblock",
+    "dnsmasq",
+    "rpz",
+    "regex",
+];
 
 /// One entry of one list: kind, below, name.
 type Row = (DomainKind, bool, String);
@@ -112,13 +126,20 @@ proptest! {
     fn hostile_bytes_in_every_format(
         bytes in proptest::collection::vec(any::<u8>(), 0..1500),
         text in "([a-c:.|@,;\"\\[\\]{}\t\r\n0-9/ -]|\"ip\":|1\\.2\\.3\\.4|fe80::|ip,score\n|\\\\u00){0,300}",
+        rules in "([a-c.|@^$*/=;(){}?+~ \n!0-9-]|\\|\\|a\\.b\\^|\\$(important|badfilter|dnstype=|client=|dnsrewrite=|denyallow=)|NOERROR;|address=/|local=/| CNAME |\\$TTL 5\n|\\$ORIGIN a\\.|@ SOA |rpz-(ip|passthru\\.|drop\\.)|;(querytype|reply|invert)=?|\\[:alpha:\\]|\\\\[wdb1Q]|xn--|ü| A 1\\.2\\.3\\.4| TXT \"){0,200}",
         name in 0..FORMATS.len(),
     ) {
         let format: Format = FORMATS[name].parse().unwrap();
-        for bytes in [&bytes[..], text.as_bytes()] {
+        for bytes in [&bytes[..], text.as_bytes(), rules.as_bytes()] {
             let inspected = DomainSetBuilder::inspect_as(bytes, &format, &[]);
             let mut builder = DomainSetBuilder::new(0);
             prop_assert_eq!(builder.add_as("list", Mode::Enforce, GroupSet::DEFAULT, bytes, &format), inspected);
+            let set = builder.finish();
+            let again = DomainSet::read(&set.write()).unwrap();
+            for question in ["a.b", "x.a.b", "c", &text] {
+                let asked = Asked::about(question);
+                prop_assert_eq!(again.decide(&asked), set.decide(&asked));
+            }
             if let Ok((list, report)) = AddressList::read_as(bytes, &format, AddressReading::default()) {
                 prop_assert!(!list.is_empty() || report.below_score > 0);
                 prop_assert!(report.rejects.iter().all(|reject| reject.line >= 1 && reject.line <= report.lines));

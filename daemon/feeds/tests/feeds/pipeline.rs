@@ -312,8 +312,8 @@ async fn a_held_file_goes_when_the_former_one_comes_back() {
     let keeper = support::keeper(folder.path(), addresses(server.url("/list")));
     keeper.refresh("list", &own, at(0)).await.unwrap();
     for (body, why) in [
-        ("192.0.2.1\n10.4.0.9\n", "1 prefixes of our own networks"),
-        ("192.0.2.1\n0.0.0.0/0\n::/0\n", "2 prefixes as wide as the whole internet"),
+        ("192.0.2.1\n10.4.0.9\n", "1 entries about our own"),
+        ("192.0.2.1\n0.0.0.0/0\n::/0\n", "2 entries as wide as the whole internet"),
     ] {
         server.file("/list", why, body);
         let held = keeper.refresh("list", &own, at(1)).await.unwrap();

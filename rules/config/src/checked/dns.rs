@@ -129,10 +129,10 @@ pub struct DnsForward {
     pub span: Span,
 }
 
-/// An entry of `allow` or `deny`, in the language of lists: `||name^`, `|name^`, `/…/`.
+/// An entry of `allow` or `deny`, as [`lists::check_written`] has found it good.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NameEntry {
-    /// The entry; a bare name of the file stands as `||name^`.
+    /// As it is written: a bare name means everything below it as well.
     pub rule: String,
     /// Its line in the config.
     pub line: u32,
@@ -270,15 +270,6 @@ pub struct DnsZone {
     pub egress: Egress,
     /// What becomes of its questions to other resolvers.
     pub others: DnsOthers,
-}
-
-impl NameEntry {
-    /// The name and line of an entry that means a name and everything below it.
-    #[must_use]
-    pub fn whole_name(&self) -> Option<(Name, u32)> {
-        let name = self.rule.strip_prefix("||")?.strip_suffix('^')?;
-        Some((name.parse().ok()?, self.line))
-    }
 }
 
 impl Dns {

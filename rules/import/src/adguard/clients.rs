@@ -6,9 +6,12 @@
 use ipnet::IpNet;
 use lists::DEFAULT_GROUP;
 use model::Mac;
-use std::net::IpAddr;
+use std::{collections::BTreeMap, net::IpAddr};
 
-use super::{FILTERED, Making, week};
+use super::{
+    FILTERED, Making,
+    services::{Blocks, Known, ids, safe_search},
+};
 use crate::{
     limits::{MAX_CLIENTS, MAX_GROUPS},
     names::Names,
@@ -22,37 +25,31 @@ const UNFILTERED: &str = "unfiltered";
 /// The client that stands for all whom no other names.
 const EVERYONE: &str = "everyone";
 
-/// What is blocked besides lists.
-#[derive(Clone, Debug, Default, PartialEq)]
-struct Blocks {
-    services: Vec<String>,
-    times: Option<Vec<Schedule>>,
-    safe_search: bool,
-}
-
-impl Blocks {
-    fn is_nothing(&self) -> bool {
-        self.services.is_empty() && !self.safe_search
-    }
-}
-
 impl Making<'_> {
     /// Takes over services and clients. Returns the names of clients that have another one now.
-    pub(super) fn clients(&mut self) -> Vec<(String, String)> {
+    pub(super) fn clients(&mut self) -> BTreeMap<String, String> {
         let root = self.root;
+        let known = Known::new();
         let for_all = Blocks {
             safe_search: safe_search(self.first(&[
                 "filtering.safe_search",
                 "dns.safe_search",
                 "dns.safesearch_enabled",
             ])),
-            ..services(self.first(&["filtering.blocked_services", "dns.blocked_services"]), "all")
+            ..known.blocked(self.blocked_services(), "all")
         };
         let clients = match root.at("clients.persistent").list() {
             [] => root.at("clients").list(),
             clients => clients,
         };
-        let own = |client: &Node| self.blocks(client, &for_all);
+        let (clients, over) = clients.split_at(clients.len().min(MAX_CLIENTS));
+        if !over.is_empty() {
+            let over: Vec<String> =
+                over.iter().map(|client| client.at("name").text().unwrap_or_default().to_owned()).collect();
+            let why = format!("there are at most {MAX_CLIENTS} clients");
+            self.report.leave(several("clients", &over), why, "name networks instead of single clients");
+        }
+        let own = |client: &Node| blocks(client, &for_all, &known);
         let differs =
             clients.iter().any(|client| own(client) != for_all && filters(client)) || for_all.times.is_some();
         if differs {
@@ -89,35 +86,21 @@ impl Making<'_> {
             self.settings.safe_search = for_all.safe_search;
         }
         self.report.take("blocked services", for_all.services.len());
-        let known = ::lists::services();
-        let mut unknown: Vec<&str> = Vec::new();
-        for id in ids(self.first(&["filtering.blocked_services", "dns.blocked_services"]))
-            .into_iter()
-            .chain(clients.iter().flat_map(|client| ids(client.at("blocked_services"))))
-        {
-            if ours(id, &known).is_empty() && !unknown.contains(&id) {
-                unknown.push(id);
-            }
-        }
+        let for_clients = clients.iter().flat_map(|client| ids(client.at("blocked_services")));
+        let unknown = known.unknown(ids(self.blocked_services()).into_iter().chain(for_clients));
         if !unknown.is_empty() {
-            let unknown: Vec<String> = unknown.into_iter().map(str::to_owned).collect();
             let help = "write its names into `dns.deny`, or into `deny` of a group";
             self.report.leave(several("blocked services", &unknown), "secd does not know them", help);
         }
-        let mut renamed = Vec::new();
+        let mut renamed = BTreeMap::new();
         for client in clients {
             let said = client.at("name").text().unwrap_or_default().to_owned();
             let Some(who) = self.who(client, &said) else { continue };
-            if self.settings.clients.len() == MAX_CLIENTS {
-                let why = format!("there are at most {MAX_CLIENTS} clients");
-                self.report.leave(format!("client `{said}`"), why, "name networks instead of single clients");
-                continue;
-            }
             let name = names.give(&said, who.first().map_or("", String::as_str));
             if name != said && !said.is_empty() {
-                renamed.push((said.clone(), name.clone()));
+                renamed.entry(said.clone()).or_insert_with(|| name.clone());
             }
-            let blocks = self.blocks(client, &for_all);
+            let blocks = blocks(client, &for_all, &known);
             let mut member = Vec::new();
             if blocks == for_all && filters(client) && for_all.times.is_none() {
                 member.push(DEFAULT_GROUP.to_owned());
@@ -145,19 +128,6 @@ impl Making<'_> {
         renamed
     }
 
-    /// What is blocked for a client besides lists.
-    fn blocks(&self, client: &Node, for_all: &Blocks) -> Blocks {
-        let own = client.at("use_global_settings").flag() == Some(false);
-        let own_services = client.at("use_global_blocked_services").flag() == Some(false);
-        let name = client.at("name").text().unwrap_or("client");
-        let safe = client.at("safe_search");
-        let safe = if safe.is_nothing() { client.at("safesearch_enabled") } else { safe };
-        Blocks {
-            safe_search: if own { safe_search(safe) } else { for_all.safe_search },
-            ..if own_services { services(client.at("blocked_services"), name) } else { for_all.clone() }
-        }
-    }
-
     /// The groups that block this; they are made when nobody had them before.
     fn groups_for(
         &mut self,
@@ -169,14 +139,7 @@ impl Making<'_> {
         if blocks.is_nothing() {
             return Vec::new();
         }
-        let key = |blocks: &Blocks| {
-            let times = blocks.times.iter().flatten();
-            let times: Vec<_> = times
-                .map(|one| (one.days.clone(), one.from.clone(), one.to.clone(), one.zone.clone()))
-                .collect();
-            (blocks.services.clone(), blocks.safe_search, blocks.times.is_some(), times)
-        };
-        if let Some((_, made)) = groups.iter().find(|(other, _)| key(other) == key(blocks)) {
+        if let Some((_, made)) = groups.iter().find(|(other, _)| other.is_like(blocks)) {
             return made.clone();
         }
         let times: Vec<Option<&Schedule>> = match &blocks.times {
@@ -294,59 +257,27 @@ impl Making<'_> {
     }
 }
 
+/// What is blocked for a client besides lists.
+fn blocks(client: &Node, for_all: &Blocks, known: &Known) -> Blocks {
+    let own = client.at("use_global_settings").flag() == Some(false);
+    let own_services = client.at("use_global_blocked_services").flag() == Some(false);
+    let name = client.at("name").text().unwrap_or("client");
+    let safe = client.at("safe_search");
+    let safe = if safe.is_nothing() { client.at("safesearch_enabled") } else { safe };
+    Blocks {
+        safe_search: if own { safe_search(safe) } else { for_all.safe_search },
+        ..if own_services { known.blocked(client.at("blocked_services"), name) } else { for_all.clone() }
+    }
+}
+
 /// Whether lists hold for a client.
 fn filters(client: &Node) -> bool {
     client.at("use_global_settings").flag() != Some(false)
         || client.at("filtering_enabled").flag() != Some(false)
 }
 
-/// Whether searches are safe; a flag at first, one for each site since schema 18.
-fn safe_search(node: &Node) -> bool {
-    node.flag().or_else(|| node.at("enabled").flag()).unwrap_or(false)
-}
-
-/// Services of AdGuard Home that have another name or are several here.
-const ALSO: [(&str, &[&str]); 8] = [
-    ("activision_blizzard", &["activision", "battle-net"]),
-    ("amazon_streaming", &["prime-video"]),
-    ("blizzard_entertainment", &["battle-net"]),
-    ("copilot", &["microsoft-copilot"]),
-    ("electronic_arts", &["ea"]),
-    ("origin", &["ea"]),
-    ("twitter", &["x"]),
-    ("xboxlive", &["xbox"]),
-];
-
-/// Our names of a service of AdGuard Home.
-fn ours(id: &str, known: &[::lists::Service]) -> Vec<String> {
-    let bare = |text: &str| text.to_ascii_lowercase().replace(['-', '_'], "");
-    let also = ALSO.iter().find(|(theirs, _)| *theirs == id).map_or(&[][..], |(_, ours)| ours);
-    let is_it = |service: &&::lists::Service| {
-        bare(&service.name) == bare(id) || also.contains(&service.name.as_str())
-    };
-    known.iter().filter(is_it).map(|service| service.name.clone()).collect()
-}
-
-/// The ids of services that are blocked.
-fn ids(node: &Node) -> Vec<&str> {
-    match node.at("ids").list() {
-        [] => node.texts(),
-        ids => ids.iter().filter_map(Node::text).collect(),
-    }
-}
-
-/// Services that are blocked; a list at first, with times since schema 21.
-fn services(node: &Node, name: &str) -> Blocks {
-    let known = ::lists::services();
-    let mut services: Vec<String> = ids(node).into_iter().flat_map(|id| ours(id, &known)).collect();
-    services.sort();
-    services.dedup();
-    let times = week::blocked(node.at("schedule"), name).filter(|_| !services.is_empty());
-    Blocks { services, times, safe_search: false }
-}
-
 /// A rule with clients named as they are now.
-pub(super) fn rename(rule: &str, renamed: &[(String, String)]) -> String {
+pub(super) fn rename(rule: &str, renamed: &BTreeMap<String, String>) -> String {
     let Some((before, value)) = rule.rsplit_once("client=") else { return rule.to_owned() };
     if renamed.is_empty() || !before.ends_with(['$', ',']) {
         return rule.to_owned();
@@ -361,7 +292,7 @@ pub(super) fn rename(rule: &str, renamed: &[(String, String)]) -> String {
             None => ("", client),
         };
         let bare = quoted.trim_matches(['\'', '"']).replace('\\', "");
-        let now = renamed.iter().find(|(old, _)| *old == bare).map_or(quoted, |(_, now)| now);
+        let now = renamed.get(&bare).map_or(quoted, String::as_str);
         format!("{not}{now}")
     });
     format!("{before}client={}{after}", names.collect::<Vec<_>>().join("|"))
@@ -373,8 +304,10 @@ mod tests {
 
     #[test]
     fn rules_name_clients_as_they_are_called_now() {
-        let renamed =
-            [("Frank's laptop".to_owned(), "franks-laptop".to_owned()), ("TV".to_owned(), "tv".to_owned())];
+        let renamed = BTreeMap::from([
+            ("Frank's laptop".to_owned(), "franks-laptop".to_owned()),
+            ("TV".to_owned(), "tv".to_owned()),
+        ]);
         for (rule, now) in [
             (r"||ads.example^$client='Frank\'s laptop'", "||ads.example^$client=franks-laptop"),
             ("||ads.example^$client=~TV|10.4.0.9,important", "||ads.example^$client=~tv|10.4.0.9,important"),

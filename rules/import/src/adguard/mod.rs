@@ -2,12 +2,13 @@
 //! in all their places; rules of one's own are in the language of our lists already.
 
 mod clients;
+mod services;
 mod upstreams;
 mod week;
 
 use lists::{Blocking, DEFAULT_GROUP};
 use model::Name;
-use std::net::IpAddr;
+use std::{collections::BTreeMap, net::IpAddr};
 
 use crate::{
     Import, ImportError,
@@ -192,6 +193,11 @@ impl Making<'_> {
             .unwrap_or(&crate::yaml::NOTHING)
     }
 
+    /// What is blocked by name for all.
+    fn blocked_services(&self) -> &Node {
+        self.first(&["filtering.blocked_services", "dns.blocked_services"])
+    }
+
     /// How names are answered.
     fn answers(&mut self) {
         let off = |places: &[&str]| self.first(places).flag() == Some(false);
@@ -339,7 +345,7 @@ impl Making<'_> {
     }
 
     /// Rules of one's own, as they are; clients that have another name now are named by it.
-    fn own_rules(&mut self, renamed: &[(String, String)], names: &mut Names) {
+    fn own_rules(&mut self, renamed: &BTreeMap<String, String>, names: &mut Names) {
         let mut own = Own::default();
         let mut taken = 0;
         for rule in self.root.at("user_rules").texts() {

@@ -16,10 +16,7 @@ impl Making<'_> {
         }
         for server in self.root.at("dns.bootstrap_dns").texts() {
             match plain(server) {
-                Some(server) if !self.settings.bootstrap.contains(&server) => {
-                    self.settings.bootstrap.push(server)
-                }
-                Some(_) => {}
+                Some(server) => self.settings.bootstrap(server),
                 None => self.report.leave(
                     format!("bootstrap server {}", shown(server)),
                     "names of upstreams are asked of plain servers, by address",
@@ -66,10 +63,8 @@ impl Making<'_> {
             return;
         }
         let Some((names, servers)) = line.strip_prefix("[/").and_then(|rest| rest.split_once("/]")) else {
-            if let Some(server) = self.server(line)
-                && !self.settings.upstreams.contains(&server)
-            {
-                self.settings.upstreams.push(server);
+            if let Some(server) = self.server(line) {
+                self.settings.upstream(server);
             }
             return;
         };

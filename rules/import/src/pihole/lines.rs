@@ -129,8 +129,7 @@ impl Making {
                 "if it is to be asked from now on, write its address into `dns.upstreams`; secd validates and encrypts by \
                  itself",
             ),
-            Some(server) if !self.settings.upstreams.contains(&server) => self.settings.upstreams.push(server),
-            Some(_) => {}
+            Some(server) => self.settings.upstream(server),
             None => self.report.leave(
                 format!("upstream `{text}`"),
                 "no address",

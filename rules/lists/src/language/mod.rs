@@ -26,8 +26,8 @@ use std::net::IpAddr;
 
 use crate::{
     Format,
-    asked::is_within,
-    limits::MAX_LINE_BYTES,
+    asked::{Condition, is_within},
+    limits::{MAX_LINE_BYTES, MAX_REGEX_STATES, MAX_REGEX_TOTAL},
     regexes,
     report::Refusal,
     rule::{Pattern, Rule, Shape},
@@ -42,6 +42,8 @@ pub(crate) struct Reader<'a> {
     zone: rpz::Zone,
     /// Names that no entry may block.
     own: &'a [Name],
+    /// Bytes of automata that were made of expressions, also of those that were too large.
+    spent: usize,
 }
 
 /// The language of a line.
@@ -64,7 +66,7 @@ impl<'a> Reader<'a> {
             Format::Regex => Some(Language::Regex),
             Format::Auto | Format::Plain | Format::Score | Format::Csv { .. } | Format::Json { .. } => None,
         };
-        Self { only, zone: rpz::Zone::new(only == Some(Language::Zone)), own }
+        Self { only, zone: rpz::Zone::new(only == Some(Language::Zone)), own, spent: 0 }
     }
 
     /// Whether the lines read so far are those of a zone file.
@@ -90,17 +92,19 @@ impl<'a> Reader<'a> {
         let Ok(text) = str::from_utf8(bytes) else {
             return reject(bytes, "not UTF-8 text".into());
         };
-        let own = self.own;
-        let mut take =
-            |part: &[u8], rule: Rule, reject: &mut dyn FnMut(&[u8], Refusal)| match guard(&rule, own) {
-                Ok(()) => take(rule),
-                Err(refusal) => reject(part, refusal),
-            };
+        let language = self.only.unwrap_or_else(|| self.language(text, line.indented));
+        let (own, spent) = (self.own, &mut self.spent);
+        let mut take = |part: &[u8], rule: Rule, reject: &mut dyn FnMut(&[u8], Refusal)| match guard(
+            &rule, own, spent,
+        ) {
+            Ok(()) => take(rule),
+            Err(refusal) => reject(part, refusal),
+        };
         let mut one = |rule: Result<Rule, Refusal>| match rule {
             Ok(rule) => take(bytes, rule, &mut reject),
             Err(refusal) => reject(bytes, refusal),
         };
-        match self.only.unwrap_or_else(|| self.language(text, line.indented)) {
+        match language {
             Language::Adblock if is_bare(text) => one(bare(text)),
             Language::Adblock => one(adblock::read(text)),
             Language::Regex => one(pihole::read(text)),
@@ -218,7 +222,7 @@ fn misread(text: &str) -> Option<String> {
 }
 
 /// Refuses what would do great harm: a public suffix, everything, the resolver's own upstreams.
-fn guard(rule: &Rule, own: &[Name]) -> Result<(), Refusal> {
+fn guard(rule: &Rule, own: &[Name], spent: &mut usize) -> Result<(), Refusal> {
     match &rule.pattern {
         Pattern::Name(name, shape) => {
             if *shape != Shape::Exact && name::is_public_suffix(name) {
@@ -237,8 +241,17 @@ fn guard(rule: &Rule, own: &[Name]) -> Result<(), Refusal> {
             Ok(())
         }
         Pattern::Regex(expression) => {
-            let checked = regexes::check(&expression.regex, expression.invert)?;
-            if checked.matches_everything {
+            const FULL: &str = "the expressions before it are as many as a list may hold";
+            if *spent > MAX_REGEX_TOTAL {
+                return Err(FULL.into());
+            }
+            let checked = regexes::check(&expression.regex, expression.invert);
+            *spent += checked.as_ref().map_or(MAX_REGEX_STATES, |checked| checked.bytes);
+            let checked = checked?;
+            if *spent > MAX_REGEX_TOTAL {
+                return Err(FULL.into());
+            }
+            if checked.matches_everything && !rule.condition.as_deref().is_some_and(Condition::is_narrow) {
                 return Err(Refusal::Everything("it matches every name: write one that says which".into()));
             }
             let of = own.iter().map(Name::as_str);

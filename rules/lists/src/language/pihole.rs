@@ -35,7 +35,13 @@ pub(crate) fn is_line(text: &str) -> bool {
         || expression.starts_with(".*")
         || expression.contains(['\\', '[', '('])
         || expression.ends_with('$');
-    is_pattern && !text.contains([' ', '\t', '"', '<', '>', '#', '@', '/']) && !expression.contains("$$")
+    // Groups alone say nothing that a misspelt name could not say as well.
+    let has_operator =
+        expression.contains(['^', '$', '\\', '[', '|', '*', '+', '?', '{']) || expression != text;
+    is_pattern
+        && has_operator
+        && !text.contains([' ', '\t', '"', '<', '>', '#', '@', '/'])
+        && !expression.contains("$$")
 }
 
 /// Reads an expression with its options; `@@` before it makes it an exception.

@@ -1,6 +1,9 @@
 //! Groups, clients, and names that people block and allow.
 
-use lists::{Blocking, DEFAULT_GROUP, GroupSet, MAX_CLIENTS, MAX_GROUPS, MAX_WHO, Who};
+use lists::{
+    Blocking, DEFAULT_GROUP, DomainKind, GroupSet, MAX_CLIENTS, MAX_GROUPS, MAX_WHO, Service, Who,
+    check_written,
+};
 use model::{Mode, Name};
 use policy::{Schedule, Zone};
 use std::collections::HashMap;
@@ -26,12 +29,13 @@ pub(super) fn names<T>(drafts: &[(Located<String>, T)]) -> Vec<&str> {
 /// All groups, `default` first.
 pub(super) fn groups(draft: &DnsDraft, schedules: &[Schedule], report: &mut Report<'_>) -> Vec<DnsGroup> {
     let usual = blocking(&draft.blocking, report);
+    let known = &lists::services();
     let mut default = DnsGroup {
         name: DEFAULT_GROUP.to_owned(),
         comment: None,
         deny: Vec::new(),
         allow: Vec::new(),
-        services: services(&draft.services, report),
+        services: services(&draft.services, known, report),
         safe_search: draft.safe_search,
         blocking: usual,
         schedule: None,
@@ -50,7 +54,7 @@ pub(super) fn groups(draft: &DnsDraft, schedules: &[Schedule], report: &mut Repo
             break;
         }
         name_is_valid("group", name, name.at, report);
-        let group = group(name, draft, usual, schedules, report);
+        let group = group(name, draft, usual, known, schedules, report);
         if name.value == DEFAULT_GROUP {
             // What `[dns]` says for it holds as well.
             let services = std::mem::take(&mut default.services).into_iter().chain(group.services).collect();
@@ -67,6 +71,7 @@ fn group(
     name: &Located<String>,
     draft: &DnsGroupDraft,
     usual: Blocking,
+    known: &[Service],
     schedules: &[Schedule],
     report: &mut Report<'_>,
 ) -> DnsGroup {
@@ -75,7 +80,7 @@ fn group(
         comment: optional(&draft.comment),
         deny: entries("deny", &draft.deny, report),
         allow: entries("allow", &draft.allow, report),
-        services: services(&draft.services, report),
+        services: services(&draft.services, known, report),
         safe_search: draft.safe_search,
         blocking: draft.blocking.as_ref().map_or(usual, |text| blocking(text, report)),
         schedule: draft.schedule.as_ref().and_then(|name| rules::schedule(name, schedules, report)),
@@ -102,12 +107,18 @@ fn blocking(text: &Located<String>, report: &mut Report<'_>) -> Blocking {
     }
 }
 
-fn services(texts: &[Located<String>], report: &mut Report<'_>) -> Vec<String> {
+fn services(texts: &[Located<String>], known: &[Service], report: &mut Report<'_>) -> Vec<String> {
     at_most("services", "services", texts, MOST_SERVICES, "", report);
     let mut services: Vec<String> = Vec::new();
     for text in texts.iter().take(MOST_SERVICES) {
         if services.contains(&text.value) {
             twice("services", text, report);
+        } else if !known.iter().any(|service| service.name == text.value) {
+            let help = match nearest(text, known.iter().map(|service| service.name.as_str())) {
+                Some(near) => format!("did you mean `{near}`?"),
+                None => "`secctl dns services` shows all; `deny` takes names".to_owned(),
+            };
+            report.add(text.at, format!("there is no service {}", quoted(text)), help);
         }
         services.push(text.value.clone());
     }
@@ -209,26 +220,16 @@ pub(super) fn entries(key: &str, texts: &[Located<String>], report: &mut Report<
 }
 
 fn entry(key: &str, text: &Located<String>, report: &mut Report<'_>) -> Option<NameEntry> {
-    let line = report.span(text.at).line;
-    if let Some(bare) = text.strip_prefix("@@") {
-        let help = if key == "allow" {
-            format!("write `{bare}`: what stands in `allow` is an exception")
-        } else {
-            format!("write `{bare}` into `allow`")
-        };
-        report.add(text.at, format!("{} in `{key}` is an exception", quoted(text)), help);
-        return None;
+    let kind = if key == "allow" { DomainKind::Allow } else { DomainKind::Block };
+    match check_written(text, kind) {
+        Ok(()) => Some(NameEntry { rule: text.value.clone(), line: report.span(text.at).line }),
+        Err(why) => {
+            let (why, help) = match why.split_once(": write ") {
+                Some((why, what)) => (why, format!("write {what}")),
+                None => (why.as_str(), "write a name, for example `good.example`, or `/…/`".to_owned()),
+            };
+            report.add(text.at, format!("{} in `{key}` names nothing: {why}", quoted(text)), help);
+            None
+        }
     }
-    if text.starts_with('/') {
-        return Some(NameEntry { rule: text.value.clone(), line });
-    }
-    let (mark, rest) = match (text.strip_prefix("||"), text.strip_prefix('|')) {
-        (Some(rest), _) => ("||", rest),
-        (None, Some(rest)) => ("|", rest),
-        (None, None) => ("||", text.strip_prefix("*.").unwrap_or(text)),
-    };
-    let (name, options) = rest.split_at(rest.find('$').unwrap_or(rest.len()));
-    let bare = Located { at: text.at, value: name.strip_suffix('^').unwrap_or(name).to_owned() };
-    let name = super::name(key, &bare, report)?;
-    Some(NameEntry { rule: format!("{mark}{name}^{options}"), line })
 }
