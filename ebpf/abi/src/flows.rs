@@ -63,6 +63,16 @@ impl FlowKey {
         [source_high, source_low, destination_high, destination_low, last]
     }
 
+    /// The words of the tuple of the answers, as they come in at `zone`.
+    #[inline(always)]
+    #[must_use]
+    pub const fn answer_words(&self, zone: ZoneId) -> [u64; 5] {
+        let [source_high, source_low, destination_high, destination_low, _] = self.words();
+        let ([a, b], [c, d]) = (self.source_port, self.destination_port);
+        let last = u64::from_le_bytes([c, d, a, b, self.protocol, zone, 0, 0]);
+        [destination_high, destination_low, source_high, source_low, last]
+    }
+
     /// The key that lies in these words.
     #[must_use]
     pub const fn from_words(words: [u64; 5]) -> Self {

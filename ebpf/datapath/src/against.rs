@@ -1,11 +1,17 @@
 //! What is against an address: bans and lists, by direction, and what holds against neither.
 
 use abi::{
-    ACTIVE_ALLOWS, ACTIVE_BANS, ACTIVE_RANGES, Action, Address, DIRECTION_IN, DIRECTION_OUT, Reason,
+    ACTIVE_ALLOWS, ACTIVE_BANS, ACTIVE_RANGES, Action, Address, DIRECTION_IN, DIRECTION_OUT, RULE_NONE,
+    Reason, ZONE_FIRST,
     image::{ADDRESS_IN_OBSERVED, ADDRESS_OUT_OBSERVED, ADDRESS_PROTECTED, AddressClass, NOTHING},
 };
 
-use crate::{Tables, Verdict};
+use crate::{
+    Tables, Verdict, flow,
+    ingress::is_start,
+    parse::Kind,
+    source::{is_bogon, is_spoofed},
+};
 
 /// Which address of a packet.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -42,6 +48,46 @@ pub(crate) fn look_up<T: Tables>(tables: &T, verdict: &mut Verdict, side: Side) 
         Side::Source => verdict.work.source = known,
         Side::Destination => verdict.work.destination = known,
     }
+}
+
+/// Looks up what is known of the source. `true`: it cannot be where it is, or a ban or list is against what it starts, and
+/// that ends the matter. Of later fragments and of ICMP errors it is not asked what is against them.
+#[inline(always)]
+pub(crate) fn source<T: Tables>(tables: &T, verdict: &mut Verdict) -> bool {
+    look_up(tables, verdict, Side::Source);
+    if is_spoofed(tables, verdict) && verdict.deny(Action::Drop, Reason::Spoofed, RULE_NONE) {
+        return true;
+    }
+    if is_bogon(verdict) && verdict.deny(Action::Drop, Reason::Bogon, RULE_NONE) {
+        return true;
+    }
+    if matches!(verdict.work.packet.kind, Kind::Fragment | Kind::Error) {
+        return false;
+    }
+    if unwanted(tables, verdict, Side::Source, DIRECTION_IN) {
+        return true;
+    }
+    // The flow table's memory is slow: it is asked for before it is needed.
+    if is_start(verdict) {
+        flow::touch(tables, &verdict.flow.words());
+    }
+    false
+}
+
+/// Looks up what is known of the destination. `true`: a ban or list is against what is started towards it, and that ends
+/// the matter.
+#[inline(always)]
+pub(crate) fn destination<T: Tables>(tables: &T, verdict: &mut Verdict) -> bool {
+    look_up(tables, verdict, Side::Destination);
+    if unwanted(tables, verdict, Side::Destination, DIRECTION_OUT) {
+        return true;
+    }
+    // As above, for the tuple of the answers.
+    let zone = verdict.work.destination.zone;
+    if verdict.work.packet.kind == Kind::Opening && zone >= ZONE_FIRST {
+        flow::touch(tables, &verdict.flow.answer_words(zone));
+    }
+    false
 }
 
 /// A ban or list is against the address in this direction, and it is not protected. `true` if that ends the matter.

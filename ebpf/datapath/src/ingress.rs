@@ -10,7 +10,7 @@ use crate::{
     flow::{self, Found, Places, Watch, incoming, is_closed, is_inspected},
     opening::{found_rule, rejudged, reverse},
     parse::{self, ACK, Ethertype, Kind, SYN, TCP, UDP},
-    source::{Essential, essential, is_bogon, is_spoofed},
+    source::{Essential, essential},
     verdict::Quoted,
 };
 
@@ -55,7 +55,7 @@ fn enter<T: Tables>(
 /// The first half of [`enter`].
 #[inline(never)]
 fn prepare<T: Tables>(frame: &impl Frame, input: &Input, tables: &T, verdict: &mut Verdict) -> bool {
-    *verdict = Verdict::EMPTY;
+    verdict.begin();
     let active = tables.active();
     if active.generation == 0 {
         return false;
@@ -134,9 +134,9 @@ pub(crate) fn judge<T: Tables>(tables: &T, verdict: &mut Verdict) {
         Kind::Following => verdict.flow.protocol == parse::TCP || parse::is_echo(&packet),
         Kind::Error | Kind::Fragment | Kind::Portless => false,
     };
-    // What cannot be an answer has its source asked first: what a list or ban stops costs no look into the flow table,
-    // and none of it is there under the epoch of now.
-    let starts = packet.kind == Kind::Opening && verdict.flow.protocol != UDP;
+    // What cannot be an answer has its addresses asked first: what a list or ban stops costs no look into the flow
+    // table.
+    let starts = is_start(verdict);
     if carries_tuple && !starts && is_known(tables, verdict) {
         return;
     }
@@ -149,11 +149,7 @@ pub(crate) fn judge<T: Tables>(tables: &T, verdict: &mut Verdict) {
         }
         Essential::No => {}
     }
-    tables.step(Step::LookUpSource, verdict);
-    if is_spoofed(tables, verdict) && verdict.deny(Action::Drop, Reason::Spoofed, RULE_NONE) {
-        return;
-    }
-    if is_bogon(verdict) && verdict.deny(Action::Drop, Reason::Bogon, RULE_NONE) {
+    if tables.step(Step::Source, verdict) {
         return;
     }
     match packet.kind {
@@ -162,12 +158,8 @@ pub(crate) fn judge<T: Tables>(tables: &T, verdict: &mut Verdict) {
         Kind::Error => return error(tables, verdict),
         Kind::Opening | Kind::Following | Kind::Portless => {}
     }
-    if tables.step(Step::SourceStarts, verdict) || (starts && is_known(tables, verdict)) {
-        return;
-    }
     // What is dropped for its source costs no second walk.
-    tables.step(Step::LookUpDestination, verdict);
-    if tables.step(Step::DestinationIsTarget, verdict) {
+    if tables.step(Step::Destination, verdict) || (starts && is_known(tables, verdict)) {
         return;
     }
     match packet.kind {
@@ -195,6 +187,12 @@ pub(crate) fn judge<T: Tables>(tables: &T, verdict: &mut Verdict) {
         Kind::Portless => verdict.pass(Reason::Portless, RULE_NONE),
         Kind::Following | Kind::Fragment | Kind::Error => follow(tables, verdict),
     }
+}
+
+/// The packet starts something and cannot be the answer to anything: a SYN, an echo request. (A UDP packet can.)
+#[inline(always)]
+pub(crate) fn is_start(verdict: &Verdict) -> bool {
+    verdict.work.packet.kind == Kind::Opening && verdict.flow.protocol != UDP
 }
 
 /// A packet of no known flow that opens none: conntrack knows, unless the zone takes none such.

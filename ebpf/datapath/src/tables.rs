@@ -1,7 +1,7 @@
 //! The seam between the decision and the memory it reads: maps in the kernel, vectors on the host.
 
 use abi::{
-    Active, Address, BanValue, DIRECTION_IN, DIRECTION_OUT, Lost, RateKey, ScanState, ZoneId,
+    Active, Address, BanValue, DIRECTION_IN, DIRECTION_OUT, Lost, RateKey, ZoneId,
     image::{AddressClass, RateRow, RuleRow, ZoneRow},
 };
 
@@ -59,10 +59,8 @@ pub trait Tables {
     fn held(&self, tag: u32) -> u32;
     /// A source of this tag is slowed down until then.
     fn hold(&self, tag: u32, until: u32);
-    /// What was noted of a source that was denied. `false`: nothing; `into` stays.
-    fn scan(&self, source: &Address, into: &mut ScanState) -> bool;
-    /// Notes it.
-    fn note_scan(&self, source: &Address, state: &ScanState);
+    /// A set of the table of sources that were denied, below [`abi::MAX_SCANNERS`] / [`abi::FLOW_WAYS`].
+    fn scanners(&self, index: u32) -> Option<Self::Set<'_>>;
     /// Counts a loss.
     fn lost(&self, what: Lost);
     /// Takes a step of a decision, and says whether that ends the matter. The kernel gives each a function of its own,
@@ -86,6 +84,10 @@ pub enum Step {
     Known,
     /// Judges a known flow again.
     Review,
+    /// Looks up what is known of the source, and what is against it.
+    Source,
+    /// Looks up what is known of the destination, and what is against it.
+    Destination,
     /// Looks up what is known of the source.
     LookUpSource,
     /// Looks up what is known of the destination.
@@ -133,6 +135,8 @@ impl Step {
             }
             Self::Known => ingress::known(tables, verdict),
             Self::Review => ingress::review(tables, verdict),
+            Self::Source => against::source(tables, verdict),
+            Self::Destination => against::destination(tables, verdict),
             Self::LookUpSource => {
                 against::look_up(tables, verdict, Side::Source);
                 false

@@ -4,7 +4,7 @@ use abi::{
     ACTIVE_BANS, ACTIVE_RANGES, Active, Address, AllowValue, BanKey, BanValue, Budget, Counter,
     DEFAULT_FLOWS, EVENT_RING_BYTES, FLOW_WAYS, FORGOTTEN_ROW, FORGOTTEN_TICKS, FlowSet, HELD_TAGS,
     INSPECT_RING_BYTES, Lost, MAX_BANNED_RANGES, MAX_BANS, MAX_LISTS, MAX_METERED, MAX_PROTECTED, MAX_RULES,
-    MAX_SCANNERS, PACKET_COUNTERS, PLACE_WORDS, RateKey, RateState, ScanState, ZoneId,
+    MAX_SCANNERS, PACKET_COUNTERS, PLACE_WORDS, RateKey, RateState, ZoneId,
     image::{AddressClass, Block, CHUNK_BLOCKS, IMAGE_ENTRIES, RateRow, RuleRow, ZoneRow, block_place},
 };
 use aya_ebpf::{
@@ -43,7 +43,7 @@ static ALLOWS: LpmTrie<Address, AllowValue> = LpmTrie::with_max_entries(MAX_PROT
 #[map]
 static RATES: LruHashMap<RateKey, RateState> = LruHashMap::with_max_entries(MAX_METERED, 0);
 #[map]
-static SCANS: LruHashMap<Address, ScanState> = LruHashMap::with_max_entries(MAX_SCANNERS, 0);
+static SCANNERS: Array<FlowSet> = Array::with_max_entries(MAX_SCANNERS / FLOW_WAYS as u32, BPF_F_MMAPABLE);
 /// Until when sources of a tag are slowed down, in ticks: what says quickly that a source is not.
 #[map]
 static HELD: Array<[u32; FORGOTTEN_ROW as usize]> = Array::with_max_entries(HELD_TAGS / FORGOTTEN_ROW, 0);
@@ -177,8 +177,7 @@ impl Tables for Maps {
 
     #[inline(always)]
     fn address(&self, slot: u32, address: &Address) -> AddressClass {
-        let (high, low) = image::words(address);
-        image::address_class(&Generation(slot), secd_address(slot, high, low))
+        image::address(&Generation(slot), address)
     }
 
     #[inline(always)]
@@ -286,18 +285,8 @@ impl Tables for Maps {
     }
 
     #[inline(always)]
-    fn scan(&self, source: &Address, into: &mut ScanState) -> bool {
-        // SAFETY: the value is read at once.
-        let Some(state) = (unsafe { SCANS.get(source) }) else { return false };
-        *into = *state;
-        true
-    }
-
-    #[inline(always)]
-    fn note_scan(&self, source: &Address, state: &ScanState) {
-        if SCANS.insert(source, state, 0).is_err() {
-            count_lost(Lost::Meter);
-        }
+    fn scanners(&self, index: u32) -> Option<Set> {
+        SCANNERS.get_ptr_mut(index).map(Set)
     }
 
     #[inline(always)]
@@ -312,6 +301,8 @@ impl Tables for Maps {
             Step::Judge => secd_judge(verdict),
             Step::Known => secd_known(verdict),
             Step::Review => secd_review(verdict),
+            Step::Source => secd_source(verdict),
+            Step::Destination => secd_destination(verdict),
             Step::LookUpSource => secd_look_up_source(verdict),
             Step::LookUpDestination => secd_look_up_destination(verdict),
             Step::SourceStarts => secd_source_starts(verdict),
@@ -345,13 +336,6 @@ fn read(ban: Option<*const BanValue>, into: &mut BanValue) -> bool {
 
 // Functions with external linkage: the verifier judges them once, not on every path that leads to them.
 
-/// The class of an address, given as two words.
-#[unsafe(no_mangle)]
-#[inline(never)]
-extern "C" fn secd_address(slot: u32, high: u64, low: u64) -> u32 {
-    image::class_of(&Generation(slot), high, low)
-}
-
 /// What the policy says, as a word.
 #[unsafe(no_mangle)]
 #[inline(never)]
@@ -381,6 +365,8 @@ steps! {
     secd_judge = Judge;
     secd_known = Known;
     secd_review = Review;
+    secd_source = Source;
+    secd_destination = Destination;
     secd_look_up_source = LookUpSource;
     secd_look_up_destination = LookUpDestination;
     secd_source_starts = SourceStarts;

@@ -3,7 +3,7 @@
 
 use abi::{
     ACTIVE_ALLOWS, ACTIVE_BANS, ACTIVE_RANGES, Active, Address, BanValue, DEFAULT_FLOWS, FLOW_WAYS, Lost,
-    RateKey, ScanState, ZoneId,
+    MAX_SCANNERS, RateKey, ZoneId,
     image::{AddressClass, PortRow, RateRow, RuleRow, ZoneRow},
     mapped,
 };
@@ -46,7 +46,7 @@ pub struct HostTables {
     forgotten: RefCell<HashMap<u32, u32>>,
     buckets: RefCell<HashMap<RateKey, u64>>,
     held: RefCell<HashMap<u32, u32>>,
-    scans: RefCell<HashMap<Address, ScanState>>,
+    scanners: MemoryFlows,
     lost: RefCell<[u64; Lost::ALL.len()]>,
 }
 
@@ -91,7 +91,7 @@ impl HostTables {
             forgotten: RefCell::default(),
             buckets: RefCell::default(),
             held: RefCell::default(),
-            scans: RefCell::default(),
+            scanners: MemoryFlows::new(MAX_SCANNERS as usize / FLOW_WAYS),
             lost: RefCell::default(),
             plan,
         })
@@ -235,12 +235,8 @@ impl Tables for HostTables {
         self.held.borrow_mut().insert(tag, until);
     }
 
-    fn scan(&self, source: &Address, into: &mut ScanState) -> bool {
-        self.scans.borrow().get(source).inspect(|state| *into = **state).is_some()
-    }
-
-    fn note_scan(&self, source: &Address, state: &ScanState) {
-        self.scans.borrow_mut().insert(*source, *state);
+    fn scanners(&self, index: u32) -> Option<MemorySet<'_>> {
+        self.scanners.set(index)
     }
 
     fn lost(&self, what: Lost) {

@@ -10,10 +10,10 @@ mod frames;
 #[path = "differential/world.rs"]
 mod world;
 
-use abi::{FlowKey, FlowValue, PLACE_WORDS, RateKey, RateState, Reason, STATE_ASSURED, ScanState, spot};
+use abi::{FlowKey, FlowSet, FlowValue, PLACE_WORDS, RateKey, RateState, Reason, STATE_ASSURED, spot};
 use aya::{
     Pod, TestRunOptions,
-    maps::{HashMap, Map, MapData, PerCpuArray, PerCpuValues},
+    maps::{Array, HashMap, Map, MapData, PerCpuArray, PerCpuValues},
     programs::TestRun as _,
 };
 use datapath::{Egress, Input, Places as _, Verdict, host::judge, teach};
@@ -221,7 +221,12 @@ impl Kernel {
             self.flows.forget(&key).unwrap();
         }
         clear::<RateKey, RateState>(&self.dataplane, "RATES");
-        clear::<abi::Address, ScanState>(&self.dataplane, "SCANS");
+        let Some(Map::Array(data)) = self.dataplane.map("SCANNERS") else { panic!("SCANNERS") };
+        let data = MapData::from_id(data.info().unwrap().id()).unwrap();
+        let mut scanners: Array<MapData, FlowSet> = Array::try_from(Map::Array(data)).unwrap();
+        for index in 0..scanners.len() {
+            scanners.set(index, FlowSet::default(), 0).unwrap();
+        }
         end_grace(&self.dataplane);
     }
 

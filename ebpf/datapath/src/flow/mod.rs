@@ -92,6 +92,16 @@ fn is_here<S: Places>(set: &S, way: u32, words: &[u64; 5]) -> bool {
         == 0
 }
 
+/// Asks the machine for the memory of a tuple's set.
+#[inline(always)]
+pub(crate) fn touch<T: Tables>(tables: &T, words: &[u64; 5]) {
+    let Active { seed, flow_mask, .. } = tables.active();
+    let spot = spot(words, &seed, flow_mask);
+    if let Some(set) = tables.set(spot.set) {
+        let _ = set.load(spot.way, 0);
+    }
+}
+
 /// Reads the entry of a tuple. `None`: there is none that stands at `now` (ticks).
 #[inline(always)]
 pub(crate) fn find<'a, T: Tables>(

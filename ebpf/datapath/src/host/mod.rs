@@ -5,8 +5,8 @@ mod flows;
 mod frames;
 
 use abi::{
-    Active, Address, BanValue, DIRECTION_IN, DIRECTION_OUT, Lost, POLICY_CONTINUE, RULE_DEFAULT, RateKey,
-    ScanState, ZONE_NONE, ZoneId,
+    Active, Address, BanValue, DIRECTION_IN, DIRECTION_OUT, FLOW_WAYS, Lost, MAX_SCANNERS, POLICY_CONTINUE,
+    RULE_DEFAULT, RateKey, ZONE_NONE, ZoneId,
     image::{
         ADDRESS_IN_OBSERVED, ADDRESS_OUT_OBSERVED, ADDRESS_PROTECTED, AddressClass, Coordinate, NOTHING,
         RateRow, RuleRow, ZoneRow,
@@ -133,7 +133,7 @@ pub struct MemoryTables {
     /// Sources that are slowed down, by tag.
     pub held: RefCell<BTreeMap<u32, u32>>,
     /// Sources that were denied.
-    pub scans: RefCell<BTreeMap<Address, ScanState>>,
+    pub scanners: MemoryFlows,
     /// Losses, by number.
     pub lost: RefCell<[u64; Lost::ALL.len()]>,
 }
@@ -158,7 +158,7 @@ impl Default for MemoryTables {
             forgotten: RefCell::default(),
             buckets: RefCell::default(),
             held: RefCell::default(),
-            scans: RefCell::default(),
+            scanners: MemoryFlows::new(MAX_SCANNERS as usize / FLOW_WAYS),
             lost: RefCell::default(),
         }
     }
@@ -285,12 +285,8 @@ impl Tables for MemoryTables {
         self.held.borrow_mut().insert(tag, until);
     }
 
-    fn scan(&self, source: &Address, into: &mut ScanState) -> bool {
-        self.scans.borrow().get(source).inspect(|state| *into = **state).is_some()
-    }
-
-    fn note_scan(&self, source: &Address, state: &ScanState) {
-        self.scans.borrow_mut().insert(*source, *state);
+    fn scanners(&self, index: u32) -> Option<MemorySet<'_>> {
+        self.scanners.set(index)
     }
 
     fn lost(&self, what: Lost) {
