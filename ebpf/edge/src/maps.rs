@@ -4,7 +4,7 @@ use abi::{
     ACTIVE_BANS, ACTIVE_RANGES, Active, Address, AllowValue, BanKey, BanValue, Budget, Counter,
     DEFAULT_FLOWS, EVENT_RING_BYTES, FLOW_WAYS, FORGOTTEN_ROW, FORGOTTEN_TICKS, FlowSet, INSPECT_RING_BYTES,
     Lost, MAX_BANNED_RANGES, MAX_BANS, MAX_LISTS, MAX_METERED, MAX_PROTECTED, MAX_RULES, MAX_SCANNERS,
-    PACKET_COUNTERS, PLACE_WORDS, RateKey, RateState, ScanState, ZoneId,
+    PACKET_COUNTERS, RateKey, RateState, ScanState, ZoneId,
     image::{AddressClass, Block, RateRow, RuleRow, ZoneRow},
 };
 use aya_ebpf::{
@@ -95,9 +95,8 @@ pub(crate) struct Set(*mut FlowSet);
 impl Set {
     #[inline(always)]
     fn word(&self, way: u32, word: u32) -> *mut u64 {
-        let at = (way & (FLOW_WAYS as u32 - 1)) * PLACE_WORDS as u32 + (word & (PLACE_WORDS as u32 - 1));
         // SAFETY: the set comes from a map lookup and was checked; the place is within its 64 words.
-        unsafe { self.0.cast::<u64>().add(at as usize) }
+        unsafe { self.0.cast::<u64>().add(FlowSet::word_at(way, word) as usize) }
     }
 }
 
