@@ -104,7 +104,7 @@ fn known<T: Tables>(
     {
         return None;
     }
-    flow::count(&set, hot.way, hot.standing, input.ticks, length);
+    flow::count(&set, hot.way, input.ticks, length);
     Some(Passed { zone, slot, rule: hot.verdict as u32, length })
 }
 

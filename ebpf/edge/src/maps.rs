@@ -120,6 +120,14 @@ impl Places for Set {
     }
 
     #[inline(always)]
+    fn opaque(word: u64) -> u64 {
+        let mut word = word;
+        // SAFETY: the register stays what it was. (No instruction at all would be none to tell a line of source about.)
+        unsafe { core::arch::asm!("{0} = {0}", inout(reg) word, options(pure, nomem, nostack)) };
+        word
+    }
+
+    #[inline(always)]
     fn take(&self, way: u32, version: u32) -> bool {
         version & 1 == 0 && compare_exchange(self.word(way, 0).cast(), version, version | 1) == version
     }

@@ -24,6 +24,8 @@ pub trait Places {
     fn store(&self, way: u32, word: u32, value: u64);
     /// Writes the lower half of word 6: when the last packet was seen.
     fn mark(&self, way: u32, ticks: u32);
+    /// The same number, of which the compiler knows nothing: what is made of it is computed, not branched on.
+    fn opaque(word: u64) -> u64;
     /// Takes a place: makes the version, if it still is this even one, odd.
     fn take(&self, way: u32, version: u32) -> bool;
 }
@@ -63,16 +65,15 @@ pub(crate) fn hot<S: Places>(set: &S, first_way: u32, words: &[u64; 5]) -> Optio
     let neighbour_way = nth_way(first_way, 1);
     // Before the tuples, so that one that changes meanwhile shows.
     let (first, neighbour) = (set.load(first_way, 0), set.load(neighbour_way, 0));
-    let not_first = differs_near(set, first_way, words);
-    let not_neighbour = differs_near(set, neighbour_way, words);
-    if not_first != 0 && not_neighbour != 0 {
+    let not_first = sign_unless_zero::<S>(differs_near(set, first_way, words));
+    let not_neighbour = sign_unless_zero::<S>(differs_near(set, neighbour_way, words));
+    if (not_first & not_neighbour) >> 63 != 0 {
         return hot_of_others(set, first_way, words);
     }
-    let is_neighbour = is_not_zero(not_first);
+    let is_neighbour = S::opaque(not_first >> 63);
     let way = nth_way(first_way, is_neighbour as u32);
     if differs_far(set, way, words) != 0 {
-        return if is_neighbour == 0 { hot_at(set, neighbour_way, words) } else { None }
-            .or_else(|| hot_of_others(set, first_way, words));
+        return hot_at(set, neighbour_way, words).or_else(|| hot_of_others(set, first_way, words));
     }
     read(set, way, first ^ (first ^ neighbour) & is_neighbour.wrapping_neg())
 }
@@ -101,18 +102,16 @@ fn read<S: Places>(set: &S, way: u32, seen: u64) -> Option<Hot> {
     Some(Hot { way, epoch: (seen >> 32) as u32, standing, verdict, version })
 }
 
-/// 1 for every number but 0, without a branch.
+/// A number whose highest bit is set for every number but 0.
 #[inline(always)]
-const fn is_not_zero(word: u64) -> u64 {
-    (word | word.wrapping_neg()) >> 63
+fn sign_unless_zero<S: Places>(word: u64) -> u64 {
+    S::opaque(word | word.wrapping_neg())
 }
 
-/// Counts a packet of a known flow that changes nothing.
+/// Counts a packet of a known flow that changes nothing, and marks when it was. All of that is in the line that was read.
 #[inline(always)]
-pub(crate) fn count<S: Places>(set: &S, way: u32, standing: u64, now: u32, length: u32) {
-    if standing as u32 != now {
-        set.mark(way, now);
-    }
+pub(crate) fn count<S: Places>(set: &S, way: u32, now: u32, length: u32) {
+    set.mark(way, now);
     set.store(way, WORD_PACKETS, set.load(way, WORD_PACKETS).wrapping_add(1));
     set.store(way, WORD_BYTES, set.load(way, WORD_BYTES).wrapping_add(length as u64));
 }
@@ -170,8 +169,8 @@ pub(crate) fn find<'a, T: Tables>(
 impl<S: Places> Found<S> {
     /// Counts a packet.
     #[inline(always)]
-    pub(crate) fn count(&self, value: &FlowValue, now: u32, length: u32) {
-        count(&self.set, self.way, value.last_seen as u64, now, length);
+    pub(crate) fn count(&self, now: u32, length: u32) {
+        count(&self.set, self.way, now, length);
     }
 
     /// Notes that a packet of the other way was seen.
