@@ -70,6 +70,7 @@ pub(crate) enum Command {
     Explain(commands::explain::Arguments),
     Check(commands::check::Arguments),
     Config(commands::config::Arguments),
+    Import(commands::import::Arguments),
     Inspect(commands::inspect::Arguments),
     Completions(commands::completions::Arguments),
     Man(commands::man::Arguments),

@@ -48,6 +48,7 @@ fn build(root: &Path, programs: &Path) -> Result<PathBuf> {
         (programs.join("secd"), "usr/sbin/secd", 0o755),
         (programs.join("secctl"), "usr/bin/secctl", 0o755),
         (image.join("secd.service"), "lib/systemd/system/secd.service", 0o644),
+        (image.join("secd-early.service"), "lib/systemd/system/secd-early.service", 0o644),
         (image.join("deb/secd.toml"), "etc/secd/secd.toml", 0o640),
         (image.join("secd.toml"), "usr/share/doc/secd/examples/secd.toml", 0o644),
     ] {
@@ -114,6 +115,7 @@ fn check(root: &Path, package: &Path) -> Result<String> {
         "./usr/sbin/secd",
         "./usr/bin/secctl",
         "./lib/systemd/system/secd.service",
+        "./lib/systemd/system/secd-early.service",
         "./etc/secd/secd.toml",
         "./usr/share/man/man1/secctl.1.gz",
     ] {
@@ -135,6 +137,7 @@ fn check(root: &Path, package: &Path) -> Result<String> {
         .context("the packaged config has mistakes")?;
     let unit = tree.join("lib/systemd/system/secd.service");
     verify(root, &unit)?;
+    verify(root, &unit.with_file_name("secd-early.service"))?;
     let mut security = Command::new("systemd-analyze");
     security
         .args(["security", "--offline=true", "--no-pager", "--threshold", &EXPOSURE_LIMIT.to_string()])
@@ -166,7 +169,7 @@ fn verify(root: &Path, unit: &Path) -> Result<()> {
     let (_, log) = console::logged(root, "deb-verify", &mut command, |_| {})?;
     let wrong: Vec<String> = fs::read_to_string(&log)?
         .lines()
-        .filter(|line| line.contains("secd.service") && !line.contains("is not executable"))
+        .filter(|line| line.contains("/secd") && !line.contains("is not executable"))
         .map(str::to_owned)
         .collect();
     if wrong.is_empty() { Ok(()) } else { bail!("{}", wrong.join("; ")) }

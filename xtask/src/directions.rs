@@ -18,6 +18,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("logs", &["abi", "model"]),
     ("signatures", &["abi", "model"]),
     ("config", &["abi", "model", "policy", "lists", "logs", "signatures"]),
+    ("import", &["abi", "model", "lists"]),
     ("protocol", &["abi", "model"]),
     ("enforce", RULES),
     ("resolver", RULES),
@@ -47,17 +48,33 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "shippers",
         ],
     ),
-    ("secctl", &["abi", "datapath", "model", "policy", "lists", "logs", "signatures", "config", "protocol"]),
+    (
+        "secctl",
+        &[
+            "abi",
+            "datapath",
+            "model",
+            "policy",
+            "lists",
+            "logs",
+            "signatures",
+            "config",
+            "import",
+            "protocol",
+        ],
+    ),
     ("xtask", &[]),
     ("directions", &[]),
     ("loki-receiver", &[]),
     ("lab", &["abi", "model"]),
     ("kernel-tests", &["abi", "datapath", "model", "policy", "enforce"]),
+    ("bench-dns", &["abi", "lists", "model", "resolver"]),
     ("bench-programs", &["abi", "datapath"]),
     ("bench", &["abi", "bench-programs", "datapath", "enforce", "kernel-tests", "model", "policy"]),
 ];
 /// The pure crates, which take bytes and `now`.
-const RULES: &[&str] = &["abi", "datapath", "model", "policy", "lists", "logs", "signatures", "config"];
+const RULES: &[&str] =
+    &["abi", "datapath", "model", "policy", "lists", "logs", "signatures", "config", "import"];
 /// Other people's crates that do what the pure crates must not: sockets, clocks of their own, runtimes, the kernel.
 const IMPURE: &[&str] = &[
     "tokio",

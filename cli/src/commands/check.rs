@@ -132,7 +132,7 @@ pub(crate) fn parsed(path: &Path) -> Result<::config::Config, Failure> {
 }
 
 /// Path and text of each log filter of the user's own; no folder is none.
-fn own_filters(folder: &Path) -> Result<Vec<(String, String)>, Failure> {
+pub(crate) fn own_filters(folder: &Path) -> Result<Vec<(String, String)>, Failure> {
     let Ok(entries) = std::fs::read_dir(folder) else { return Ok(Vec::new()) };
     let mut files: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).collect();
     files.retain(|file| file.extension().is_some_and(|extension| extension == "toml"));

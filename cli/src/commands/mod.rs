@@ -14,6 +14,7 @@ pub(crate) mod diff;
 pub(crate) mod doctor;
 pub(crate) mod explain;
 pub(crate) mod flows;
+pub(crate) mod import;
 pub(crate) mod inspect;
 pub(crate) mod lists;
 pub(crate) mod man;
@@ -78,6 +79,7 @@ pub(crate) fn run(arguments: Arguments, environment: &Environment, output: &mut 
         Command::Explain(asked) => explain::run(&asked, output),
         Command::Check(asked) => check::run(&asked, output),
         Command::Config(asked) => config::run(&asked, output),
+        Command::Import(asked) => import::run(&asked, output),
         Command::Inspect(asked) => inspect::run(&asked, output),
         Command::Completions(asked) => completions::run(&asked, output),
         Command::Man(asked) => man::run(&asked, output),

@@ -30,6 +30,9 @@ fn print(output: &mut Output<'_>, status: &Status) -> io::Result<()> {
         );
         output.paragraph(0, &text, Paint::Warn)?;
     }
+    for note in &status.notes {
+        output.paragraph(0, &format!("note: {note}"), Paint::Quiet)?;
+    }
     let mode = match status.mode {
         Mode::Enforce => painted("enforce", Paint::Good),
         Mode::Observe => painted("observe: judges and counts, drops nothing", Paint::Warn),

@@ -6,3 +6,4 @@ mod cases;
 mod daemon;
 mod fake;
 mod files;
+mod import;

@@ -2,6 +2,7 @@
 
 use base64::Engine;
 use hyper::header::{self, HeaderName, HeaderValue};
+use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 use std::{
     fs::{self, File},
@@ -54,7 +55,7 @@ pub enum FetchError {
     },
     /// Only addresses that are not public.
     #[error(
-        "{host} has the address {address}, which is not public: if it is meant, write `private = true` (a redirect may never lead to such another host)"
+        "{host} has the address {address}, which is this router's own or not public: if it is meant, write `private = true` (a redirect may never lead to such another host)"
     )]
     NotPublic {
         /// The host.
@@ -142,12 +143,13 @@ pub(crate) async fn fetch(
     web: &Web,
     subscription: &Subscription,
     validators: &Validators,
+    own: &[IpNet],
 ) -> Result<Fetched, FetchError> {
     let (sent, unpacked) = match subscription.kind {
         Kind::GeoIp => (MAX_DATABASE, MAX_DATABASE),
         Kind::Domains { .. } | Kind::Addresses { .. } | Kind::Rules => (MAX_FETCHED, MAX_UNPACKED),
     };
-    let way = Way::open(subscription)?;
+    let way = Way::open(subscription, own)?;
     if let Some(key) = &subscription.public_key {
         signature::key(key)?;
     }
@@ -185,7 +187,7 @@ fn open(
     Ok(unpack(&file, limit)?.into_owned())
 }
 
-async fn signature_of(web: &Web, subscription: &Subscription, way: &Way) -> Result<Vec<u8>, FetchError> {
+async fn signature_of(web: &Web, subscription: &Subscription, way: &Way<'_>) -> Result<Vec<u8>, FetchError> {
     let location =
         subscription.signature.clone().unwrap_or_else(|| subscription.location.with_suffix(".minisig"));
     let missing = |why: String| FetchError::NoSignature { location: location.clone(), why };
@@ -200,13 +202,14 @@ async fn signature_of(web: &Web, subscription: &Subscription, way: &Way) -> Resu
 }
 
 /// What is read from files before anything is asked for.
-struct Way {
+struct Way<'a> {
     secrets: Secrets,
     authorities: Option<Vec<u8>>,
+    own: &'a [IpNet],
 }
 
-impl Way {
-    fn open(subscription: &Subscription) -> Result<Self, FetchError> {
+impl<'a> Way<'a> {
+    fn open(subscription: &Subscription, own: &'a [IpNet]) -> Result<Self, FetchError> {
         let mut secrets = Vec::new();
         if let Some((user, file)) = &subscription.basic {
             let plain = format!("{user}:{}", secret(file)?);
@@ -221,14 +224,14 @@ impl Way {
         }
         let authorities =
             subscription.authorities.as_ref().map(|file| small_file(file, MAX_AUTHORITIES)).transpose()?;
-        Ok(Self { secrets: Secrets(secrets), authorities })
+        Ok(Self { secrets: Secrets(secrets), authorities, own })
     }
 }
 
 async fn get(
     web: &Web,
     subscription: &Subscription,
-    way: &Way,
+    way: &Way<'_>,
     location: &Location,
     validators: &Validators,
     limit: usize,
@@ -242,7 +245,8 @@ async fn get(
     let no_secrets = Secrets(Vec::new());
     let secrets = if location.same_origin(&subscription.location) { &way.secrets } else { &no_secrets };
     let authorities = way.authorities.as_deref();
-    web.get(&Wanted { location, subscription, secrets, authorities, validators, limit }).await
+    let own = way.own;
+    web.get(&Wanted { location, subscription, secrets, authorities, validators, own, limit }).await
 }
 
 fn from_disk(path: &Path, validators: &Validators, limit: usize) -> Result<Answer, FetchError> {

@@ -67,7 +67,7 @@ pub(crate) fn judge(
     match kind {
         Kind::Domains { format } => {
             let former = former.map(|bytes| (bytes, format));
-            let (report, delta) = DomainSetBuilder::compare(bytes, format, former, seed)?;
+            let (report, delta) = DomainSetBuilder::compare(bytes, format, former, &[], seed)?;
             Ok(Judged::of_list(report, delta))
         }
         Kind::Addresses { format, min_score } => {

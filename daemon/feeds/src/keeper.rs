@@ -159,6 +159,11 @@ impl Keeper {
         self.refresh_all(due, own, now).await
     }
 
+    /// Refreshes these, due or not, at most [`MAX_AT_ONCE`] at a time. Names of no subscription are left out.
+    pub async fn refresh_these(&self, names: Vec<String>, own: &[IpNet], now: Timestamp) -> Vec<Happening> {
+        self.refresh_all(names, own, now).await
+    }
+
     /// Refreshes one, due or not; none if there is no such subscription.
     pub async fn refresh(&self, name: &str, own: &[IpNet], now: Timestamp) -> Option<Happening> {
         self.refresh_all(vec![name.to_owned()], own, now).await.pop()
@@ -281,7 +286,7 @@ impl Keeper {
         // What the server is asked about is the newest file seen, be it in force or held.
         let known = held.as_ref().or(good.as_ref()).filter(|note| note.is_of(subscription));
         let known = known.map(|note| note.validators.clone()).unwrap_or_default();
-        let fetched = fetch(&self.web, subscription, &known).await.map_err(Failure::Fetch)?;
+        let fetched = fetch(&self.web, subscription, &known, own).await.map_err(Failure::Fetch)?;
         let work = Work {
             folder: self.folder.clone(),
             subscription: Arc::clone(subscription),

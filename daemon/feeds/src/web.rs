@@ -12,6 +12,7 @@ use hyper::{
     header::{self, HeaderName, HeaderValue},
 };
 use hyper_util::rt::TokioIo;
+use ipnet::IpNet;
 use std::{future::Future, io, net::IpAddr, pin::Pin, sync::Arc, time::Duration};
 use tokio::{net::TcpStream, task::JoinHandle, time::timeout};
 use tokio_rustls::{
@@ -112,6 +113,8 @@ pub(crate) struct Wanted<'a> {
     pub(crate) secrets: &'a Secrets,
     pub(crate) authorities: Option<&'a [u8]>,
     pub(crate) validators: &'a Validators,
+    /// Networks and addresses of this router: not public, whatever they are.
+    pub(crate) own: &'a [IpNet],
     /// Bytes of the body at most.
     pub(crate) limit: usize,
 }
@@ -212,7 +215,9 @@ impl Web {
             return Err(FetchError::Unresolved { host, why: "it has no address".into() });
         };
         let usable = |address: &IpAddr| {
-            is_public(*address) || (may_be_private && !address.is_multicast() && !address.is_unspecified())
+            let is_own = wanted.own.iter().any(|net| net.contains(&address.to_canonical()));
+            (is_public(*address) && !is_own)
+                || (may_be_private && !address.is_multicast() && !address.is_unspecified())
         };
         let addresses: Vec<IpAddr> = found.into_iter().filter(usable).take(MAX_ADDRESSES).collect();
         if addresses.is_empty() {

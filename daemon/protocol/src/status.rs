@@ -34,6 +34,9 @@ pub struct Status {
     /// What needs a person: a plan that could not be applied, a list that is stale. Each a sentence.
     #[serde(default)]
     pub troubles: Vec<String>,
+    /// What is good to know and needs nothing done: what this kernel or a card lacks. Each a sentence.
+    #[serde(default)]
+    pub notes: Vec<String>,
     /// Interfaces and how packets are judged there.
     pub interfaces: Vec<InterfaceStatus>,
     /// Packets.

@@ -189,6 +189,7 @@ fn replies_round_trip() {
             user: "ada".into(),
         }),
         troubles: Vec::new(),
+        notes: vec!["this kernel has no SYN proxy".into()],
         interfaces: vec![InterfaceStatus {
             name: "eth1".into(),
             attached: "driver".into(),

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-/// Seconds a sinkhole answer may be cached by clients: short, so that an allow is felt soon.
+/// Seconds a sinkhole answer may be cached by clients where the config says nothing: short, so that an allow is felt
+/// soon.
 pub const SINKHOLE_TTL: u32 = 10;
 /// Seconds for the answers made here for special names.
 pub const SPECIAL_TTL: u32 = 3600;
@@ -11,26 +12,18 @@ pub const SPECIAL_TTL: u32 = 3600;
 pub const EDNS_PAYLOAD: u16 = 1232;
 /// UDP payload for clients without EDNS (RFC 1035 §4.2.1).
 pub const PLAIN_PAYLOAD: u16 = 512;
-/// Bytes of a query. A longer one is cut by the socket and malformed.
+/// Bytes of a query in a stream. The connection of a longer one is closed.
 pub const MAX_QUERY: usize = 4096;
-/// Bytes of an upstream's UDP answer that are read; more than we offer, for upstreams that do not care.
-pub const MAX_UDP_ANSWER: usize = 4096;
+/// Bytes of a query in a datagram: what fits an Ethernet frame. A longer one is cut by the socket and malformed.
+pub const MAX_DATAGRAM: usize = 1472;
 /// Questions that wait for an upstream, each with a socket: well below the usual limit of 1024 open files. Further ones
 /// are answered SERVFAIL with EDE at once.
 pub const MAX_IN_FLIGHT: usize = 512;
 /// Of these the questions of one client (an IPv6 client is its /64), so that none can starve the others. Further ones
 /// are answered SERVFAIL with EDE at once.
 pub const MAX_IN_FLIGHT_PER_CLIENT: usize = 128;
-/// Time for all upstreams together. Then SERVFAIL with EDE 22.
-pub const QUERY_DEADLINE: Duration = Duration::from_millis(4500);
-/// Time for one upstream before the next is asked.
-pub const ATTEMPT_TIMEOUT: Duration = Duration::from_millis(1200);
-/// Rounds over all upstreams.
-pub const ROUNDS: usize = 2;
-/// Failures in a row after which an upstream is asked last.
-pub const FAILURES_UNTIL_DOWN: u32 = 2;
-/// How long it is asked last; then one question tries it again.
-pub const DOWN_FOR: Duration = Duration::from_secs(10);
+/// Answers that are asked for anew ahead of their time, at once. Further ones wait until they have run out.
+pub const MAX_PREFETCHES: usize = 64;
 /// Upstreams. A config with more is refused.
 pub const MAX_UPSTREAMS: usize = 16;
 /// Addresses to listen on. A config with more is refused.
@@ -47,15 +40,47 @@ pub const MAX_CACHED_ANSWER: usize = 4096;
 pub const MAX_CACHE_BYTES: usize = 16 * 1024 * 1024;
 /// Entries the config may give the cache. More is refused.
 pub const MAX_CACHE_ENTRIES: usize = 1_000_000;
-/// Seconds an answer is cached at most, whatever its TTL.
+/// Seconds an answer is cached at most, where the config says nothing.
 pub const MAX_TTL: u32 = 86_400;
-/// Seconds a negative answer is cached at most (RFC 2308 §5).
+/// Seconds a negative answer is cached at most, where the config says nothing (RFC 2308 §5).
 pub const MAX_NEGATIVE_TTL: u32 = 3600;
+/// Time after which a client gets an answer that is past its time, if there is one (RFC 8767 §5).
+pub const STALE_AFTER: Duration = Duration::from_millis(1800);
+/// Seconds such an answer may be cached by clients (RFC 8767 §4).
+pub const STALE_TTL: u32 = 30;
+/// Seconds in which such an answer is given at once after no upstream answered (RFC 8767 §5).
+pub const STALE_RECHECK: u32 = 30;
+/// Answers that live shorter are not asked for ahead of their time.
+pub const PREFETCH_FROM_TTL: u32 = 30;
+/// Times an answer must have been given to be worth asking for ahead of its time.
+pub const PREFETCH_FROM_HITS: u32 = 2;
 /// Aliases an answer may go over. A longer chain is a failure of the upstream.
 pub const MAX_ALIASES: usize = 16;
-/// Answers on an upstream socket that are not to our question. After so many the attempt has failed.
-pub const MAX_MISMATCHES: usize = 16;
 /// Time in which questions under way may end at shutdown.
 pub const SHUTDOWN_GRACE: Duration = Duration::from_secs(2);
 /// Bytes of extra text in an extended error.
 pub const MAX_EXTRA_TEXT: usize = 255;
+/// Bytes to a multiple of which answers over encrypted transports are padded (RFC 8467 §4.1).
+pub const PADDING_BLOCK: usize = 468;
+/// Clients whose rate is known each; see [`crate::Rate`]. Beyond it newcomers share one bucket.
+pub const MAX_RATED_CLIENTS: usize = 16_384;
+/// Clients of which a reader of a socket remembers zone, name and groups. Beyond it all are looked up anew.
+pub const MAX_ASKERS: usize = 4096;
+/// How long it remembers them: a new lease or neighbour is known after that.
+pub const ASKER_LIFE: Duration = Duration::from_secs(5);
+/// Records of questions that wait to be told. Further ones are dropped and counted.
+pub const MAX_JOURNAL: usize = 16_384;
+/// Bytes of names in them.
+pub const MAX_JOURNAL_TEXT: usize = 1024 * 1024;
+/// Datagrams that are taken and answered at once.
+pub const BATCH: usize = 32;
+/// Local names. A table with more is refused.
+pub const MAX_LOCAL_NAMES: usize = 65_536;
+/// Records of one local name. More are refused.
+pub const MAX_LOCAL_RECORDS: usize = 64;
+/// Records of a rewrite or of local names in one answer. Further ones are left out.
+pub const MAX_LOCAL_ANSWER: usize = 64;
+/// Aliases among local names that are followed in one answer.
+pub const MAX_LOCAL_ALIASES: usize = 8;
+/// Seconds since 1970 before which the machine's clock has not been set: dates of signatures are not looked at then.
+pub const CLOCK_SET_FROM: u64 = 1_767_225_600;

@@ -83,7 +83,7 @@ impl Drop for Place {
 }
 
 /// Who shares a quota: an IPv4 address, or an IPv6 /64, inside which a client picks addresses as it likes (RFC 8981).
-fn share(client: IpAddr) -> IpAddr {
+pub(crate) fn share(client: IpAddr) -> IpAddr {
     match client.to_canonical() {
         IpAddr::V4(address) => address.into(),
         IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() >> 64 << 64).into(),

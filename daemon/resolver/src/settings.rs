@@ -1,28 +1,130 @@
 //! What the resolver is told.
 
 use ipnet::IpNet;
+use lists::{Clients, Group, GroupSet};
 use model::Mode;
 use std::{
     net::{IpAddr, SocketAddr},
     sync::Arc,
 };
 
-use crate::limits::{MAX_CACHE_ENTRIES, MAX_LISTENERS, MAX_UPSTREAMS};
+use crate::{
+    Rate, UpstreamSettings,
+    limits::{
+        MAX_CACHE_BYTES, MAX_CACHE_ENTRIES, MAX_LISTENERS, MAX_NEGATIVE_TTL, MAX_TTL, MAX_UPSTREAMS,
+        SINKHOLE_TTL,
+    },
+    upstream::Server,
+};
 
 /// Settings of the resolver, from the config.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default)]
 pub struct Settings {
     /// Addresses to answer on, UDP and TCP. Concrete ones: from a wildcard (`0.0.0.0`) the system chooses the source of
     /// an answer, which on a router may be another address than the client asked.
     pub listen: Vec<SocketAddr>,
-    /// Upstreams in the order of preference.
-    pub upstreams: Vec<SocketAddr>,
+    /// Who is asked, and how.
+    pub upstreams: UpstreamSettings,
     /// Observe judges, tells and answers as if nothing were listed.
     pub mode: Mode,
-    /// Answers that are cached; 0 = no cache.
-    pub cache_entries: usize,
+    /// What is kept of answers.
+    pub cache: CacheSettings,
     /// Who is answered: the most specific network that holds the client names its zone. Others get no answer.
     pub clients: Vec<ClientNetwork>,
+    /// What is blocked how, for whom.
+    pub policy: Policy,
+    /// Which private addresses may be in answers.
+    pub rebinding: Rebinding,
+    /// Questions a client may ask in a time; none = as many as it likes.
+    pub rate: Option<Rate>,
+    /// The encrypted way to this resolver, if there is one.
+    pub designated: Option<Designated>,
+}
+
+/// What is blocked how, for whom.
+#[derive(Clone, Debug)]
+pub struct Policy {
+    /// Clients the config names.
+    pub clients: Clients,
+    /// All groups, by their bits; the first is `default`. Empty: `default` alone, which says nothing of its own.
+    pub groups: Vec<Group>,
+    /// Groups that are in force at first; see [`crate::Handle::set_in_force`].
+    pub in_force: GroupSet,
+    /// Seconds clients may keep a sinkhole answer.
+    pub block_ttl: u32,
+}
+
+impl Default for Policy {
+    fn default() -> Self {
+        Self {
+            clients: Clients::default(),
+            groups: Vec::new(),
+            in_force: GroupSet::ALL,
+            block_ttl: SINKHOLE_TTL,
+        }
+    }
+}
+
+/// What is kept of answers, and how long.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CacheSettings {
+    /// Answers that are kept; 0 = none.
+    pub entries: usize,
+    /// Bytes of answers that are kept.
+    pub bytes: usize,
+    /// Seconds an answer is kept at least.
+    pub min_ttl: u32,
+    /// Seconds an answer is kept at most.
+    pub max_ttl: u32,
+    /// Seconds a negative answer is kept at most.
+    pub negative_ttl: u32,
+    /// Seconds an answer may stand in, past its time, for upstreams that do not answer (RFC 8767); 0 = never.
+    pub serve_stale: u32,
+    /// What is asked for often is asked anew ahead of its end.
+    pub prefetch: bool,
+}
+
+impl Default for CacheSettings {
+    fn default() -> Self {
+        Self {
+            entries: 10_000,
+            bytes: MAX_CACHE_BYTES,
+            min_ttl: 0,
+            max_ttl: MAX_TTL,
+            negative_ttl: MAX_NEGATIVE_TTL,
+            serve_stale: 86_400,
+            prefetch: true,
+        }
+    }
+}
+
+/// Which private addresses may be in answers for public names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rebinding {
+    /// Such answers are not given.
+    pub protect: bool,
+    /// Names for which they are, with everything below them (lower case, without final dot). Names of this network,
+    /// forwarded ones and those nobody can register need not be among them.
+    pub allow: Vec<Box<str>>,
+}
+
+impl Default for Rebinding {
+    fn default() -> Self {
+        Self { protect: true, allow: Vec::new() }
+    }
+}
+
+/// The encrypted way to this resolver, as clients discover it (RFC 9462).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Designated {
+    /// The name its certificate is for; lower case, without final dot.
+    pub name: Box<str>,
+    /// Its addresses.
+    pub addresses: Vec<IpAddr>,
+    /// Port of DNS over TLS.
+    pub tls: Option<u16>,
+    /// Port and path of DNS over HTTPS, the path as a template: `/dns-query{?dns}`.
+    pub https: Option<(u16, Box<str>)>,
 }
 
 /// A network whose clients are answered.
@@ -32,6 +134,8 @@ pub struct ClientNetwork {
     pub net: IpNet,
     /// Its zone, as events name it.
     pub zone: Arc<str>,
+    /// Addresses its clients learn are told before they learn them ([`crate::Sink::resolved`]).
+    pub resolved: bool,
 }
 
 /// Why the resolver cannot start or take new settings. The old ones stay.
@@ -53,6 +157,9 @@ pub enum ResolverError {
     /// It would ask itself.
     #[error("the upstream {0} is an address this resolver listens on: it would ask itself")]
     AsksItself(SocketAddr),
+    /// A thread could not be started.
+    #[error("cannot start a thread: {0}")]
+    Thread(std::io::Error),
     /// A socket could not be opened.
     #[error("cannot listen on {address}/{transport}: {error}")]
     Listen {
@@ -72,32 +179,34 @@ impl Settings {
     /// What is wrong and what to write.
     pub fn check(&self) -> Result<(), ResolverError> {
         for (what, count, limit) in [
-            ("upstreams", self.upstreams.len(), MAX_UPSTREAMS),
+            ("upstreams", self.upstreams.servers.len(), MAX_UPSTREAMS),
             ("addresses to listen on", self.listen.len(), MAX_LISTENERS),
-            ("cache entries", self.cache_entries, MAX_CACHE_ENTRIES),
+            ("cache entries", self.cache.entries, MAX_CACHE_ENTRIES),
         ] {
             if count > limit {
                 return Err(ResolverError::TooMany { what, count, limit });
             }
         }
-        if !self.listen.is_empty() && self.upstreams.is_empty() {
+        if !self.listen.is_empty() && self.upstreams.servers.is_empty() {
             return Err(ResolverError::NoUpstreams);
         }
-        match self.upstreams.iter().find(|upstream| self.listen.contains(upstream) && upstream.port() != 0) {
-            Some(&upstream) => Err(ResolverError::AsksItself(upstream)),
+        let forwards = self.upstreams.forwards.iter().flat_map(|forward| &forward.to);
+        let plain = self.upstreams.servers.iter().chain(forwards).filter_map(Server::plain);
+        match plain.chain(self.upstreams.bootstrap.iter().copied()).find(|asked| self.listen.contains(asked))
+        {
+            Some(upstream) => Err(ResolverError::AsksItself(upstream)),
             None => Ok(()),
         }
     }
 
-    /// The zone of a client; none if it is not to be answered.
+    /// The most specific network of a client; none if it is not to be answered.
     #[must_use]
-    pub fn zone_of(&self, client: IpAddr) -> Option<Arc<str>> {
+    pub fn network_of(&self, client: IpAddr) -> Option<&ClientNetwork> {
         let client = client.to_canonical();
         self.clients
             .iter()
             .filter(|network| network.net.contains(&client))
             .max_by_key(|network| network.net.prefix_len())
-            .map(|network| Arc::clone(&network.zone))
     }
 }
 
@@ -108,18 +217,24 @@ mod tests {
     #[test]
     fn settings_that_cannot_work_are_refused() {
         let here: SocketAddr = "127.0.0.1:53".parse().unwrap();
+        let asked =
+            |count| UpstreamSettings { servers: vec![here.into(); count], ..UpstreamSettings::default() };
         let settings = Settings { listen: vec![here], ..Settings::default() };
         assert!(matches!(settings.check(), Err(ResolverError::NoUpstreams)));
-        let settings = Settings { upstreams: vec![here], ..settings };
+        let settings = Settings { upstreams: asked(1), ..settings };
         assert!(matches!(settings.check(), Err(ResolverError::AsksItself(_))));
-        let settings = Settings { upstreams: vec![here; MAX_UPSTREAMS + 1], listen: vec![], ..settings };
+        let settings = Settings { upstreams: asked(MAX_UPSTREAMS + 1), listen: vec![], ..settings };
         assert!(matches!(settings.check(), Err(ResolverError::TooMany { .. })));
         assert!(Settings::default().check().is_ok(), "no listener: DNS is off");
     }
 
     #[test]
     fn the_most_specific_network_names_the_zone() {
-        let network = |net: &str, zone: &str| ClientNetwork { net: net.parse().unwrap(), zone: zone.into() };
+        let network = |net: &str, zone: &str| ClientNetwork {
+            net: net.parse().unwrap(),
+            zone: zone.into(),
+            resolved: false,
+        };
         let settings = Settings {
             clients: vec![
                 network("10.0.0.0/8", "home"),
@@ -128,7 +243,9 @@ mod tests {
             ],
             ..Settings::default()
         };
-        let zone = |client: &str| settings.zone_of(client.parse().unwrap()).map(|zone| zone.to_string());
+        let zone = |client: &str| {
+            settings.network_of(client.parse().unwrap()).map(|network| network.zone.to_string())
+        };
         assert_eq!(zone("10.4.0.9").as_deref(), Some("iot"));
         assert_eq!(zone("::ffff:10.4.0.9").as_deref(), Some("iot"));
         assert_eq!(zone("10.5.0.9").as_deref(), Some("home"));

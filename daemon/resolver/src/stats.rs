@@ -1,9 +1,8 @@
 //! Counters, as `secctl status` and metrics show them.
 
-use std::{
-    net::SocketAddr,
-    sync::atomic::{AtomicU64, Ordering::Relaxed},
-};
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+use crate::upstream::UpstreamStatus;
 
 macro_rules! counters {
     ($($(#[doc = $doc:literal])+ $name:ident,)+) => {
@@ -16,6 +15,10 @@ macro_rules! counters {
             $($(#[doc = $doc])+ pub $name: u64,)+
             /// Answers in the cache.
             pub cache_entries: u64,
+            /// Bytes of them.
+            pub cache_bytes: u64,
+            /// Records of questions that were not told, because too many waited.
+            pub untold: u64,
             /// Questions that wait for an upstream.
             pub in_flight: u64,
             /// Upstreams in the order of the config.
@@ -37,8 +40,22 @@ counters! {
     sinkholed,
     /// Would have been answered by the sinkhole, but only observed.
     observed,
+    /// Answered by a rewrite of a list.
+    rewritten,
+    /// Answered by names of this network.
+    local,
     /// Answered from the cache.
     from_cache,
+    /// Answered from the cache past the answer's time, because upstreams did not answer.
+    stale,
+    /// Asked for ahead of its end.
+    prefetched,
+    /// Not given, because it held private addresses for a public name.
+    rebinding,
+    /// Beyond the rate of its client: not answered.
+    over_rate,
+    /// Beyond the rate of its client: told to come over TCP.
+    slipped,
     /// Answered by an upstream.
     forwarded,
     /// No upstream answered.
@@ -51,21 +68,10 @@ counters! {
     refused_clients,
     /// Connections closed at once, too many were open.
     refused_connections,
+    /// Answers that could not be sent at once.
+    unsent,
 }
 
 pub(crate) fn count(counter: &AtomicU64) {
     counter.fetch_add(1, Relaxed);
-}
-
-/// How an upstream stands.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct UpstreamStatus {
-    /// Its address.
-    pub address: SocketAddr,
-    /// It answers, or has not been tried yet.
-    pub up: bool,
-    /// Questions it was asked.
-    pub asked: u64,
-    /// Of these without an answer.
-    pub failed: u64,
 }

@@ -97,8 +97,8 @@ async fn run(case: Case) {
     builder.add_allowed("dns.allow", case.allow.iter().zip(1..)).unwrap();
     let upstreams = upstreams(case.upstream).await;
     let mut settings = settings(upstreams.iter().map(|upstream| upstream.address).collect());
-    if settings.upstreams.is_empty() {
-        settings.upstreams = vec![common::Upstream::dead().await];
+    if settings.upstreams.servers.is_empty() {
+        settings.upstreams = common::asked(vec![common::Upstream::dead().await]);
     }
     settings.mode = case.mode;
     let bench = Bench::start(settings, builder.finish()).await;

@@ -14,7 +14,7 @@ use lists::{DomainSet, Overrides};
 use model::{Name, Timestamp};
 use proptest::prelude::*;
 use resolver::{
-    By, ClientNetwork, Engine, Judgement, Resolver, ResolverError,
+    By, Engine, Judgement, Query, Resolver, ResolverError, Sources, Transport,
     limits::{MAX_IN_FLIGHT, MAX_IN_FLIGHT_PER_CLIENT, MAX_TCP_PER_CLIENT, SINKHOLE_TTL},
 };
 use std::{
@@ -67,7 +67,7 @@ async fn several_addresses_of_both_families() {
     let upstream = Upstream::start(script(&[("www.example A", &["300 A 192.0.2.1"])])).await;
     let mut settings = settings(vec![upstream.address]);
     settings.listen.push("[::1]:0".parse().unwrap());
-    settings.clients.push(ClientNetwork { net: "::1/128".parse().unwrap(), zone: "home".into() });
+    settings.clients.push(common::network("::1/128", "home"));
     let bench = Bench::start(settings, ads("||ads.example^")).await;
     let addresses = bench.handle.addresses().await;
     assert_eq!(addresses.len(), 2);
@@ -107,6 +107,7 @@ async fn clients_outside_every_zone_get_no_answer() {
     assert_eq!(records(&bench.ask("ads.example", "A").await), ["A 0.0.0.0"]);
     assert_eq!((bench.handle.stats().refused_clients, bench.handle.stats().queries), (1, 1));
     assert!(stranger.try_recv(&mut [0; 512]).is_err());
+    bench.handle.tell();
     assert_eq!(bench.events.lock().unwrap().len(), 1, "no event for each packet of a flood");
 
     let socket = tokio::net::TcpSocket::new_v4().unwrap();
@@ -331,7 +332,7 @@ async fn settings_change_while_it_runs_and_bad_ones_change_nothing() {
 
     let taken = UdpSocket::bind("127.0.0.1:0").await.unwrap();
     changed.listen = vec![taken.local_addr().unwrap()];
-    changed.upstreams = vec![first.address];
+    changed.upstreams = common::asked(vec![first.address]);
     let error = bench.handle.update(changed.clone()).await.unwrap_err();
     assert!(matches!(error, ResolverError::Listen { transport: "udp", .. }), "{error}");
     assert_eq!(records(&bench.ask("www.example", "A").await), ["A 192.0.2.2"], "as before");
@@ -373,7 +374,7 @@ async fn a_port_that_is_taken_is_named() {
     let taken = UdpSocket::bind("127.0.0.1:0").await.unwrap();
     let mut settings = settings(vec![Upstream::dead().await]);
     settings.listen = vec![taken.local_addr().unwrap()];
-    let Err(error) = Resolver::start(settings, Arc::default(), Arc::default(), |_| {}).await else {
+    let Err(error) = Resolver::start(settings, Sources::default(), |_: &Query<'_>| {}).await else {
         panic!("started")
     };
     assert!(
@@ -402,11 +403,12 @@ proptest! {
     ) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let mut settings = settings(Vec::new());
-        settings.cache_entries = 0;
+        settings.cache.entries = 0;
         let lists = Arc::new(ArcSwap::from_pointee(ads("||ads.example^")));
-        let engine = Engine::new(settings, lists, Arc::default(), |_| {});
+        let sources = Sources { lists, ..Sources::default() };
+        let engine = Arc::new(Engine::new(settings, sources, |_: &Query<'_>| {}));
         let client = IpAddr::from(Ipv4Addr::LOCALHOST);
-        if let Some(answer) = runtime.block_on(engine.answer(&bytes, client, tcp)) {
+        if let Some(answer) = runtime.block_on(engine.answer(&bytes, client, if tcp { Transport::Tcp } else { Transport::Udp })) {
             prop_assert_eq!(&answer[..2], &bytes[..2]);
             prop_assert!(answer[2] & 0x80 != 0);
             prop_assert!(answer.len() <= bytes.len() + 300);

@@ -15,7 +15,7 @@ use protocol::{ErrorReply, Lift, Lifted, Order, Ordered};
 use std::{
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -57,6 +57,8 @@ pub struct Decisions<K> {
     storing: Mutex<Option<JoinHandle<()>>>,
     next_unstored: AtomicU64,
     behind: Mutex<Option<String>>,
+    /// What is over for the keeper is over in the store too, as far as is known.
+    ended_in_store: AtomicBool,
     tell: Tell,
 }
 
@@ -97,6 +99,7 @@ impl<K: Kernel + 'static> Decisions<K> {
             unstored: Mutex::new(Some(sender)),
             storing: Mutex::default(),
             behind: Mutex::default(),
+            ended_in_store: AtomicBool::new(false),
             tell,
         });
         decisions.publish_names();
@@ -185,15 +188,24 @@ impl<K: Kernel + 'static> Decisions<K> {
         let now = clock::now();
         let ended = self.keeper().expire(now);
         self.check_kernel();
-        if ended.is_empty() {
+        if !ended.is_empty() {
+            self.ended_in_store.store(false, Ordering::Release);
+            for decision in ended {
+                self.tell(decision, EventAction::Lift, "expired");
+            }
+            self.publish_names();
+        }
+        if self.ended_in_store.swap(true, Ordering::AcqRel) {
             return;
         }
-        for decision in ended {
-            self.tell(decision, EventAction::Lift, "expired");
-        }
-        self.publish_names();
-        if let Err(error) = self.store.expire(now.wall).await {
-            tracing::warn!(%error, "ended decisions stay in the store for now");
+        match self.store.expire(now.wall).await {
+            Ok(ended) if ended.is_empty() => {}
+            // There may be more than the store ends at a time.
+            Ok(_) => self.ended_in_store.store(false, Ordering::Release),
+            Err(error) => {
+                self.ended_in_store.store(false, Ordering::Release);
+                tracing::warn!(%error, "ended decisions stay in the store for now");
+            }
         }
     }
 
@@ -215,7 +227,7 @@ impl<K: Kernel + 'static> Decisions<K> {
             DecisionKind::Ban => EventAction::Ban,
             DecisionKind::Allow => EventAction::Allow,
         };
-        let domain = matches!(decision.target, Target::Domain(_));
+        let domain = decision.target.domain().is_some();
         self.keeper().admit(decision.clone(), clock::now());
         self.tell(decision, action, "ordered");
         self.check_kernel();
@@ -319,6 +331,8 @@ impl<K: Kernel + 'static> Decisions<K> {
             }
         }
         batch.clear();
+        // What ended while it was written stands in the store as if it were in force.
+        self.ended_in_store.store(false, Ordering::Release);
         Ok(())
     }
 

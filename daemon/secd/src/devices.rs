@@ -34,6 +34,8 @@ pub const ALLOWED_GROUP: &str = "allowed by command";
 #[derive(Clone, Debug, Default)]
 pub struct Devices {
     seen: BTreeMap<Mac, Seen>,
+    /// Devices that are held back and were told of.
+    told: BTreeSet<Mac>,
 }
 
 /// What is known of a device.
@@ -47,8 +49,6 @@ pub struct Seen {
     pub last: Timestamp,
     /// Its addresses, each with when it was last seen.
     pub addresses: BTreeMap<IpAddr, Timestamp>,
-    /// Its zone holds new devices back, and it is one: told once.
-    told: bool,
 }
 
 /// A device that a zone with quarantine holds back.
@@ -87,23 +87,38 @@ impl Devices {
                 first: now,
                 last: now,
                 addresses: BTreeMap::new(),
-                told: false,
             });
             (seen.last, seen.zone) = (now, zone.name.clone());
             seen.addresses.insert(neighbour.address, now);
             limit(&mut seen.addresses, MAX_ADDRESSES, |at| *at);
             let held = zone.quarantine && !grouped.contains(&neighbour.mac);
-            if held && !seen.told {
+            if !held {
+                self.told.remove(&neighbour.mac);
+            } else if self.told.insert(neighbour.mac) {
                 let address = neighbour.address;
                 new.push(NewDevice { mac: neighbour.mac, zone: zone.name.clone(), address });
             }
-            seen.told = held;
         }
         for seen in self.seen.values_mut() {
             seen.addresses.retain(|_, at| now.since(*at) <= KEPT);
         }
         limit(&mut self.seen, MAX_SEEN, |seen| seen.last);
+        if self.told.len() > MAX_SEEN {
+            self.told.retain(|mac| self.seen.contains_key(mac));
+        }
         new
+    }
+
+    /// None seen yet; these were told of before.
+    #[must_use]
+    pub fn with_told(told: BTreeSet<Mac>) -> Self {
+        Self { seen: BTreeMap::new(), told }
+    }
+
+    /// Devices that are held back and were told of.
+    #[must_use]
+    pub fn told(&self) -> &BTreeSet<Mac> {
+        &self.told
     }
 
     /// Every device, by MAC address.
@@ -118,6 +133,22 @@ impl Devices {
         let known = macs.into_iter().filter_map(|mac| Some((mac, self.seen.get(&mac)?)));
         known.map(|(mac, seen)| (mac, seen.addresses.keys().copied().collect())).collect()
     }
+}
+
+/// The devices that were told of as new before this daemon started, at most [`MAX_SEEN`]. A file that cannot be read says
+/// nothing: they are told of again.
+#[must_use]
+pub fn read_told(file: &Path) -> BTreeSet<Mac> {
+    let told: Option<Vec<Mac>> = std::fs::read(file).ok().and_then(|text| serde_json::from_slice(&text).ok());
+    told.unwrap_or_default().into_iter().take(MAX_SEEN).collect()
+}
+
+/// Keeps them.
+///
+/// # Errors
+/// The file cannot be written.
+pub fn keep_told(file: &Path, told: &BTreeSet<Mac>) -> io::Result<()> {
+    durable(file, serde_json::to_string(told).map_err(io::Error::other)?, None)
 }
 
 /// Addresses by device: what the plan depends on.
@@ -156,7 +187,7 @@ pub struct Allowed {
 }
 
 /// Devices that people have let in, as they are on disk.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct AllowedDevices {
     file: PathBuf,
     devices: BTreeMap<Mac, Allowed>,
@@ -307,6 +338,12 @@ mod tests {
         assert_eq!(devices.see(&look, &policy(), &interfaces(), now), []);
 
         let folder = tempfile::tempdir().unwrap();
+        // Nor after a restart.
+        let kept = folder.path().join("told.json");
+        assert_eq!(read_told(&kept), BTreeSet::new());
+        keep_told(&kept, devices.told()).unwrap();
+        let mut devices = Devices::with_told(read_told(&kept));
+        assert_eq!(devices.see(&look, &policy(), &interfaces(), now), []);
         let file = folder.path().join("devices.json");
         let mut allowed = AllowedDevices::open(&file).unwrap();
         let device = Allowed { mac: mac(7), group: None, user: "ada".into(), since: now };

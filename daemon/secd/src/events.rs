@@ -2,7 +2,6 @@
 
 use anyhow::{Context, Result};
 use config::Config;
-use model::Event;
 use shippers::{FileSettings, LokiSettings, Settings};
 use std::{fs, path::Path};
 
@@ -44,7 +43,7 @@ fn loki(loki: &config::Loki) -> Result<LokiSettings> {
 pub struct QuerySink(pub Tell);
 
 impl resolver::Sink for QuerySink {
-    fn event(&self, event: Event) {
-        (self.0)(event);
+    fn query(&self, query: &resolver::Query<'_>) {
+        (self.0)(query.event());
     }
 }

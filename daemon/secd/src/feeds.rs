@@ -8,8 +8,8 @@ use ::feeds::geoip::GeoIp;
 use config::{Config, Geoip, ListKind, ListSource};
 use ipnet::IpNet;
 use lists::{
-    AddressList, AddressLists, AddressReading, Dangers, DomainSet, DomainSetBuilder, ListError, ListedAs,
-    Report, guard_report, limits,
+    AddressList, AddressLists, AddressReading, Dangers, DomainKind, DomainSet, DomainSetBuilder, Group,
+    GroupSet, ListError, ListedAs, Report, YouTube, guard_report, limits,
 };
 use model::{Body, Event, EventAction, Mode, Severity, Timestamp};
 use policy::SetKind;
@@ -122,15 +122,32 @@ impl Feeds {
         let mut sets = ListSets::new();
         let mut states = Vec::new();
         let mut events = Vec::new();
-        if let Err(error) = domains.add_allowed("dns.allow", config.dns.allow.iter().map(|name| (name, 0))) {
-            events.push(event("dns.allow", 0, 0, Some(error.to_string()), now));
+        for (name, outcome) in add_written(config, &mut domains) {
+            match outcome {
+                Err(error) => events.push(event(&name, 0, 0, Some(error.to_string()), now)),
+                Ok(report) => {
+                    if let Some(first) = report.rejects.first() {
+                        events.push(event(
+                            &name,
+                            report.entries,
+                            report.rejected,
+                            Some(first.to_string()),
+                            now,
+                        ));
+                    }
+                }
+            }
         }
         for (number, source) in (0..=u16::MAX).zip(&config.lists) {
             let mode = config.mode.and(source.mode);
             let mut add = |bytes: &[u8]| match source.kind {
-                ListKind::Domains => {
-                    domains.add_as(&source.name, config.dns.mode.and(mode), bytes, &source.format)
-                }
+                ListKind::Domains => domains.add_as(
+                    &source.name,
+                    config.dns.mode.and(mode),
+                    source.groups,
+                    bytes,
+                    &source.format,
+                ),
                 ListKind::Addresses => {
                     let (list, report) =
                         AddressList::read_as(bytes, &source.format, rules_of(source, reading))?;
@@ -149,11 +166,12 @@ impl Feeds {
                     Ok(report)
                 }
             };
+            let copy = copies.join(copy_name(source));
+            let inspect = |bytes: &[u8]| inspect(source, bytes, reading);
             let taken = if source.subscription.is_some() {
-                take_fetched((reading.fetched)(&source.name), &mut add)
+                take_fetched((reading.fetched)(&source.name), &copy, inspect, &mut add)
             } else {
-                let copy = copies.join(copy_name(source));
-                take(source, &copy, |bytes| inspect(source, bytes, reading), &mut add)
+                take(source, &copy, inspect, &mut add)
             };
             events.push(event(
                 &source.name,
@@ -191,6 +209,46 @@ impl Feeds {
     }
 }
 
+/// What people wrote into the config about names, each place as a list of its own.
+fn add_written(config: &Config, domains: &mut DomainSetBuilder) -> Vec<(String, Result<Report, ListError>)> {
+    let dns = &config.dns;
+    let allow = dns.allow.iter().map(|entry| (entry.rule.as_str(), entry.line));
+    let mut outcomes = vec![("dns.allow".to_owned(), domains.add_allow_list("dns.allow", allow))];
+    let mut add = |name: String, kind, mode, groups, written: &[config::NameEntry]| {
+        if !written.is_empty() {
+            let rules = written.iter().map(|entry| (entry.rule.as_str(), entry.line));
+            let outcome = domains.add_written(&name, kind, mode, groups, rules);
+            outcomes.push((name, outcome));
+        }
+    };
+    let mode = config.mode.and(dns.mode);
+    add("dns.deny".into(), DomainKind::Block, mode, GroupSet::ALL, &dns.deny);
+    for (place, group) in dns.groups.iter().enumerate() {
+        let (groups, mode) = (GroupSet::one(place), mode.and(group.mode));
+        add(format!("dns.groups.{}.allow", group.name), DomainKind::Allow, mode, groups, &group.allow);
+        add(format!("dns.groups.{}.deny", group.name), DomainKind::Block, mode, groups, &group.deny);
+    }
+    let groups = dns.list_groups();
+    for service in lists::services() {
+        // One list for all groups of a mode: a config may have more groups with services than a set has lists.
+        for of in [Mode::Enforce, Mode::Observe] {
+            let names_it = |group: &Group| group.services.iter().any(|name| **name == *service.name);
+            let blocked = Group::all_where(&groups, |group| group.mode == of && names_it(group));
+            if !blocked.is_empty() {
+                let added = domains.add_service(&service, mode.and(of), blocked);
+                outcomes.push((format!("service {}", service.name), added.map(|()| Report::default())));
+            }
+        }
+    }
+    let safe = Group::all_where(&groups, |group| group.safe_search && group.mode == Mode::Enforce);
+    if mode == Mode::Enforce && !safe.is_empty() {
+        let added = domains.add_safe_search(safe, YouTube::Strict);
+        outcomes.push(("safe search".into(), added.map(|()| Report::default())));
+    }
+    outcomes.push(("captive-portal probes".into(), domains.add_probes().map(|()| Report::default())));
+    outcomes
+}
+
 /// How an address list is read. One that only rules name may hold our own networks.
 fn rules_of<'a>(source: &ListSource, reading: &Reading<'a>) -> AddressReading<'a> {
     AddressReading {
@@ -201,7 +259,7 @@ fn rules_of<'a>(source: &ListSource, reading: &Reading<'a>) -> AddressReading<'a
 
 fn inspect(source: &ListSource, bytes: &[u8], reading: &Reading<'_>) -> Result<Report, ListError> {
     match source.kind {
-        ListKind::Domains => DomainSetBuilder::inspect_as(bytes, &source.format),
+        ListKind::Domains => DomainSetBuilder::inspect_as(bytes, &source.format, &[]),
         ListKind::Addresses => {
             AddressList::read_as(bytes, &source.format, rules_of(source, reading)).map(|(_, report)| report)
         }
@@ -248,15 +306,24 @@ fn listed(list: Arc<AddressList>, id: u16, source: &ListSource, mode: Mode) -> L
     ListedAs { list, id, direction: source.direction, mode }
 }
 
-/// Takes a file that the keeper of subscriptions has judged.
-fn take_fetched(file: Option<PathBuf>, add: &mut dyn FnMut(&[u8]) -> Result<Report, ListError>) -> Taken {
-    let nothing = |error: String| Taken { report: Report::default(), error: Some(error) };
-    let Some(file) = file else { return nothing("it has not been fetched yet".into()) };
-    let bytes = match read(&file) {
-        Ok(bytes) => bytes,
-        Err(error) => return nothing(format!("{}: {error}", file.display())),
+/// Takes a file that the keeper of subscriptions has judged; where it cannot be read any more, the last good copy.
+fn take_fetched(
+    file: Option<PathBuf>,
+    copy: &Path,
+    inspect: impl Fn(&[u8]) -> Result<Report, ListError>,
+    add: &mut dyn FnMut(&[u8]) -> Result<Report, ListError>,
+) -> Taken {
+    let Some(file) = file else {
+        return Taken { report: Report::default(), error: Some("it has not been fetched yet".into()) };
     };
-    add(&bytes).map_or_else(|error| nothing(error.to_string()), |report| Taken { report, error: None })
+    let fresh = read(&file).map_err(|error| format!("{}: {error}", file.display()));
+    let fresh = fresh.and_then(|bytes| {
+        if !holds(copy, &bytes).unwrap_or(false) {
+            inspect(&bytes).map_err(|error| error.to_string())?;
+        }
+        Ok(bytes)
+    });
+    taken(fresh, copy, add)
 }
 
 /// Takes the file if it is good and near the size of the last good one, else the last good copy.
@@ -277,6 +344,15 @@ fn take(
             .map_err(|error| format!("{error}; if it is meant, remove {} and reload", copy.display()))?;
         Ok(bytes)
     });
+    taken(fresh, copy, add)
+}
+
+/// What is good is taken and kept; else the last good copy is.
+fn taken(
+    fresh: Result<Vec<u8>, String>,
+    copy: &Path,
+    add: &mut dyn FnMut(&[u8]) -> Result<Report, ListError>,
+) -> Taken {
     let (bytes, error) = match fresh {
         Ok(bytes) => (bytes, None),
         Err(error) => match read(copy) {
@@ -289,7 +365,7 @@ fn take(
             if error.is_none()
                 && let Err(failed) = keep(copy, &bytes)
             {
-                tracing::warn!(list = source.name, error = %failed, "no copy of the list could be kept");
+                tracing::warn!(copy = %copy.display(), error = %failed, "no copy of the list could be kept");
             }
             Taken { report, error }
         }
@@ -423,6 +499,51 @@ mod tests {
     }
 
     #[test]
+    fn a_fetched_file_that_cannot_be_read_again_leaves_the_last_good_one_in_force() {
+        let folder = tempfile::tempdir().unwrap();
+        let list = |name: &str, kind: &str| {
+            format!("[[lists]]\nname = '{name}'\nurl = 'https://lists.example/{name}'\nkind = '{kind}'\n")
+        };
+        let text = "[zones.wan]\ninterface = 'wan0'\nwan = true\n".to_owned()
+            + &list("bad", "addresses")
+            + &list("office", "addresses")
+            + "block = false\n"
+            + &list("ads", "domains")
+            + "[[rules]]\nfrom = ['list:office']\nto = ['self']\nservices = ['ssh']\naction = 'allow'\n";
+        let config = config::parse("secd.toml", &text).unwrap();
+        let at = |name: &str| folder.path().join(name);
+        fs::write(at("bad"), "198.51.100.7\n").unwrap();
+        fs::write(at("office"), "192.0.2.0/24\n").unwrap();
+        fs::write(at("ads"), "evil.example\n").unwrap();
+        let former = Feeds::empty();
+        let load = |state_dir: &str| {
+            let (fetched, state_dir, now) = (|name: &str| Some(at(name)), at(state_dir), Timestamp(0));
+            let (state_dir, fetched, former) = (state_dir.as_path(), &fetched, &former);
+            Feeds::load(&config, &Reading { own: &[], state_dir, former, fetched, now, seed: 1 })
+        };
+        let (good, events) = load("state");
+        assert!(events.iter().all(|event| event.severity == Severity::Info), "{events:?}");
+        // Gone, no list, and a folder.
+        fs::remove_file(at("bad")).unwrap();
+        fs::write(at("office"), [0, 159, 146, 150]).unwrap();
+        fs::remove_file(at("ads")).unwrap();
+        fs::create_dir(at("ads")).unwrap();
+        // Also after a restart, which knows of nothing before.
+        let (kept, events) = load("state");
+        assert_eq!(kept.addresses.origin([198, 51, 100, 7].into()).len(), 1);
+        assert_eq!(kept.sets, good.sets);
+        assert!(kept.domains.decide(&lists::Asked::about("evil.example")).is_some());
+        for (state, event) in kept.states.iter().zip(&events) {
+            assert_eq!(state.entries, 1, "{state:?}");
+            assert!(state.error.as_ref().unwrap().contains("the last good copy stays in force"), "{state:?}");
+            assert_eq!(event.severity, Severity::Warning);
+        }
+        // Nothing was ever read: nothing is kept.
+        let (nothing, _) = load("another state");
+        assert!(nothing.states.iter().all(|state| state.entries == 0 && state.error.is_some()));
+    }
+
+    #[test]
     fn a_bad_file_leaves_the_last_good_one_in_force_over_restarts() {
         let folder = tempfile::tempdir().unwrap();
         let config = config(folder.path());
@@ -441,7 +562,7 @@ mod tests {
         fs::write(folder.path().join("phishing"), "<!DOCTYPE html><html><body>404</body></html>").unwrap();
         fs::remove_file(folder.path().join("bad")).unwrap();
         let (feeds, events) = load();
-        assert!(feeds.domains.decide(&"evil.example".parse().unwrap()).is_some());
+        assert!(feeds.domains.decide(&lists::Asked::about("evil.example")).is_some());
         assert_eq!(feeds.addresses.origin([198, 51, 100, 7].into()).len(), 1);
         for state in &feeds.states {
             assert_eq!(state.entries, 1);

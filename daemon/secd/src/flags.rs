@@ -23,4 +23,9 @@ pub struct Flags {
     /// and no address is translated, until secd starts again. While secd runs: `secctl detach --yes`.
     #[arg(long)]
     pub detach: bool,
+    /// Before the network comes up: make the nftables table that holds until secd has put its policy in force, as it was
+    /// written down when a policy last was, and end. Zones with `fail = "closed"` take in nothing but what their link and
+    /// the router need. Where the table is there already nothing changes.
+    #[arg(long, conflicts_with = "detach")]
+    pub early: bool,
 }

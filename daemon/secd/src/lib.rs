@@ -10,6 +10,7 @@ pub mod doctor;
 pub mod events;
 pub mod feeds;
 pub mod flags;
+pub mod floods;
 pub mod inspection;
 pub mod keeper;
 pub mod kernel;

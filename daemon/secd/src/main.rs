@@ -4,7 +4,7 @@ use anyhow::{Context, Result};
 use clap::Parser;
 use enforce::nft::{TABLE, Wall, WallState};
 use sd_notify::NotifyState;
-use secd::{api, appliance::Appliance, flags::Flags, sandbox};
+use secd::{api, appliance::Appliance, flags::Flags, sandbox, trial::ConfigFiles};
 use std::{
     os::unix::net::{UnixListener, UnixStream},
     process::ExitCode,
@@ -21,6 +21,9 @@ fn main() -> ExitCode {
     let flags = Flags::parse();
     if flags.detach {
         return detach(&flags);
+    }
+    if flags.early {
+        return early(&flags);
     }
     let from_systemd = std::env::var_os("JOURNAL_STREAM").is_some();
     let filter = EnvFilter::try_from_env("SECD_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
@@ -86,6 +89,31 @@ async fn run(flags: Flags, listener: UnixListener) -> Result<()> {
     appliance.stop().await;
     std::fs::remove_file(&socket).ok();
     Ok(())
+}
+
+/// Closes what is to be closed until the daemon is up.
+fn early(flags: &Flags) -> ExitCode {
+    let file = ConfigFiles::new(&flags.config, &flags.state_dir).early();
+    let transaction = match std::fs::read(&file) {
+        Ok(transaction) => transaction,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            println!("secd has put no policy in force yet: nothing is closed");
+            return ExitCode::SUCCESS;
+        }
+        Err(error) => {
+            eprintln!("error: {}: {error}", file.display());
+            return ExitCode::FAILURE;
+        }
+    };
+    match Wall::default().raise_early(transaction) {
+        Ok(true) => println!("made the nftables table inet {TABLE} from {}", file.display()),
+        Ok(false) => println!("the nftables table inet {TABLE} is there already"),
+        Err(error) => {
+            eprintln!("error: {}: {error}", file.display());
+            return ExitCode::FAILURE;
+        }
+    }
+    ExitCode::SUCCESS
 }
 
 /// Takes away what a daemon left in the kernel, without its config and even where it cannot start. Both walls are

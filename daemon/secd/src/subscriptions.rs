@@ -49,7 +49,8 @@ pub fn subscriptions(config: &Config) -> (Vec<Subscription>, Vec<String>) {
 }
 
 fn made(name: &str, kind: Kind, from: &config::Subscription) -> Result<Subscription> {
-    let location = |text: &str| text.parse::<Location>().with_context(|| text.to_owned());
+    // What stands there may hold a password or key, so it is not repeated.
+    let location = |key: &'static str, text: &str| text.parse::<Location>().context(key);
     Ok(Subscription {
         refresh: from.refresh,
         insecure: from.insecure,
@@ -58,8 +59,8 @@ fn made(name: &str, kind: Kind, from: &config::Subscription) -> Result<Subscript
         header: from.header.clone(),
         authorities: from.ca_file.clone(),
         public_key: from.public_key.clone(),
-        signature: from.signature_url.as_deref().map(location).transpose()?,
-        ..Subscription::new(name, kind, location(&from.url)?)
+        signature: from.signature_url.as_deref().map(|text| location("signature_url", text)).transpose()?,
+        ..Subscription::new(name, kind, location("url", &from.url)?)
     })
 }
 
@@ -81,5 +82,18 @@ mod tests {
         assert_eq!(names, ["drop", "rules drop", GEOIP]);
         assert_eq!(good[0].kind, Kind::Addresses { format: "score".parse().unwrap(), min_score: Some(3) });
         assert_eq!(good[0].refresh.as_secs(), 3600);
+    }
+
+    #[test]
+    fn what_may_be_secret_is_not_repeated() {
+        let text = "[zones.wan]\ninterface = 'wan0'\nwan = true\n\
+            [[lists]]\nname = 'drop'\nurl = 'https://lists.example/x'\nkind = 'addresses'\n";
+        let good = config::parse("secd.toml", text).unwrap().lists[0].subscription.clone().unwrap();
+        let bad = "https://user:hunter2@lists.example/x?key=hunter2".to_owned();
+        let signed = config::Subscription { signature_url: Some(bad.clone()), ..good.clone() };
+        for (from, key) in [(config::Subscription { url: bad, ..good }, "url"), (signed, "signature_url")] {
+            let error = format!("{:#}", made("drop", Kind::Rules, &from).unwrap_err());
+            assert!(!error.contains("hunter2") && error.starts_with(key), "{error}");
+        }
     }
 }

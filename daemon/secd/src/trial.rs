@@ -10,6 +10,7 @@
 use std::{
     fs, io,
     io::Write,
+    os::unix::fs::{MetadataExt as _, fchown},
     path::{Path, PathBuf},
 };
 
@@ -42,6 +43,24 @@ impl ConfigFiles {
         self.state.join("secd.toml")
     }
 
+    /// What nftables is given before the daemon is up, see [`enforce::nft::early`].
+    #[must_use]
+    pub fn early(&self) -> PathBuf {
+        self.state.join("early.nft.json")
+    }
+
+    /// Keeps what nftables is given before the daemon is up.
+    ///
+    /// # Errors
+    /// It cannot be written; the former one is whole.
+    pub fn keep_early(&self, transaction: &[u8]) -> io::Result<()> {
+        let file = self.early();
+        if fs::read(&file).is_ok_and(|kept| kept == transaction) {
+            return Ok(());
+        }
+        durable(&file, transaction, None)
+    }
+
     /// Keeps `text` as the config that is in force for good.
     ///
     /// # Errors
@@ -63,9 +82,7 @@ impl ConfigFiles {
             return Ok(());
         }
         // Written now, so that a folder that cannot be written to is found out before anything changes.
-        let staged = self.staged();
-        durable(&staged, text, fs::metadata(self.target()).ok().map(|file| file.permissions()))
-            .inspect_err(|_| self.forget())
+        self.stage(text).inspect_err(|_| self.forget())
     }
 
     /// Makes `text` the config for good: it is on trial, or comes without one.
@@ -78,12 +95,23 @@ impl ConfigFiles {
         if self.says(text) {
             return remove(&self.staged());
         }
-        let staged = self.staged();
+        let (staged, target) = (self.staged(), self.target());
         if !fs::read(&staged).is_ok_and(|held| held == text.as_bytes()) {
-            durable(&staged, text, fs::metadata(self.target()).ok().map(|file| file.permissions()))?;
+            self.stage(text)?;
         }
-        fs::rename(&staged, self.target())?;
-        sync_folder(&self.target())
+        // Without the capability to give files away a new one would be ours: the old one is kept then, with new text.
+        if owner(&target).is_none_or(|owned| Some(owned) == owner(&staged)) {
+            fs::rename(&staged, &target)?;
+        } else {
+            overwrite(&target, text)?;
+            remove(&staged)?;
+        }
+        sync_folder(&target)
+    }
+
+    /// Writes `text` beside the config file, as far as can be with its owner and permissions.
+    fn stage(&self, text: &str) -> io::Result<()> {
+        durable(&self.staged(), text, fs::metadata(self.target()).ok())
     }
 
     /// The trial is over and nobody confirmed. Where the config file itself holds what was tried, that stays written
@@ -136,16 +164,33 @@ impl ConfigFiles {
     }
 }
 
-/// Writes a file whole or not at all, so that it is there after a loss of power.
-pub(crate) fn durable(path: &Path, text: &str, permissions: Option<fs::Permissions>) -> io::Result<()> {
+/// Writes new text into a file that stays the same: its owner, permissions and links are kept. Not cut before, so that
+/// it is never empty; where a loss of power leaves it half written, the copy stands in for it if it makes no sense.
+fn overwrite(path: &Path, text: &str) -> io::Result<()> {
+    let mut file = fs::OpenOptions::new().write(true).open(path)?;
+    file.write_all(text.as_bytes())?;
+    file.set_len(text.len() as u64)?;
+    file.sync_all()
+}
+
+/// User and group of a file.
+fn owner(path: &Path) -> Option<(u32, u32)> {
+    fs::metadata(path).ok().map(|file| (file.uid(), file.gid()))
+}
+
+/// Writes a file whole or not at all, so that it is there after a loss of power. `like`: with the permissions of that
+/// file, and its owner where that is allowed.
+pub(crate) fn durable(path: &Path, text: impl AsRef<[u8]>, like: Option<fs::Metadata>) -> io::Result<()> {
     let mut name = path.as_os_str().to_owned();
     name.push(".new");
     let fresh = PathBuf::from(name);
     let written = (|| {
         let mut file = fs::File::create(&fresh)?;
-        file.write_all(text.as_bytes())?;
-        if let Some(permissions) = permissions {
-            file.set_permissions(permissions)?;
+        file.write_all(text.as_ref())?;
+        if let Some(like) = like {
+            // Where this is not allowed the file stays ours.
+            let _ = fchown(&file, Some(like.uid()), Some(like.gid()));
+            file.set_permissions(like.permissions())?;
         }
         file.sync_all()?;
         fs::rename(&fresh, path)
@@ -252,6 +297,30 @@ mod tests {
         assert!(fs::symlink_metadata(files.config()).unwrap().is_symlink());
         assert_eq!(fs::read_to_string(&real).unwrap(), "new");
         assert_eq!(fs::metadata(&real).unwrap().permissions().mode() & 0o777, 0o604);
+    }
+
+    #[test]
+    fn a_confirmed_file_keeps_its_owner() {
+        use caps::{CapSet, Capability};
+        use std::os::unix::fs::PermissionsExt as _;
+        let folder = tempfile::tempdir().unwrap();
+        let files = files(folder.path());
+        fs::write(files.config(), "an old text that is longer").unwrap();
+        if std::os::unix::fs::chown(files.config(), None, Some(4)).is_err() {
+            eprintln!("SKIP: a_confirmed_file_keeps_its_owner: not root");
+            return;
+        }
+        fs::set_permissions(files.config(), fs::Permissions::from_mode(0o640)).unwrap();
+        // As a daemon that may give files away, and as secd, which may not. Capabilities are a thread's own.
+        for text in ["new", "newer"] {
+            files.begin(text).unwrap();
+            files.confirm(text).unwrap();
+            assert_eq!(fs::read_to_string(files.config()).unwrap(), text);
+            let file = fs::metadata(files.config()).unwrap();
+            assert_eq!((file.uid(), file.gid(), file.mode() & 0o777), (0, 4, 0o640), "{text}");
+            assert_eq!(names(folder.path()), ["secd.toml", "state"]);
+            caps::drop(None, CapSet::Effective, Capability::CAP_CHOWN).unwrap();
+        }
     }
 
     #[test]

@@ -72,7 +72,8 @@ impl Sources<'_> {
         let target = Target::Domain(name.clone());
         let mut findings: Vec<Finding> =
             self.bans().map(|ban| self.banned(&target, ban, abi::DIRECTION_IN)).collect();
-        if let Some(found) = self.domains.decide(name) {
+        let asked = lists::Asked { groups: lists::GroupSet::ALL, ..lists::Asked::about(name.as_str()) };
+        if let Some(found) = self.domains.decide(&asked) {
             // The set's lists are the config's domain lists behind `dns.allow`.
             let file =
                 self.lists.iter().find(|(list, _)| **list == *found.info.name).map(|(_, file)| file.clone());
@@ -108,7 +109,7 @@ impl Sources<'_> {
         Finding {
             by: by(ban),
             reason: match ban.target {
-                Target::Domain(_) => "banned_name",
+                Target::Domain(_) | Target::DomainFor { .. } => "banned_name",
                 Target::Net(_) if inbound => "banned_source",
                 Target::Net(_) => "banned_destination",
             },

@@ -398,13 +398,17 @@ async fn trim_history(connection: &mut SqliteConnection, keep: u64) -> sqlx::Res
     .map(|done| done.rows_affected())
 }
 
-/// Every text a decision that holds for `target` can have as its own: at most 129.
+/// Every text a decision that holds for `target` can have as its own: at most 254.
 fn covering(target: &Target) -> Vec<String> {
     match target {
         Target::Net(net) => std::iter::successors(Some(*net), IpNet::supernet)
             .map(|net| Target::Net(net).to_string())
             .collect(),
         Target::Domain(name) => name.suffixes().map(str::to_owned).collect(),
+        Target::DomainFor { name, client } => {
+            let suffixes = || name.suffixes().map(str::to_owned);
+            suffixes().map(|name| format!("{name}@{client}")).chain(suffixes()).collect()
+        }
     }
 }
 
@@ -416,6 +420,7 @@ mod tests {
     fn covering_targets_are_all_prefixes_or_suffixes() {
         let of = |text: &str| covering(&text.parse().unwrap());
         assert_eq!(of("ads.example.com"), ["ads.example.com", "example.com", "com"]);
+        assert_eq!(of("ads.com@tablet"), ["ads.com@tablet", "com@tablet", "ads.com", "com"]);
         let v4 = of("192.0.2.7");
         assert_eq!((v4.len(), v4[0].as_str(), v4[8].as_str()), (33, "192.0.2.7", "192.0.2.0/24"));
         assert_eq!(v4[32], "0.0.0.0/0");

@@ -16,10 +16,11 @@ mod shape;
 mod structure;
 
 pub use checked::{
-    Api, Config, Dns, Events, Geoip, Limits, ListSource, LogInput, LogSource, Loki, RuleSource, Signatures,
-    Store, Subscription, Transport,
+    Api, Certificate, Config, Dns, DnsClient, DnsForward, DnsGroup, DnsZone, Events, Geoip, LeaseSource,
+    Limits, ListSource, LocalNames, LogInput, LogSource, Loki, NameEntry, QueryLog, Record, RecordValue,
+    Reflect, RuleSource, Signatures, Store, Subscription, Transport, Upstream, UpstreamTransport,
 };
-pub use draft::ListKind;
+pub use draft::{DnsOthers, Egress, ListKind, Privacy, UpstreamOrder};
 pub use error::ConfigError;
 pub use reference::{reference, services_page};
 

@@ -6,11 +6,12 @@ use std::fmt::{self, Write};
 
 use crate::{
     draft::{
-        ApiDraft, DnsDraft, Draft, EventsDraft, ForwardDraft, GeoipDraft, GeoipSystemsDraft, LimitsDraft,
-        ListDraft, LogDraft, LokiDraft, RuleDraft, RuleSourceDraft, ScheduleDraft, SignaturesDraft,
-        StoreDraft, ZoneDraft,
+        ApiDraft, DnsClientDraft, DnsDraft, DnsForwardDraft, DnsGroupDraft, Draft, EventsDraft, ForwardDraft,
+        GeoipDraft, GeoipSystemsDraft, LimitsDraft, ListDraft, LocalDraft, LogDraft, LokiDraft,
+        QueryLogDraft, ReflectDraft, RuleDraft, RuleSourceDraft, ScheduleDraft, SignaturesDraft, StoreDraft,
+        ZoneDraft,
     },
-    shape::{Key, Shape, toml_text},
+    shape::{Key, Shape, toml_key, toml_text},
 };
 
 /// Columns of the file.
@@ -62,7 +63,7 @@ fn section(text: &mut String, key: &Key, path: &str) {
             | Shape::Boolean => {
                 let _ = writeln!(text, "[{path}]");
                 for (name, value) in key.sample().as_object().into_iter().flatten() {
-                    let _ = writeln!(text, "{name} = {}", toml_text(value));
+                    let _ = writeln!(text, "{} = {}", toml_key(name), toml_text(value));
                 }
             }
         },
@@ -77,6 +78,12 @@ fn table(text: &mut String, keys: &[Key], path: &str, is_example: bool) {
         "rules" => fields::<RuleDraft>(),
         "forwards" => fields::<ForwardDraft>(),
         "dns" => fields::<DnsDraft>(),
+        "dns.forwards" => fields::<DnsForwardDraft>(),
+        "dns.groups" => fields::<DnsGroupDraft>(),
+        "dns.clients" => fields::<DnsClientDraft>(),
+        "dns.local" => fields::<LocalDraft>(),
+        "dns.log" => fields::<QueryLogDraft>(),
+        "dns.reflect" => fields::<ReflectDraft>(),
         "lists" => fields::<ListDraft>(),
         "logs" => fields::<LogDraft>(),
         "geoip" => fields::<GeoipDraft>(),

@@ -126,6 +126,16 @@ fn resolve<'a>(schema: &'a Value, definitions: &'a Value) -> &'a Value {
     }
 }
 
+/// A key as it is written in TOML.
+pub(crate) fn toml_key(name: &str) -> String {
+    let is_bare = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
+    if !name.is_empty() && name.bytes().all(is_bare) {
+        name.to_owned()
+    } else {
+        Value::from(name).to_string()
+    }
+}
+
 /// A JSON value as it is written in TOML.
 pub(crate) fn toml_text(value: &Value) -> String {
     match value {
@@ -133,7 +143,8 @@ pub(crate) fn toml_text(value: &Value) -> String {
             format!("[{}]", items.iter().map(toml_text).collect::<Vec<_>>().join(", "))
         }
         Value::Object(entries) => {
-            let entries = entries.iter().map(|(name, value)| format!("{name} = {}", toml_text(value)));
+            let entries =
+                entries.iter().map(|(name, value)| format!("{} = {}", toml_key(name), toml_text(value)));
             format!("{{ {} }}", entries.collect::<Vec<_>>().join(", "))
         }
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => value.to_string(),

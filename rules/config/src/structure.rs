@@ -215,6 +215,12 @@ fn suggestion(key: &Key, found: &DeValue<'_>, path: &str) -> String {
     if let Some(guess) = guess {
         return format!("write `{name} = {guess}`");
     }
+    if let (Shape::Array(_), DeValue::Table(table)) = (&key.shape, found)
+        && path.starts_with("dns.records.")
+    {
+        let next = table.keys().next().map(|key| key.get_ref().to_string()).unwrap_or_default();
+        return format!("a name with dots stands in quotes: `\"{name}.{next}\" = …`");
+    }
     match (&key.shape, key.sample()) {
         (Shape::Array(item), _) if matches!(item.shape, Shape::Table(_)) => {
             format!("write each as a table of its own that begins with `[[{path}]]`")

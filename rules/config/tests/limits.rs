@@ -190,3 +190,39 @@ fn the_defaults_of_the_new_keys() {
     assert_eq!(list.kind, config::ListKind::Addresses);
     assert!(config.geoip.is_none() && matches!(config.geoip_systems, Some(config::Geoip::Subscription(_))));
 }
+
+#[test]
+fn as_many_dns_groups_as_there_are_bits() {
+    let groups =
+        |count: usize| -> String { (0..count).map(|place| format!("[dns.groups.g{place}]\n")).collect() };
+    let config = config::parse("f", &groups(lists::MAX_GROUPS - 1)).unwrap();
+    assert_eq!((config.dns.groups.len(), config.dns.groups[0].name.as_str()), (lists::MAX_GROUPS, "default"));
+    let said = messages(&groups(lists::MAX_GROUPS));
+    assert_eq!(said, ["`dns.groups` has more than 63 groups beside `default`"]);
+    // `default` is there anyway.
+    let with_default = format!("{}[dns.groups.default]\nsafe_search = true\n", groups(lists::MAX_GROUPS - 1));
+    let config = config::parse("f", &with_default).unwrap();
+    assert!(config.dns.groups.len() == lists::MAX_GROUPS && config.dns.groups[0].safe_search);
+}
+
+#[test]
+fn groups_and_clients_stand_for_each_other() {
+    let text = format!(
+        "{ZONES}[dns]\nservices = [\"tiktok\"]\nblocking = \"nodata\"\n\
+         [dns.groups.kids]\nblocking = \"192.0.2.1\"\n[dns.groups.office]\n\
+         [dns.clients.tablet]\nwho = [\"aa:bb:cc:dd:ee:01\"]\ngroups = [\"kids\", \"default\"]\n\
+         [[lists]]\nname = \"a\"\nkind = \"domains\"\npath = \"/a\"\ngroups = [\"office\"]\n\
+         [[lists]]\nname = \"b\"\nkind = \"domains\"\npath = \"/b\"\n"
+    );
+    let config = config::parse("f", &text).unwrap();
+    let groups = config.dns.list_groups();
+    let shown: Vec<_> = groups.iter().map(|group| format!("{} {}", group.name, group.blocking)).collect();
+    assert_eq!(shown, ["default nodata", "kids 192.0.2.1", "office nodata"]);
+    assert_eq!((groups[0].services.len(), groups[1].services.len()), (1, 0));
+    assert_eq!(config.lists.iter().map(|list| list.groups.0).collect::<Vec<_>>(), [0b100, 0b001]);
+    let facts = |mac| lists::Facts { address: [10, 4, 0, 9].into(), mac, host: None, zone: "iot" };
+    let found = |mac| config.dns.list_clients().find(&facts(mac));
+    let tablet = found(Some([0xaa, 0xbb, 0xcc, 0xdd, 0xee, 1]));
+    assert_eq!((&*tablet.name, tablet.groups.0), ("tablet", 0b011));
+    assert_eq!((&*found(None).name, found(None).groups.0), ("", 0b001));
+}

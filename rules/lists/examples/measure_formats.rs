@@ -58,6 +58,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         names.as_bytes(),
         &Format::Auto,
         Some((names.as_bytes(), &Format::Auto)),
+        &[],
         7,
     )?;
     println!(

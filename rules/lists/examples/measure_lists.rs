@@ -1,7 +1,7 @@
 //! Memory and time of domain and address lists: `cargo run --release -p lists --example measure_lists -- DOMAINS…
 //! --addresses ADDRESSES…`. Prints build times, bytes held, resident peak and ns per decision.
 
-use lists::{AddressList, AddressLists, AddressReading, DomainSetBuilder, ListedAs};
+use lists::{AddressList, AddressLists, AddressReading, Asked, DomainSetBuilder, ListedAs};
 use model::{Direction, Mode, Name};
 use std::{sync::Arc, time::Instant};
 
@@ -71,7 +71,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         (0..50_000).filter_map(|number| format!("host{number}.cdn.example.net").parse().ok()).collect();
     for (what, names) in [("listed", &hits), ("not listed", &misses)] {
         let started = Instant::now();
-        let found = names.iter().filter(|name| set.decide(name).is_some()).count();
+        let found = names.iter().filter(|name| set.decide(&Asked::about(name.as_str())).is_some()).count();
         let each = started.elapsed().as_nanos() / (names.len().max(1) as u128);
         println!("decide, {what}: {each} ns a name over {} names, {found} found", names.len());
     }

@@ -296,7 +296,9 @@ fn entry(record: Record<'_>, format: &Format, min_score: Option<u32>) -> Result<
     let span = span(&word)?;
     let score = match format {
         Format::Auto | Format::Score => next.or(comment.map(str::trim)),
-        Format::Plain => None,
+        Format::Plain | Format::Hosts | Format::Adblock | Format::Dnsmasq | Format::Rpz | Format::Regex => {
+            None
+        }
         Format::Csv { .. } | Format::Json { .. } => record.score,
     };
     if min_score.is_some() || format.has_score() {

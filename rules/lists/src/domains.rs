@@ -1,18 +1,20 @@
 //! A file of domains as entries: whole-file checks, then record by record.
 
 use foldhash::fast::FixedState;
+use model::Name;
 use std::hash::BuildHasher;
 
 use crate::{
     Delta, DomainKind, Format, ListError, Report,
-    line::{self, DomainLine},
+    language::Reader,
     records::{self, Record, Sink},
+    rule::Rule,
 };
 
 /// Whoever takes the entries.
 pub(crate) trait Taker {
     /// An entry and its line.
-    fn take(&mut self, line: u32, entry: &DomainLine);
+    fn take(&mut self, line: u32, rule: &Rule);
     /// Forgets everything: the file is read again from its beginning.
     fn restart(&mut self);
 }
@@ -21,11 +23,18 @@ pub(crate) trait Taker {
 ///
 /// # Errors
 /// The file as a whole is no list of domains; entries given before are void.
-pub(crate) fn read(bytes: &[u8], format: &Format, taker: &mut impl Taker) -> Result<Report, ListError> {
-    let mut reading = Reading { taker, report: Report::default() };
+pub(crate) fn read(
+    bytes: &[u8],
+    format: &Format,
+    own: &[Name],
+    taker: &mut impl Taker,
+) -> Result<Report, ListError> {
+    let mut reading =
+        Reading { taker, report: Report::default(), reader: Reader::new(format, own), format, own };
     let lines = records::read(bytes, format, &mut reading)?;
     let mut report = reading.report;
     report.lines = lines;
+    report.is_zone = reading.reader.is_zone();
     report.judge()?;
     Ok(report)
 }
@@ -33,18 +42,21 @@ pub(crate) fn read(bytes: &[u8], format: &Format, taker: &mut impl Taker) -> Res
 struct Reading<'a, T> {
     taker: &'a mut T,
     report: Report,
+    reader: Reader<'a>,
+    format: &'a Format,
+    own: &'a [Name],
 }
 
 impl<T: Taker> Sink for Reading<'_, T> {
     fn record(&mut self, record: Record<'_>) {
         let (taker, number) = (&mut *self.taker, record.line.number);
         let (mut entries, mut exceptions) = (0, 0);
-        line::read(
+        self.reader.read(
             record.line,
-            |entry| {
+            |rule| {
                 entries += 1;
-                exceptions += u64::from(entry.kind == DomainKind::Allow);
-                taker.take(number, &entry);
+                exceptions += u64::from(rule.kind == DomainKind::Allow);
+                taker.take(number, &rule);
             },
             |part, refusal| self.report.refuse(number, part, refusal),
         );
@@ -58,6 +70,7 @@ impl<T: Taker> Sink for Reading<'_, T> {
 
     fn restart(&mut self) {
         self.report = Report::default();
+        self.reader = Reader::new(self.format, self.own);
         self.taker.restart();
     }
 }
@@ -66,24 +79,8 @@ impl<T: Taker> Sink for Reading<'_, T> {
 pub(crate) struct Nothing;
 
 impl Taker for Nothing {
-    fn take(&mut self, _: u32, _: &DomainLine) {}
+    fn take(&mut self, _: u32, _: &Rule) {}
     fn restart(&mut self) {}
-}
-
-/// How many bytes all names have.
-#[derive(Default)]
-pub(crate) struct Lengths {
-    pub(crate) bytes: usize,
-}
-
-impl Taker for Lengths {
-    fn take(&mut self, _: u32, entry: &DomainLine) {
-        self.bytes += entry.name.as_str().len();
-    }
-
-    fn restart(&mut self) {
-        self.bytes = 0;
-    }
 }
 
 /// Eight bytes an entry, to count what two files do not have in common.
@@ -107,13 +104,9 @@ impl Fingerprints {
 }
 
 impl Taker for Fingerprints {
-    fn take(&mut self, _: u32, entry: &DomainLine) {
+    fn take(&mut self, _: u32, rule: &Rule) {
         // A file of 64 MiB has fewer lines than 2^25: this vector is bounded by that of the file.
-        self.seen.push(self.hasher.hash_one((
-            entry.kind == DomainKind::Allow,
-            entry.below,
-            entry.name.as_str(),
-        )));
+        self.seen.push(self.hasher.hash_one(rule));
     }
 
     fn restart(&mut self) {

@@ -5,14 +5,24 @@ use crate::limits::MAX_FIELD_NAME;
 /// How the entries of a file are written.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Format {
-    /// One entry a line, found line by line: an address, prefix or range with or without a score; a name, a hosts line
-    /// or `||name^`.
+    /// One entry a line, whose language is found line by line: an address, prefix or range with or without a score; a
+    /// name, a hosts line, `||name^`, dnsmasq, a zone file, an expression.
     #[default]
     Auto,
     /// The same, and whatever stands behind the first word is no score.
     Plain,
     /// The same, and every line has a score.
     Score,
+    /// Names behind an address, or alone; names only.
+    Hosts,
+    /// Adblock rules (`||name^`) and names alone; names only.
+    Adblock,
+    /// Lines of dnsmasq's config (`address=/name/`); names only.
+    Dnsmasq,
+    /// A zone file of response policies; names only.
+    Rpz,
+    /// An expression a line, as in Pi-hole; names only.
+    Regex,
     /// One column of comma-, semicolon-, tab- or bar-separated values (RFC 4180, a record a line).
     Csv {
         /// Where the entries stand.
@@ -42,7 +52,7 @@ pub enum Column {
 /// Why a text names no format.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "`{text}` is no format: {why}; write `auto`, `plain`, `score`, `csv:COLUMN`, `csv:COLUMN:SCORE`, `json:FIELD` or `json:FIELD:SCORE`"
+    "`{text}` is no format: {why}; write `auto`, `plain`, `hosts`, `adblock`, `dnsmasq`, `rpz`, `regex`, `score`, `csv:COLUMN`, `csv:COLUMN:SCORE`, `json:FIELD` or `json:FIELD:SCORE`"
 )]
 pub struct FormatError {
     text: String,
@@ -50,11 +60,26 @@ pub struct FormatError {
 }
 
 impl Format {
+    /// Whether only lists of names are written so.
+    #[must_use]
+    pub fn is_of_names(&self) -> bool {
+        match self {
+            Self::Hosts | Self::Adblock | Self::Dnsmasq | Self::Rpz | Self::Regex => true,
+            Self::Auto | Self::Plain | Self::Score | Self::Csv { .. } | Self::Json { .. } => false,
+        }
+    }
+
     /// Whether it says where scores stand, so that they must be there.
     #[must_use]
     pub fn has_score(&self) -> bool {
         match self {
-            Self::Auto | Self::Plain => false,
+            Self::Auto
+            | Self::Plain
+            | Self::Hosts
+            | Self::Adblock
+            | Self::Dnsmasq
+            | Self::Rpz
+            | Self::Regex => false,
             Self::Score => true,
             Self::Csv { score, .. } => score.is_some(),
             Self::Json { score, .. } => score.is_some(),
@@ -79,6 +104,11 @@ impl std::str::FromStr for Format {
             ("auto" | "", None, None) => Ok(Self::Auto),
             ("plain", None, None) => Ok(Self::Plain),
             ("score", None, None) => Ok(Self::Score),
+            ("hosts", None, None) => Ok(Self::Hosts),
+            ("adblock", None, None) => Ok(Self::Adblock),
+            ("dnsmasq", None, None) => Ok(Self::Dnsmasq),
+            ("rpz", None, None) => Ok(Self::Rpz),
+            ("regex", None, None) => Ok(Self::Regex),
             ("csv", Some(field), score) => Ok(Self::Csv {
                 column: column(field).ok_or_else(|| wrong("columns count from 1"))?,
                 score: score
@@ -106,6 +136,11 @@ impl std::fmt::Display for Format {
             Self::Auto => f.write_str("auto"),
             Self::Plain => f.write_str("plain"),
             Self::Score => f.write_str("score"),
+            Self::Hosts => f.write_str("hosts"),
+            Self::Adblock => f.write_str("adblock"),
+            Self::Dnsmasq => f.write_str("dnsmasq"),
+            Self::Rpz => f.write_str("rpz"),
+            Self::Regex => f.write_str("regex"),
             Self::Csv { column, score } => {
                 write!(f, "csv:{column}")?;
                 score.as_ref().map_or(Ok(()), |score| write!(f, ":{score}"))
@@ -142,9 +177,21 @@ mod tests {
 
     #[test]
     fn formats_are_read_and_written() {
-        for text in
-            ["auto", "plain", "score", "csv:2", "csv:dst_ip:7", "json", "json:prefixes.ip_prefix", "json:a:b"]
-        {
+        for text in [
+            "auto",
+            "plain",
+            "score",
+            "hosts",
+            "adblock",
+            "dnsmasq",
+            "rpz",
+            "regex",
+            "csv:2",
+            "csv:dst_ip:7",
+            "json",
+            "json:prefixes.ip_prefix",
+            "json:a:b",
+        ] {
             assert_eq!(text.parse::<Format>().unwrap().to_string(), text);
         }
         for (text, why) in [

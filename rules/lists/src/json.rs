@@ -91,7 +91,7 @@ impl<S: Sink> Walk<'_, S> {
         self.found = true;
         let too_long = text.len() > MAX_LINE_BYTES;
         let text = &text.as_bytes()[..text.len().min(MAX_LINE_BYTES)];
-        let line = Line { number: self.line, text: text.trim_ascii(), too_long };
+        let line = Line { number: self.line, text: text.trim_ascii(), too_long, indented: false };
         self.sink.record(Record { line, score });
     }
 

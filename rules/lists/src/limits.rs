@@ -8,10 +8,32 @@ pub const MAX_LINE_BYTES: usize = 4096;
 pub const MAX_KEPT_REJECTS: usize = 100;
 /// Characters of a rejected line that are kept.
 pub const MAX_REJECT_TEXT: usize = 80;
-/// Domain lists of one set. The builder refuses more.
-pub const MAX_DOMAIN_LISTS: usize = 256;
+/// Domain lists of one set, entries of the config and services of each group included. The builder refuses more.
+pub const MAX_DOMAIN_LISTS: usize = 1024;
+/// Zone files of response policies in one set. The builder refuses more.
+pub const MAX_ZONE_FILES: usize = 64;
 /// Names of one set, all lists together (about 40 bytes each). The list that would go beyond is refused as a whole.
 pub const MAX_DOMAINS: usize = 2_000_000;
+/// Entries with conditions, records or networks in one set. The list that would go beyond is refused as a whole.
+pub const MAX_EXTRAS: usize = 200_000;
+/// Records of one entry; further ones are left out.
+pub const MAX_RECORDS: usize = 64;
+/// Expressions of one set. The list that would go beyond is refused as a whole.
+pub const MAX_REGEXES: usize = 10_000;
+/// Bytes of one expression. A longer one is rejected.
+pub const MAX_REGEX_BYTES: usize = 1024;
+/// Groups in each other in one expression. A deeper one is rejected.
+pub const MAX_REGEX_DEPTH: u32 = 64;
+/// Bytes of the automaton of one expression. A larger one is rejected.
+pub const MAX_REGEX_STATES: usize = 32 * 1024;
+/// Bytes of the automata of all expressions. The list that would go beyond is refused as a whole; within one file the
+/// expressions beyond it are rejected without a look, so that no file costs more time than this takes.
+pub const MAX_REGEX_TOTAL: usize = 16 * 1024 * 1024;
+/// Bytes of the automata of those expressions of which no literal must stand in a name, and which every name is therefore
+/// held against. The list that would go beyond is refused as a whole.
+pub const MAX_REGEX_TOGETHER: usize = 1024 * 1024;
+/// Bytes that each lazy automaton may fill while it runs, for each search at a time; it begins anew when they are full.
+pub const MAX_REGEX_CACHE: usize = 2 * 1024 * 1024;
 /// Entries of one address list. A longer list is refused as a whole.
 pub const MAX_ADDRESSES: usize = 1_000_000;
 /// Prefixes of all address lists together; what the kernel's image of a generation holds beside them is small.

@@ -31,14 +31,20 @@ pub(crate) trait Sink {
 pub(crate) fn read(bytes: &[u8], format: &Format, sink: &mut impl Sink) -> Result<u32, ListError> {
     let bytes = text::check(bytes)?;
     match format {
-        Format::Auto | Format::Plain | Format::Score => {
+        Format::Auto
+        | Format::Plain
+        | Format::Score
+        | Format::Hosts
+        | Format::Adblock
+        | Format::Dnsmasq
+        | Format::Rpz => {
             text::refuse_documents(bytes)?;
-            let mut count = 0;
-            for line in text::lines(bytes) {
-                count = line.number;
-                sink.record(Record { line, score: None });
-            }
-            Ok(count)
+            Ok(lines(bytes, sink))
+        }
+        // An expression may begin as JSON does.
+        Format::Regex => {
+            text::refuse_pages(bytes)?;
+            Ok(lines(bytes, sink))
         }
         Format::Csv { column, score } => {
             text::refuse_documents(bytes)?;
@@ -46,6 +52,16 @@ pub(crate) fn read(bytes: &[u8], format: &Format, sink: &mut impl Sink) -> Resul
         }
         Format::Json { path, score } => json::read(bytes, path, score.as_deref(), sink),
     }
+}
+
+/// A record for each line.
+fn lines(bytes: &[u8], sink: &mut impl Sink) -> u32 {
+    let mut count = 0;
+    for line in text::lines(bytes) {
+        count = line.number;
+        sink.record(Record { line, score: None });
+    }
+    count
 }
 
 /// The places of the wanted columns, from 0; none until the header is seen.
@@ -101,7 +117,8 @@ fn table(
             Some(field) => {
                 let score =
                     places.score.and_then(|at| row.field(at)).map(|text| str::from_utf8(text).unwrap_or("?"));
-                let line = Line { number: line.number, text: field.trim_ascii(), too_long: false };
+                let line =
+                    Line { number: line.number, text: field.trim_ascii(), too_long: false, indented: false };
                 sink.record(Record { line, score });
             }
             None => {

@@ -36,15 +36,18 @@ pub struct Report {
     pub dangers: Dangers,
     /// The first [`MAX_KEPT_REJECTS`] of them.
     pub rejects: Vec<Reject>,
+    /// It is a zone file of response policies.
+    pub is_zone: bool,
 }
 
 /// Entries that no list may hold, by what they would have blocked. They are rejected wherever they stand; a refreshed
 /// list that suddenly has some was changed by mistake or by an enemy, and [`guard`] holds it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Dangers {
-    /// Prefixes such as `0.0.0.0/0`: shorter than [`crate::limits::MIN_PREFIX_V4`] or `MIN_PREFIX_V6`.
+    /// Prefixes such as `0.0.0.0/0`: shorter than [`crate::limits::MIN_PREFIX_V4`] or `MIN_PREFIX_V6`; expressions that
+    /// match every name.
     pub everything: u64,
-    /// Prefixes that overlap our own networks or protected addresses.
+    /// Prefixes that overlap our own networks or protected addresses; names of the resolver's own upstreams.
     pub own: u64,
     /// Domains such as `||co.uk^`, below which names are registered.
     pub suffixes: u64,
@@ -71,8 +74,8 @@ impl Dangers {
 impl std::fmt::Display for Dangers {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let parts = [
-            (self.everything, "prefixes as wide as the whole internet"),
-            (self.own, "prefixes of our own networks"),
+            (self.everything, "entries as wide as the whole internet"),
+            (self.own, "entries about our own"),
             (self.suffixes, "public suffixes such as `co.uk`"),
         ];
         let mut said = false;
@@ -94,6 +97,15 @@ pub(crate) enum Refusal {
     Own(String),
     /// It would block all names below a public suffix.
     Suffix(String),
+}
+
+impl Refusal {
+    /// What is wrong and what to write instead.
+    pub(crate) fn why(&self) -> &str {
+        match self {
+            Self::Wrong(why) | Self::Everything(why) | Self::Own(why) | Self::Suffix(why) => why,
+        }
+    }
 }
 
 impl From<String> for Refusal {
@@ -334,7 +346,7 @@ mod tests {
             ..Report::default()
         };
         let held = guard_report(None, &with(2, 0)).unwrap_err().to_string();
-        assert!(held.contains("2 prefixes of our own networks"), "{held}");
+        assert!(held.contains("2 entries about our own"), "{held}");
         let known = Some((5, Dangers { own: 1, ..Dangers::default() }));
         assert_eq!(guard_report(known, &with(2, 0)), Ok(()));
         assert_eq!(

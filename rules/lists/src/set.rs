@@ -1,27 +1,46 @@
-//! The merged set of all domain lists.
+//! The merged set of all domain lists: names, expressions and answers with listed addresses, asked as one.
 //!
-//! Names stand one after the other in one byte arena; an entry is twelve bytes (offset, line, list, length, flags) and
-//! is found by a table of 32-bit entry numbers with one control byte each. That is about 36 bytes an entry for real
-//! lists, lookups hash each suffix of the question once and allocate nothing. Files are read twice, once to check and
-//! count and once to take, so no list of strings ever exists.
+//! A lookup hashes each suffix of the question once and allocates nothing; it costs the same however long the lists are
+//! and however many groups there are.
 
-use foldhash::fast::FixedState;
-use hashbrown::HashTable;
-use model::{Mode, Name};
-use std::{hash::BuildHasher, sync::Arc};
+use model::Mode;
+use serde::{Deserialize, Serialize};
+use std::{net::IpAddr, sync::Arc};
 
 use crate::{
-    Delta, DomainLine, Format, ListError, Report, domains,
-    limits::{MAX_DOMAIN_LISTS, MAX_DOMAINS},
+    answer::Effect,
+    asked::Asked,
+    groups::GroupSet,
+    names::{Names, suffixes},
+    regexes::Regexes,
+    rule::{
+        ALLOW, ANSWER, BELOW, BLOCK, DROP, EXACT, Expression, Extra, IMPORTANT, NODATA, NXDOMAIN, REFUSED,
+        Says, TCP_ONLY,
+    },
 };
 
 /// What an entry says about its name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum DomainKind {
-    /// Answer with the sinkhole.
+    /// It is not answered as it is.
     Block,
     /// An exception: no list blocks it.
     Allow,
+}
+
+/// Where a list comes from. Later ones go before earlier ones.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum Role {
+    /// Rewrites to safe versions, where nothing else is said about a name.
+    SafeSearch,
+    /// A file.
+    List,
+    /// Names by which devices find out whether they are behind a captive portal, which no file blocks.
+    Probes,
+    /// Written by a person into the config.
+    Written,
+    /// `dns.allow`, which beats bans as well.
+    AllowList,
 }
 
 /// What is known of a list in the set.
@@ -31,30 +50,56 @@ pub struct ListInfo {
     pub name: Arc<str>,
     /// Its mode: exceptions of an observed list hold only against observed lists.
     pub mode: Mode,
+    /// Whom it holds for.
+    pub groups: GroupSet,
+    /// Where it comes from.
+    pub role: Role,
     /// Entries in its file.
     pub entries: u64,
-    /// It is the allow-list of the config, which beats bans as well as lists.
-    pub allow_list: bool,
+    /// Its place among zone files, in which the longest name decides and not the kind of the entry.
+    pub(crate) zone: Option<u8>,
+}
+
+impl ListInfo {
+    /// Whether it is the allow-list of the config, which beats bans as well as lists.
+    #[must_use]
+    pub fn is_allow_list(&self) -> bool {
+        self.role == Role::AllowList
+    }
+
+    /// Later ones win: what is observed has no effect on what is enforced.
+    pub(crate) fn tier(&self) -> u8 {
+        match self.mode {
+            Mode::Observe => 0,
+            Mode::Enforce => 1 + self.role as u8,
+        }
+    }
 }
 
 /// What the lists say about a name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct DomainMatch<'set, 'name> {
+pub struct DomainMatch<'a> {
     /// Block or allow.
     pub kind: DomainKind,
+    /// What becomes of the answer.
+    pub effect: Effect<'a>,
     /// Place of the list in the set.
-    pub list: u8,
+    pub list: u16,
     /// The list.
-    pub info: &'set ListInfo,
+    pub info: &'a ListInfo,
     /// Line of the entry in its file.
     pub line: u32,
-    /// The name of the entry: the question or a parent of it.
-    pub entry: &'name str,
+    /// The name of the entry, which is the one asked or a parent of it, or the expression or network as it is written.
+    pub entry: &'a str,
     /// The entry covers everything below its name.
     pub below: bool,
+    /// The entry goes before others (`$important`).
+    pub important: bool,
+    /// The groups of whoever asks that the list holds for: they say how to block.
+    pub groups: GroupSet,
 }
 
-impl DomainMatch<'_, '_> {
+impl DomainMatch<'_> {
     /// Whether an answer changes by it: it blocks, and its list enforces.
     #[must_use]
     pub fn is_enforced_block(&self) -> bool {
@@ -62,84 +107,110 @@ impl DomainMatch<'_, '_> {
     }
 }
 
-#[derive(Clone, Copy, Debug)]
-struct Entry {
-    offset: u32,
-    line: u32,
-    list: u8,
-    length: u8,
-    flags: u8,
+/// An expression and what it says.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct RegexEntry {
+    pub(crate) expression: Expression,
+    pub(crate) says: Says,
+    pub(crate) extra: Option<Extra>,
 }
 
-const ALLOW: u8 = 1;
-const BELOW: u8 = 2;
-const OBSERVE: u8 = 4;
-const CONFIG: u8 = 8;
-
-impl Entry {
-    /// Later ranks win: an observed block, an observed exception, a block, an exception, the config.
-    const fn rank(self) -> u8 {
-        (if self.flags & OBSERVE == 0 { 2 } else { 0 }) + (self.flags & ALLOW) + (self.flags & CONFIG)
-    }
+/// A network that answers may not lead to, and what it says. IPv4 is v4-mapped.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct AddressEntry {
+    pub(crate) length: u8,
+    pub(crate) bits: u128,
+    pub(crate) written: Box<str>,
+    pub(crate) says: Says,
+    pub(crate) extra: Option<Extra>,
 }
 
 /// All domain lists in one. Ask with [`DomainSet::decide`].
 ///
-/// Which entry wins: an exception (of a list or the config) beats every block; an observed list has no effect on an
-/// enforced one. Among blocks that agree the widest name is kept (`||example^` stands for everything below it), and of
-/// lists with the same name the first in the config.
+/// Which entry wins, from the strongest: `dns.allow`; what a person wrote into the config; the names of captive-portal
+/// probes; files. Among those of one of these steps: an exception with `$important`, a block with it, an exception, a
+/// block. An observed list has no effect on an enforced one. Among blocks that agree the widest name is kept
+/// (`||example^` stands for everything below it), and of lists that say the same the first in the config. In a zone file
+/// the longest name decides, as RPZ has it.
 #[derive(Clone, Debug)]
 pub struct DomainSet {
-    hasher: FixedState,
-    arena: Vec<u8>,
-    entries: Vec<Entry>,
-    table: HashTable<u32>,
-    lists: Vec<ListInfo>,
+    pub(crate) names: Names,
+    pub(crate) regexes: Vec<RegexEntry>,
+    pub(crate) automata: Option<Arc<Regexes>>,
+    /// Ascending by length and bits.
+    pub(crate) addresses: Vec<AddressEntry>,
+    pub(crate) lists: Vec<ListInfo>,
 }
 
 impl Default for DomainSet {
     fn default() -> Self {
-        DomainSetBuilder::new(0).finish()
+        Self::empty(0)
     }
 }
 
 impl DomainSet {
-    /// What the lists say about `name`; none if they do not know it.
-    #[must_use]
-    pub fn decide<'set, 'name>(&'set self, name: &'name Name) -> Option<DomainMatch<'set, 'name>> {
-        self.decide_text(name.as_str())
+    pub(crate) fn empty(seed: u64) -> Self {
+        Self {
+            names: Names::new(seed),
+            regexes: Vec::new(),
+            automata: None,
+            addresses: Vec::new(),
+            lists: Vec::new(),
+        }
     }
 
-    /// [`DomainSet::decide`] for a name off the wire, in lower case and without trailing dot, which may hold bytes
-    /// that no [`Name`] holds: those match nothing, its parents may.
+    /// What the lists say about the name that is asked for; none if they do not know it.
     #[must_use]
-    pub fn decide_text<'set, 'name>(&'set self, name: &'name str) -> Option<DomainMatch<'set, 'name>> {
-        if self.entries.is_empty() {
+    pub fn decide<'a>(&'a self, asked: &Asked<'a>) -> Option<DomainMatch<'a>> {
+        if self.names.len() == 0 && self.automata.is_none() {
             return None;
         }
-        let mut best: Option<(Entry, &'name str)> = None;
-        for suffix in suffixes(name) {
-            let exact = suffix.len() == name.len();
-            for entry in self.entries_of(suffix) {
-                if (exact || entry.flags & BELOW != 0)
-                    && best.is_none_or(|(known, _)| {
-                        entry.rank() > known.rank()
-                            || (entry.rank() == known.rank() && entry.list < known.list)
-                    })
-                {
-                    best = Some((entry, suffix));
+        let mut best = Best::new(self, asked);
+        let mut is_parent = false;
+        for suffix in suffixes(asked.name) {
+            let wanted = if is_parent { BELOW } else { EXACT };
+            is_parent = true;
+            for (at, entry) in self.names.find(suffix.as_bytes()) {
+                let says = entry.says();
+                if says.is(wanted) {
+                    best.offer(says, self.names.extra(at, entry), suffix);
                 }
             }
         }
-        let (entry, name) = best?;
-        Some(DomainMatch {
-            kind: if entry.flags & ALLOW == 0 { DomainKind::Block } else { DomainKind::Allow },
-            list: entry.list,
-            info: self.lists.get(usize::from(entry.list))?,
-            line: entry.line,
-            entry: name,
-            below: entry.flags & BELOW != 0,
-        })
+        if let Some(automata) = &self.automata {
+            automata.find(asked.name, |number| {
+                if let Some(entry) = self.regexes.get(number as usize) {
+                    best.offer(entry.says, entry.extra.as_ref(), &entry.expression.written);
+                }
+            });
+        }
+        best.decide()
+    }
+
+    /// What the lists say about an answer with `address`, whatever the name; none if they do not know it.
+    #[must_use]
+    pub fn decide_address<'a>(&'a self, address: IpAddr, asked: &Asked<'a>) -> Option<DomainMatch<'a>> {
+        let bits = mapped(address);
+        let mut best = Best::new(self, asked);
+        let mut rest = &self.addresses[..];
+        // From the longest prefix down: what is left each time ends with the next shorter ones.
+        while let Some(length) = rest.last().map(|entry| entry.length) {
+            let start = rest.partition_point(|entry| entry.length < length);
+            let (shorter, same) = rest.split_at(start);
+            let net = bits & mask(length);
+            let at = same.partition_point(|entry| entry.bits < net);
+            for entry in same.iter().skip(at).take_while(|entry| entry.bits == net) {
+                best.offer(entry.says, entry.extra.as_ref(), &entry.written);
+            }
+            rest = shorter;
+        }
+        best.decide()
+    }
+
+    /// Whether answers are to be looked at with [`DomainSet::decide_address`] at all.
+    #[must_use]
+    pub fn knows_addresses(&self) -> bool {
+        !self.addresses.is_empty()
     }
 
     /// The lists in their order.
@@ -148,300 +219,151 @@ impl DomainSet {
         &self.lists
     }
 
-    /// Names held after merging.
+    /// Names, expressions and networks held after merging.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.entries.len()
+        self.names.len() + self.regexes.len() + self.addresses.len()
     }
 
-    /// Whether there is no name in it.
+    /// Whether there is nothing in it.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.entries.is_empty()
+        self.len() == 0
     }
 
     /// Bytes of memory it holds.
     #[must_use]
     pub fn bytes(&self) -> usize {
-        self.arena.capacity()
-            + self.entries.capacity() * size_of::<Entry>()
-            + self.table.allocation_size()
+        self.names.bytes()
             + self.lists.capacity() * size_of::<ListInfo>()
+            + self.automata.as_ref().map_or(0, |automata| automata.bytes())
+            + self.regexes.capacity() * size_of::<RegexEntry>()
+            + self.addresses.capacity() * size_of::<AddressEntry>()
+    }
+}
+
+/// An entry that speaks about the question.
+#[derive(Clone, Copy)]
+struct Candidate<'a> {
+    rank: u8,
+    says: Says,
+    extra: Option<&'a Extra>,
+    entry: &'a str,
+}
+
+/// The strongest entries so far.
+struct Best<'a, 'q> {
+    set: &'a DomainSet,
+    asked: &'q Asked<'a>,
+    /// Blocks and exceptions.
+    plain: Option<Candidate<'a>>,
+    /// Answers of an entry's own, which beat a block of the same strength.
+    rewrite: Option<Candidate<'a>>,
+    /// The strongest exception to rewrites alone.
+    no_rewrite: Option<Candidate<'a>>,
+    safe_search: Option<Candidate<'a>>,
+    /// Zone files that have spoken: a shorter name of theirs does not count.
+    zones: u64,
+}
+
+impl<'a, 'q> Best<'a, 'q> {
+    fn new(set: &'a DomainSet, asked: &'q Asked<'a>) -> Self {
+        Self { set, asked, plain: None, rewrite: None, no_rewrite: None, safe_search: None, zones: 0 }
     }
 
-    fn text(&self, entry: Entry) -> &[u8] {
-        let start = entry.offset as usize;
-        self.arena.get(start..start + usize::from(entry.length)).unwrap_or_default()
+    fn offer(&mut self, says: Says, extra: Option<&'a Extra>, entry: &'a str) {
+        let Some(info) = self.set.lists.get(usize::from(says.list)) else { return };
+        if !info.groups.intersects(self.asked.groups)
+            || extra.is_some_and(|extra| !extra.condition.holds(self.asked))
+        {
+            return;
+        }
+        if let Some(zone) = info.zone {
+            if self.zones >> zone & 1 == 1 {
+                return;
+            }
+            self.zones |= 1 << zone;
+        }
+        let rank = info.tier() * 4 + if says.is(IMPORTANT) { 2 } else { 0 } + (says.flags & ALLOW);
+        let candidate = Candidate { rank, says, extra, entry };
+        let place = if info.role == Role::SafeSearch {
+            &mut self.safe_search
+        } else if says.is(ALLOW) && extra.is_some_and(|extra| extra.condition.rewrites_only) {
+            &mut self.no_rewrite
+        } else if says.action() == ANSWER && !says.is(ALLOW) {
+            &mut self.rewrite
+        } else {
+            &mut self.plain
+        };
+        let better = place.is_none_or(|known| {
+            rank > known.rank
+                || (rank == known.rank
+                    && (says.list, std::cmp::Reverse(entry.len()), says.line)
+                        < (known.says.list, std::cmp::Reverse(known.entry.len()), known.says.line))
+        });
+        if better {
+            *place = Some(candidate);
+        }
     }
 
-    fn entries_of<'a>(&'a self, name: &'a str) -> impl Iterator<Item = Entry> + 'a {
-        self.table
-            .iter_hash(self.hasher.hash_one(name.as_bytes()))
-            .filter_map(|&at| self.entries.get(at as usize).copied())
-            .filter(move |&entry| self.text(entry) == name.as_bytes())
+    fn decide(self) -> Option<DomainMatch<'a>> {
+        let rewrite = self
+            .rewrite
+            .filter(|rewrite| self.no_rewrite.is_none_or(|exception| exception.rank < rewrite.rank));
+        let mut best = match (self.plain, rewrite) {
+            (Some(plain), Some(rewrite)) if plain.rank > rewrite.rank => Some(plain),
+            (plain, rewrite) => rewrite.or(plain),
+        };
+        if let Some(safe) = self.safe_search
+            && best.is_none_or(|best| self.is_weaker_than_safe_search(best))
+        {
+            best = Some(safe);
+        }
+        let Candidate { says, extra, entry, .. } = best?;
+        let info = self.set.lists.get(usize::from(says.list))?;
+        let kind = if says.is(ALLOW) { DomainKind::Allow } else { DomainKind::Block };
+        Some(DomainMatch {
+            kind,
+            effect: effect(kind, says, extra),
+            list: says.list,
+            info,
+            line: says.line,
+            entry,
+            below: says.is(BELOW),
+            important: says.is(IMPORTANT),
+            groups: info.groups.and(self.asked.groups),
+        })
     }
 
-    /// Whether another entry says the same of this one's name and more.
-    fn is_covered(&self, entry: Entry) -> bool {
-        let Ok(name) = str::from_utf8(self.text(entry)) else { return false };
-        suffixes(name).any(|suffix| {
-            let itself = suffix.len() == name.len();
-            self.entries_of(suffix).any(|other| {
-                other.flags & BELOW != 0
-                    && other.flags & ALLOW == entry.flags & ALLOW
-                    && other.flags & OBSERVE <= entry.flags & OBSERVE
-                    && other.flags & CONFIG >= entry.flags & CONFIG
-                    && !(itself && other.flags == entry.flags)
-            })
+    /// Safe versions are asked for unless a person allows the name or somebody blocks it.
+    fn is_weaker_than_safe_search(&self, best: Candidate<'a>) -> bool {
+        self.set.lists.get(usize::from(best.says.list)).is_none_or(|info| {
+            info.mode == Mode::Observe || (best.says.is(ALLOW) && info.role < Role::Written)
         })
     }
 }
 
-/// Builds a [`DomainSet`], list by list in the order of the config.
-#[derive(Debug)]
-pub struct DomainSetBuilder {
-    set: DomainSet,
-}
-
-impl DomainSetBuilder {
-    /// An empty set. `seed` keys the hash table: let it be random, so that no list can be made to collide.
-    #[must_use]
-    pub fn new(seed: u64) -> Self {
-        Self {
-            set: DomainSet {
-                hasher: FixedState::with_seed(seed),
-                arena: Vec::new(),
-                entries: Vec::new(),
-                table: HashTable::new(),
-                lists: Vec::new(),
-            },
-        }
-    }
-
-    /// Reads a file without taking anything, to judge it (see [`crate::guard`]) before it replaces the last good one.
-    ///
-    /// # Errors
-    /// Why the file as a whole is no list of domains.
-    pub fn inspect(bytes: &[u8]) -> Result<Report, ListError> {
-        Self::inspect_as(bytes, &Format::Auto)
-    }
-
-    /// [`DomainSetBuilder::inspect`] for a file whose format is said.
-    ///
-    /// # Errors
-    /// Why the file as a whole is no list of domains.
-    pub fn inspect_as(bytes: &[u8], format: &Format) -> Result<Report, ListError> {
-        domains::read(bytes, format, &mut domains::Nothing)
-    }
-
-    /// Judges a file, and says what is different from `former`, the last good one.
-    ///
-    /// # Errors
-    /// Why the file as a whole is no list of domains.
-    pub fn compare(
-        bytes: &[u8],
-        format: &Format,
-        former: Option<(&[u8], &Format)>,
-        seed: u64,
-    ) -> Result<(Report, Delta), ListError> {
-        let mut now = domains::Fingerprints::new(seed);
-        let report = domains::read(bytes, format, &mut now)?;
-        let mut before = domains::Fingerprints::new(seed);
-        if let Some((bytes, format)) = former
-            && domains::read(bytes, format, &mut before).is_err()
-        {
-            before = domains::Fingerprints::new(seed);
-        }
-        Ok((report, now.delta(before)))
-    }
-
-    /// Takes the names of a file as the next list.
-    ///
-    /// # Errors
-    /// Why the file as a whole is refused; nothing of it is taken then, but its place in the order is, so that the
-    /// numbers of the lists after it stay.
-    pub fn add(&mut self, name: &str, mode: Mode, bytes: &[u8]) -> Result<Report, ListError> {
-        self.add_as(name, mode, bytes, &Format::Auto)
-    }
-
-    /// [`DomainSetBuilder::add`] for a file whose format is said.
-    ///
-    /// # Errors
-    /// As [`DomainSetBuilder::add`].
-    pub fn add_as(
-        &mut self,
-        name: &str,
-        mode: Mode,
-        bytes: &[u8],
-        format: &Format,
-    ) -> Result<Report, ListError> {
-        let list = self.open(name, mode, false)?;
-        let mut lengths = domains::Lengths::default();
-        let report = domains::read(bytes, format, &mut lengths)?;
-        let count = usize::try_from(report.entries).unwrap_or(usize::MAX);
-        self.reserve(count, lengths.bytes)?;
-        domains::read(bytes, format, &mut Insertion { set: &mut self.set, list, mode })?;
-        if let Some(info) = self.set.lists.last_mut() {
-            info.entries = report.entries;
-        }
-        Ok(report)
-    }
-
-    /// Takes names that the config allows, each with everything below it, as a list of its own. `line` is where the
-    /// name stands in the config, 0 if that is not known.
-    ///
-    /// # Errors
-    /// Too many lists or names.
-    pub fn add_allowed<'a>(
-        &mut self,
-        name: &str,
-        allowed: impl IntoIterator<Item = (&'a Name, u32)>,
-    ) -> Result<(), ListError> {
-        let list = self.open(name, Mode::Enforce, true)?;
-        let mut entries = 0;
-        for (name, line) in allowed {
-            self.reserve(1, name.as_str().len())?;
-            self.set.insert(list, line, ALLOW | BELOW | CONFIG, name.as_str());
-            entries += 1;
-        }
-        if let Some(info) = self.set.lists.last_mut() {
-            info.entries = entries;
-        }
-        Ok(())
-    }
-
-    /// Drops what is covered by a parent, gives unused memory back, and is done.
-    #[must_use]
-    pub fn finish(self) -> DomainSet {
-        let mut set = self.set;
-        let covered: Vec<u64> = {
-            let mut bits = vec![0; set.entries.len().div_ceil(64)];
-            for (at, &entry) in set.entries.iter().enumerate() {
-                bits[at / 64] |= u64::from(set.is_covered(entry)) << (at % 64);
-            }
-            bits
-        };
-        set.table = HashTable::new();
-        // Entries stand in the order of their names in the arena, so kept names only ever move towards its beginning.
-        let (mut kept, mut end) = (0, 0);
-        for at in 0..set.entries.len() {
-            if covered[at / 64] >> (at % 64) & 1 == 1 {
-                continue;
-            }
-            let mut entry = set.entries[at];
-            let start = entry.offset as usize;
-            set.arena.copy_within(start..start + usize::from(entry.length), end);
-            entry.offset = u32::try_from(end).unwrap_or(u32::MAX);
-            end += usize::from(entry.length);
-            set.entries[kept] = entry;
-            kept += 1;
-        }
-        set.entries.truncate(kept);
-        set.arena.truncate(end);
-        set.entries.shrink_to_fit();
-        set.arena.shrink_to_fit();
-        set.index();
-        set
-    }
-
-    fn open(&mut self, name: &str, mode: Mode, allow_list: bool) -> Result<u8, ListError> {
-        let full = ListError::TooManyLists { limit: MAX_DOMAIN_LISTS };
-        let list = u8::try_from(self.set.lists.len()).map_err(|_| full)?;
-        self.set.lists.push(ListInfo { name: name.into(), mode, entries: 0, allow_list });
-        Ok(list)
-    }
-
-    fn reserve(&mut self, entries: usize, text: usize) -> Result<(), ListError> {
-        let set = &mut self.set;
-        let full = ListError::TooManyEntries {
-            entries: set.entries.len().saturating_add(entries),
-            limit: MAX_DOMAINS,
-            what: "names of all domain lists",
-        };
-        let fits = set.entries.len().checked_add(entries).is_some_and(|all| all <= MAX_DOMAINS)
-            && set.arena.len().checked_add(text).is_some_and(|all| u32::try_from(all).is_ok());
-        if !fits {
-            return Err(full);
-        }
-        if entries > 1 {
-            set.entries.reserve_exact(entries);
-            set.arena.reserve_exact(text);
-        }
-        let (known, arena, hasher) = (&set.entries, &set.arena, set.hasher.clone());
-        set.table.reserve(entries, |&at| hash_of(&hasher, arena, known[at as usize]));
-        Ok(())
+fn effect<'a>(kind: DomainKind, says: Says, extra: Option<&'a Extra>) -> Effect<'a> {
+    match (kind, says.action()) {
+        (DomainKind::Allow, _) => Effect::Allow,
+        (DomainKind::Block, NXDOMAIN) => Effect::NxDomain,
+        (DomainKind::Block, NODATA) => Effect::NoData,
+        (DomainKind::Block, REFUSED) => Effect::Refused,
+        (DomainKind::Block, DROP) => Effect::Drop,
+        (DomainKind::Block, TCP_ONLY) => Effect::TcpOnly,
+        (DomainKind::Block, ANSWER) => Effect::Answer(extra.map_or(&[], |extra| &extra.records)),
+        (DomainKind::Block, BLOCK..) => Effect::Block,
     }
 }
 
-/// The second pass over a file that is known to be good.
-struct Insertion<'a> {
-    set: &'a mut DomainSet,
-    list: u8,
-    mode: Mode,
-}
-
-impl domains::Taker for Insertion<'_> {
-    fn take(&mut self, line: u32, entry: &DomainLine) {
-        let flags = flags(entry.kind, entry.below, self.mode);
-        self.set.insert(self.list, line, flags, entry.name.as_str());
-    }
-
-    /// Only JSON of one object a line is read anew, and what it gave before was its first object, which comes again.
-    fn restart(&mut self) {}
-}
-
-impl DomainSet {
-    fn insert(&mut self, list: u8, line: u32, flags: u8, name: &str) {
-        let mut same = self.entries_of(name);
-        let first = same.next();
-        if first.is_some_and(|entry| entry.flags == flags) || same.any(|entry| entry.flags == flags) {
-            return;
-        }
-        drop(same);
-        // A name that is known with other flags is written again: rare, and it keeps arena and entries in one order.
-        let (Ok(offset), Ok(length), Ok(at)) =
-            (u32::try_from(self.arena.len()), u8::try_from(name.len()), u32::try_from(self.entries.len()))
-        else {
-            return;
-        };
-        self.arena.extend_from_slice(name.as_bytes());
-        self.entries.push(Entry { offset, line, list, length, flags });
-        let (entries, arena, hasher) = (&self.entries, &self.arena, self.hasher.clone());
-        self.table.insert_unique(hasher.hash_one(name.as_bytes()), at, |&at| {
-            hash_of(&hasher, arena, entries[at as usize])
-        });
-    }
-
-    fn index(&mut self) {
-        let (entries, arena, hasher) = (&self.entries, &self.arena, self.hasher.clone());
-        let mut table = HashTable::with_capacity(entries.len());
-        for (at, &entry) in (0..).zip(entries) {
-            table.insert_unique(hash_of(&hasher, arena, entry), at, |&at: &u32| {
-                hash_of(&hasher, arena, entries[at as usize])
-            });
-        }
-        self.table = table;
+/// An address as 128 bits, IPv4 v4-mapped.
+pub(crate) fn mapped(address: IpAddr) -> u128 {
+    match address {
+        IpAddr::V4(address) => address.to_ipv6_mapped().to_bits(),
+        IpAddr::V6(address) => address.to_bits(),
     }
 }
 
-fn flags(kind: DomainKind, below: bool, mode: Mode) -> u8 {
-    let kind = match kind {
-        DomainKind::Allow => ALLOW,
-        DomainKind::Block => 0,
-    };
-    let mode = match mode {
-        Mode::Observe => OBSERVE,
-        Mode::Enforce => 0,
-    };
-    kind | mode | if below { BELOW } else { 0 }
-}
-
-fn hash_of(hasher: &FixedState, arena: &[u8], entry: Entry) -> u64 {
-    let start = entry.offset as usize;
-    hasher.hash_one(&arena[start..start + usize::from(entry.length)])
-}
-
-/// A name and its parents, longest first.
-pub(crate) fn suffixes(name: &str) -> impl Iterator<Item = &str> {
-    std::iter::successors(Some(name), |name| name.split_once('.').map(|(_, parent)| parent))
+pub(crate) fn mask(length: u8) -> u128 {
+    u128::MAX.checked_shl(128_u32.saturating_sub(length.into())).unwrap_or(0)
 }

@@ -14,6 +14,8 @@ pub(crate) struct Line<'a> {
     pub(crate) text: &'a [u8],
     /// It is longer than [`MAX_LINE_BYTES`].
     pub(crate) too_long: bool,
+    /// It begins with a blank.
+    pub(crate) indented: bool,
 }
 
 /// Refuses what is no text within the limits, and gives the bytes after a byte order mark.
@@ -73,7 +75,8 @@ pub(crate) fn lines(bytes: &[u8]) -> impl Iterator<Item = Line<'_>> {
         + bytes.iter().filter(|&&byte| byte == b'\n').count();
     bytes.split(|&byte| byte == b'\n').take(count).zip(1..).map(|(line, number)| {
         let too_long = line.len() > MAX_LINE_BYTES;
-        Line { number, text: line[..line.len().min(MAX_LINE_BYTES)].trim_ascii(), too_long }
+        let indented = matches!(line, [b' ' | b'\t', ..]);
+        Line { number, text: line[..line.len().min(MAX_LINE_BYTES)].trim_ascii(), too_long, indented }
     })
 }
 

@@ -2,12 +2,15 @@
 
 #![allow(clippy::unwrap_used, clippy::type_complexity, reason = "helpers of tests")]
 
+mod common;
+
 use lists::{
-    AddressList, AddressReading, Delta, DomainKind, DomainSetBuilder, Format, ListError, Report, guard_report,
+    AddressList, AddressReading, Delta, DomainSet, DomainSetBuilder, Format, GroupSet, ListError, Report,
+    guard_report,
 };
 use model::{Mode, Name};
 use serde::Deserialize;
-use std::{collections::BTreeMap, path::Path};
+use std::collections::BTreeMap;
 
 #[derive(Deserialize)]
 struct File {
@@ -34,6 +37,9 @@ struct Case {
     min_score: Option<u32>,
     #[serde(default)]
     own: Vec<ipnet::IpNet>,
+    /// Names of the resolver's own upstreams.
+    #[serde(default)]
+    upstreams: Vec<Name>,
     refused: Option<String>,
     entries: Option<u64>,
     #[serde(default)]
@@ -41,7 +47,7 @@ struct Case {
     #[serde(default)]
     rejects: Vec<String>,
     #[serde(default)]
-    decide: BTreeMap<Name, String>,
+    decide: BTreeMap<String, String>,
     #[serde(default)]
     find: BTreeMap<std::net::IpAddr, String>,
 }
@@ -102,35 +108,45 @@ impl Case {
 }
 
 fn cases(file: &str) -> Vec<Case> {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/cases/lists").join(file);
-    let file: File = toml::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
+    let file: File = toml::from_str(&common::file(file)).unwrap_or_else(|error| panic!("{file}: {error}"));
     assert!(!file.case.is_empty());
     file.case
 }
 
 fn check_domains(case: &Case) {
     let (bytes, format) = (case.bytes(), case.format());
-    let mut builder = DomainSetBuilder::new(7);
-    let outcome = builder.add_as("case", Mode::Enforce, &bytes, &format);
-    assert_eq!(DomainSetBuilder::inspect_as(&bytes, &format), outcome, "{}: both passes agree", case.name);
-    if case.format.is_none() {
+    let mut builder = DomainSetBuilder::new(7).protect(case.upstreams.clone());
+    let outcome = builder.add_as("case", Mode::Enforce, GroupSet::DEFAULT, &bytes, &format);
+    assert_eq!(
+        DomainSetBuilder::inspect_as(&bytes, &format, &case.upstreams),
+        outcome,
+        "{}: both passes agree",
+        case.name
+    );
+    if case.format.is_none() && case.upstreams.is_empty() {
         assert_eq!(DomainSetBuilder::inspect(&bytes), outcome, "{}: auto is the default", case.name);
     }
     if case.former.is_some() || case.held.is_some() || case.delta.is_some() {
         let former = case.former.as_deref().map(str::as_bytes);
-        let (now, delta) =
-            DomainSetBuilder::compare(&bytes, &format, former.map(|bytes| (bytes, &format)), 3).unwrap();
-        let former = former.map(|bytes| DomainSetBuilder::inspect_as(bytes, &format).unwrap());
+        let (now, delta) = DomainSetBuilder::compare(
+            &bytes,
+            &format,
+            former.map(|bytes| (bytes, &format)),
+            &case.upstreams,
+            3,
+        )
+        .unwrap();
+        let former =
+            former.map(|bytes| DomainSetBuilder::inspect_as(bytes, &format, &case.upstreams).unwrap());
         case.check_refresh(former.as_ref(), &now, delta);
     }
     let taken = case.check(outcome);
     let set = builder.finish();
     assert!(taken || set.is_empty(), "{}: a refused list leaves nothing behind", case.name);
-    for (name, expected) in &case.decide {
-        let said = set.decide(name).map_or("-".into(), |found| {
-            format!("{} {}", if found.kind == DomainKind::Block { "block" } else { "allow" }, found.line)
-        });
-        assert_eq!(&said, expected, "{}: {name}", case.name);
+    let again = DomainSet::read(&set.write()).unwrap();
+    for (question, expected) in &case.decide {
+        assert_eq!(&common::said(&set, question), expected, "{}: {question}", case.name);
+        assert_eq!(&common::said(&again, question), expected, "{}: {question}, of the snapshot", case.name);
     }
 }
 
@@ -155,8 +171,16 @@ fn check_addresses(case: &Case) {
 
 #[test]
 fn domains() {
-    cases("domains.toml").iter().for_each(check_domains);
-    cases("domain-formats.toml").iter().for_each(check_domains);
+    let files =
+        ["domains", "domain-formats", "names", "adblock", "modifiers", "dnsmasq", "rpz", "regexes", "mixed"];
+    let mut count = 0;
+    for file in files {
+        for case in cases(&format!("{file}.toml")) {
+            check_domains(&case);
+            count += 1;
+        }
+    }
+    assert!(count >= 120, "{count} cases of domain lists");
 }
 
 #[test]

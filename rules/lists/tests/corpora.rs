@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::type_complexity, reason = "helpers of tests")]
 
-use lists::{AddressList, AddressLists, AddressReading, DomainKind, DomainSetBuilder, ListedAs};
+use lists::{AddressList, AddressLists, AddressReading, Asked, DomainKind, DomainSetBuilder, ListedAs};
 use model::{Direction, Mode, Name};
 use std::{path::PathBuf, sync::Arc};
 
@@ -43,10 +43,10 @@ fn real_domain_lists_are_read_whole_and_are_small() {
                 continue;
             }
             let name: Name = name.parse().unwrap();
-            let found = set.decide(&name).unwrap();
+            let found = set.decide(&Asked::about(name.as_str())).unwrap();
             assert!(found.kind == DomainKind::Block && name.is_within(found.entry), "{name}: {found:?}");
             if below {
-                assert!(set.decide_text(&format!("x.{name}")).is_some());
+                assert!(set.decide(&Asked::about(&format!("x.{name}"))).is_some());
             }
         }
     }

@@ -5,16 +5,30 @@
 use abi::ListValue;
 use ipnet::{IpNet, Ipv4Net};
 use lists::{
-    AddressList, AddressLists, AddressReading, DomainKind, DomainSet, DomainSetBuilder, Format, ListedAs,
-    limits::MAX_DOMAINS,
+    AddressList, AddressLists, AddressReading, Asked, DomainKind, DomainSet, DomainSetBuilder, Format,
+    GroupSet, ListedAs, limits::MAX_DOMAINS,
 };
 use model::{Direction, Mode, Name};
 use proptest::prelude::*;
 use std::{net::IpAddr, sync::Arc};
 
 /// Formats that hostile bytes are read in.
-const FORMATS: [&str; 9] =
-    ["auto", "plain", "score", "csv:1", "csv:2:3", "csv:ip:score", "json", "json:ip", "json:a.ip:score"];
+const FORMATS: [&str; 14] = [
+    "auto",
+    "plain",
+    "score",
+    "csv:1",
+    "csv:2:3",
+    "csv:ip:score",
+    "json",
+    "json:ip",
+    "json:a.ip:score",
+    "hosts",
+    "adblock",
+    "dnsmasq",
+    "rpz",
+    "regex",
+];
 
 /// One entry of one list: kind, below, name.
 type Row = (DomainKind, bool, String);
@@ -80,7 +94,7 @@ proptest! {
         let set = builder.finish();
         for name in lists.iter().flat_map(|(_, rows)| rows).map(|(_, _, name)| name).chain(&asked) {
             let name: Name = name.parse().unwrap();
-            let found = set.decide(&name);
+            let found = set.decide(&Asked::about(name.as_str()));
             prop_assert_eq!(found.map(|m| (m.kind, m.info.mode)), reference(&lists, &name), "{}", name);
             if let Some(found) = found {
                 // What is named must really say so: the list's line holds this very entry.
@@ -103,7 +117,7 @@ proptest! {
         if builder.add("list", Mode::Enforce, text.as_bytes()).is_ok() {
             let set = builder.finish();
             prop_assert!(!set.is_empty());
-            let _ = set.decide_text(&text);
+            let _ = set.decide(&Asked::about(&text));
         }
         let _ = AddressList::read(text.as_bytes(), AddressReading::default());
     }
@@ -112,13 +126,20 @@ proptest! {
     fn hostile_bytes_in_every_format(
         bytes in proptest::collection::vec(any::<u8>(), 0..1500),
         text in "([a-c:.|@,;\"\\[\\]{}\t\r\n0-9/ -]|\"ip\":|1\\.2\\.3\\.4|fe80::|ip,score\n|\\\\u00){0,300}",
+        rules in "([a-c.|@^$*/=;(){}?+~ \n!0-9-]|\\|\\|a\\.b\\^|\\$(important|badfilter|dnstype=|client=|dnsrewrite=|denyallow=)|NOERROR;|address=/|local=/| CNAME |\\$TTL 5\n|\\$ORIGIN a\\.|@ SOA |rpz-(ip|passthru\\.|drop\\.)|;(querytype|reply|invert)=?|\\[:alpha:\\]|\\\\[wdb1Q]|xn--|ü| A 1\\.2\\.3\\.4| TXT \"){0,200}",
         name in 0..FORMATS.len(),
     ) {
         let format: Format = FORMATS[name].parse().unwrap();
-        for bytes in [&bytes[..], text.as_bytes()] {
-            let inspected = DomainSetBuilder::inspect_as(bytes, &format);
+        for bytes in [&bytes[..], text.as_bytes(), rules.as_bytes()] {
+            let inspected = DomainSetBuilder::inspect_as(bytes, &format, &[]);
             let mut builder = DomainSetBuilder::new(0);
-            prop_assert_eq!(builder.add_as("list", Mode::Enforce, bytes, &format), inspected);
+            prop_assert_eq!(builder.add_as("list", Mode::Enforce, GroupSet::DEFAULT, bytes, &format), inspected);
+            let set = builder.finish();
+            let again = DomainSet::read(&set.write()).unwrap();
+            for question in ["a.b", "x.a.b", "c", &text] {
+                let asked = Asked::about(question);
+                prop_assert_eq!(again.decide(&asked), set.decide(&asked));
+            }
             if let Ok((list, report)) = AddressList::read_as(bytes, &format, AddressReading::default()) {
                 prop_assert!(!list.is_empty() || report.below_score > 0);
                 prop_assert!(report.rejects.iter().all(|reject| reject.line >= 1 && reject.line <= report.lines));
@@ -254,7 +275,8 @@ fn the_config_beats_every_list_and_first_lists_are_named() {
     let set = builder.finish();
     let decided = |name: &str| {
         let name: Name = name.parse().unwrap();
-        set.decide(&name).map(|found| (found.kind, found.info.name.to_string(), found.line))
+        set.decide(&Asked::about(name.as_str()))
+            .map(|found| (found.kind, found.info.name.to_string(), found.line))
     };
     assert_eq!(decided("www.good.example"), Some((DomainKind::Allow, "dns.allow".into(), 12)));
     assert_eq!(decided("ads.example"), Some((DomainKind::Block, "one".into(), 2)));
@@ -269,8 +291,7 @@ fn a_refused_list_keeps_its_place_and_leaves_nothing() {
     assert!(builder.add("late", Mode::Enforce, b"ads.example\nbinary\0").is_err());
     builder.add("good", Mode::Enforce, b"||ads.example^").unwrap();
     let set = builder.finish();
-    let name = "ads.example".parse().unwrap();
-    assert_eq!(set.decide(&name).map(|found| found.list), Some(2));
+    assert_eq!(set.decide(&Asked::about("ads.example")).map(|found| found.list), Some(2));
     assert_eq!(set.len(), 1);
 }
 
@@ -281,7 +302,7 @@ fn lists_beyond_the_limits_are_refused() {
         builder.add("list", Mode::Enforce, b"ads.example").unwrap();
     }
     assert!(
-        builder.add("list", Mode::Enforce, b"ads.example").unwrap_err().to_string().contains("256 lists")
+        builder.add("list", Mode::Enforce, b"ads.example").unwrap_err().to_string().contains("1024 lists")
     );
 
     let mut builder = DomainSetBuilder::new(1);
@@ -304,7 +325,7 @@ fn five_million_addresses_are_refused_with_their_number() {
 
 #[test]
 fn an_empty_set_says_nothing() {
-    assert!(DomainSet::default().decide(&"ads.example".parse().unwrap()).is_none());
-    assert!(DomainSet::default().decide_text("").is_none());
+    assert!(DomainSet::default().decide(&Asked::about("ads.example")).is_none());
+    assert!(DomainSet::default().decide(&Asked::about("")).is_none());
     assert!(AddressLists::default().origin([192, 0, 2, 1].into()).is_empty());
 }

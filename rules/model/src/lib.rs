@@ -16,5 +16,5 @@ pub use flow::{Flow, FlowParseError, Protocol};
 pub use mac::Mac;
 pub use mode::Mode;
 pub use name::{Name, NameError};
-pub use target::{Target, TargetError};
+pub use target::{ClientName, Target, TargetError};
 pub use time::{Span, Timestamp, duration_text, parse_duration};

@@ -22,6 +22,7 @@ pub use model::Mac;
 
 pub use diff::{Change, ChangeKind, Comparison, Standing, Subject, diff};
 pub use explain::{ExplainError, Explanation, RulePlace, opening_frame};
+pub use helped::{Followed, HELPERS, Helper};
 pub use host::{HostTables, from_kernel, to_kernel};
 pub use judge::{Judgement, LOWERED, Question, has_ports};
 pub use lower::LowerError;

@@ -421,6 +421,9 @@ fn where_helpers_know_more_the_second_wall_is_asked() {
     let of = |rule| helped(&numbered(ground(), vec![rule]));
     assert_eq!(of(named("ftp", Action::Pass)), [(WAN, IOT, Protocol::TCP), (IOT, WAN, Protocol::TCP)]);
     assert_eq!(of(named("sip", Action::Pass)), [(WAN, IOT, Protocol::UDP), (IOT, WAN, Protocol::UDP)]);
+    let mut over_udp = named("ftp", Action::Pass);
+    over_udp.services[0].matches = vec![ServiceMatch::new(Protocol::UDP, 21, 21)];
+    assert_eq!(of(over_udp), [], "FTP is asked over TCP");
     assert_eq!(of(named("ftp", Action::Drop)), []);
     assert_eq!(of(named("tcp/21", Action::Pass)), []);
     let mut policy = numbered(ground(), vec![named("ftp", Action::Pass)]);
@@ -446,4 +449,30 @@ fn where_helpers_know_more_the_second_wall_is_asked() {
         helped(&policy),
         [(WAN, ZONE_SELF, Protocol::TCP), (WAN, IOT, Protocol::TCP), (IOT, WAN, Protocol::TCP)]
     );
+    // Of ranges the one port that leads there, and by hairpin from the inner zones; both walls go by the same answer.
+    for (first, last, inner, port) in [
+        (2120, 2122, Some(20), Some(2121)),
+        (2120, 2122, Some(21), Some(2120)),
+        (2120, 2122, Some(19), Some(2122)),
+        (2120, 2122, Some(18), None),
+        (2120, 2122, Some(22), None),
+        (20, 22, None, Some(21)),
+        (22, 30, None, None),
+        (65_535, 65_535, Some(21), Some(65_535)),
+    ] {
+        let forward = &mut policy.forwards[0];
+        forward.services = vec![ServiceMatch::new(Protocol::TCP, first, last)];
+        (forward.port, forward.hairpin) = (inner, true);
+        let reached: Vec<_> = policy.reached_from(&policy.forwards[0]).collect();
+        assert!(reached.contains(&WAN) && reached.len() > 1);
+        let followed = policy.followed();
+        assert_eq!(helped(&policy).is_empty(), port.is_none(), "{first}-{last} to {inner:?}");
+        let wanted: Vec<_> =
+            port.map(|port| ServiceMatch::new(Protocol::TCP, port, port)).into_iter().collect();
+        assert_eq!(followed.iter().flat_map(|one| one.matches.clone()).collect::<Vec<_>>(), wanted);
+        assert!(followed.iter().all(|one| one.from == reached && one.helper.name == "ftp"));
+        for zone in followed.iter().flat_map(|one| &one.from) {
+            assert!(helped(&policy).contains(&(*zone, ZONE_SELF, Protocol::TCP)), "{zone}");
+        }
+    }
 }

@@ -330,6 +330,38 @@ fn a_trial_is_confirmed_or_taken_back_and_refuses_others_meanwhile() {
 }
 
 #[test]
+fn a_plan_that_lies_ready_judges_nothing_and_can_be_given_up() {
+    let test = "a_plan_that_lies_ready_judges_nothing_and_can_be_given_up";
+    if !can_run(test) {
+        return;
+    }
+    let folder = Folder::new("staged");
+    let wires = Wires::new("staged").unwrap();
+    let Wires { wan, lan, router: inside } = &wires;
+    let mut dataplane = wires.open(&folder);
+    wires.install(&mut dataplane, &router(80));
+    let (before, memory) = (dataplane.active().unwrap(), dataplane.memory().unwrap());
+    let opens = |port: u16| wires.datagram(wan, lan, &format!("10.1.0.2:{port}"));
+
+    let staged = inside.inside(|| Ok(dataplane.stage(&router(81))?)).unwrap();
+    assert_eq!(dataplane.active().unwrap(), before);
+    assert!(dataplane.memory().unwrap() > memory, "it lies there");
+    assert!(opens(80) && !opens(81));
+    dataplane.unstage(staged).unwrap();
+    assert_eq!((dataplane.active().unwrap(), dataplane.memory().unwrap()), (before, memory));
+
+    let staged = inside.inside(|| Ok(dataplane.stage(&router(81))?)).unwrap();
+    let installed = inside.inside(|| Ok(dataplane.install_staged(&router(81), staged)?)).unwrap();
+    assert!(installed.plan.changed && dataplane.active().unwrap().generation == before.generation + 1);
+    end_grace(&dataplane);
+    assert!(opens(81) && !opens(80));
+    // The plan in force needs no place; giving it up takes nothing away.
+    let same = inside.inside(|| Ok(dataplane.stage(&router(81))?)).unwrap();
+    dataplane.unstage(same).unwrap();
+    assert!(opens(81) && !opens(80));
+}
+
+#[test]
 fn a_plan_that_does_not_fit_changes_nothing_and_says_how_much_it_was() {
     let test = "a_plan_that_does_not_fit_changes_nothing_and_says_how_much_it_was";
     if !can_run(test) {

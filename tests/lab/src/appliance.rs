@@ -197,6 +197,15 @@ impl Appliance {
         run(command.arg("--detach").arg("--bpffs").arg(&self.bpffs).arg("--socket").arg(&self.socket))
     }
 
+    /// Runs `secd --early` in the router's namespace.
+    ///
+    /// # Errors
+    /// secd is not built.
+    pub fn early(&self, router: &Namespace) -> Result<Reply> {
+        let mut command = router.command(self.programs.join("secd"));
+        run(command.arg("--early").arg("--state-dir").arg(&self.state))
+    }
+
     /// Most memory the daemon ever had (`VmHWM`), before and after being killed, in KiB.
     ///
     /// # Errors

@@ -22,7 +22,7 @@ mod wait;
 pub use appliance::{Appliance, Reply};
 pub use bring::Own;
 pub use config::Settings;
-pub use frames::send_tagged;
+pub use frames::{SynFlood, send_tagged};
 pub use lists::Lists;
 pub use namespace::Namespace;
 pub use network::{

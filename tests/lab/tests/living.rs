@@ -135,6 +135,12 @@ fn a_new_device_is_told_of_and_let_in() {
     let reply = lab.appliance.ask(&["device", "forget", mac]).unwrap();
     assert_eq!(reply.code, 0, "{}", reply.text);
     assert_eq!(row().unwrap()["held"], true);
+    // While nothing is enforced an order is kept, and whoever gave it is told so.
+    assert_eq!(lab.appliance.ask(&["detach", "--yes"]).unwrap().code, 0);
+    let reply = lab.appliance.ask(&["device", "allow", mac]).unwrap();
+    assert!(reply.text.contains("not in force yet"), "{}", reply.text);
+    assert_eq!(lab.appliance.ask(&["reload"]).unwrap().code, 0);
+    assert_eq!(row().unwrap()["held"], false);
 }
 
 #[test]

@@ -2,6 +2,7 @@
 //! read back and compared with its own read-back, since nft prints rules differently over versions.
 
 mod command;
+mod early;
 mod nat;
 mod pairs;
 mod readback;
@@ -12,6 +13,7 @@ mod syntax;
 mod transaction;
 
 pub use command::{MAX_OUTPUT, NftError};
+pub use early::early;
 pub use render::{Options, render};
 pub use transaction::{MAX_ELEMENTS, MAX_STATEMENTS, Ruleset, TABLE};
 
@@ -24,6 +26,12 @@ use transaction::TRIAL;
 
 /// How long one run of nft may take; the largest ruleset takes a few seconds on an idle machine.
 pub const DEADLINE: Duration = Duration::from_secs(30);
+
+/// What is told where a kernel lacks something.
+const NO_HELPERS: &str =
+    "this kernel has no conntrack helper for FTP or SIP: their further connections need rules of their own";
+const NO_PROXY: &str =
+    "this kernel has no SYN proxy for nftables: nothing answers a SYN flood for the servers";
 
 /// The table `inet secd`, as it should be and as it was last read back.
 #[derive(Debug)]
@@ -106,6 +114,22 @@ impl Wall {
         self.confirmed = Some(Generation { policy: policy.clone(), options });
         self.trial = None;
         self.remember()
+    }
+
+    /// Makes the table as [`early`] wrote it down; where there is one already nothing changes. Returns whether it was
+    /// made.
+    ///
+    /// # Errors
+    /// [`NftError`]; there is no table then.
+    pub fn raise_early(&mut self, transaction: Vec<u8>) -> Result<bool, NftError> {
+        if self.list()?.is_some() {
+            return Ok(false);
+        }
+        match self.run(transaction) {
+            // The daemon was faster.
+            Err(NftError::Refused { message }) if message.contains("File exists") => Ok(false),
+            other => other.map(|()| true),
+        }
     }
 
     /// Puts a policy on trial in front of the one that was applied before. After `time` (whole seconds, rounded up) the
@@ -214,31 +238,37 @@ impl Wall {
         Ok(Options { keeps_proven: options.keeps_proven || held, ..options.clone() })
     }
 
-    /// Carries out what `render` makes of the options; once more without helpers where this kernel has none. Returns the
-    /// options that held.
+    /// Carries out what `render` makes of the options; where nft refuses that, without what this kernel may not have.
+    /// Returns the options that held.
     fn transact(
         &mut self,
         options: &Options,
         render: impl Fn(&Options) -> Result<Vec<u8>, NftError>,
     ) -> Result<Options, NftError> {
-        let refused = match self.run(render(options)?) {
+        let whole = render(options)?;
+        let refused = match self.run(whole.clone()) {
             Ok(()) => {
                 self.notes.clear();
                 return Ok(options.clone());
             }
-            Err(error @ NftError::Refused { .. }) if !options.no_helpers => error,
+            Err(error @ NftError::Refused { .. }) => error,
             Err(error) => return Err(error),
         };
-        let (with, options) = (render(options)?, Options { no_helpers: true, ..options.clone() });
-        let without = render(&options)?;
-        if without == with || self.run(without).is_err() {
-            return Err(refused);
+        for (no_helpers, no_proxy) in [(true, false), (false, true), (true, true)] {
+            let less = Options {
+                flooded: if no_proxy { Vec::new() } else { options.flooded.clone() },
+                keeps_proven: options.keeps_proven && !no_proxy,
+                no_helpers: options.no_helpers || no_helpers,
+            };
+            let lesser = render(&less)?;
+            if lesser != whole && self.run(lesser).is_ok() {
+                let missing = [(no_helpers, NO_HELPERS), (no_proxy, NO_PROXY)];
+                self.notes =
+                    missing.iter().filter(|(is, _)| *is).map(|(_, note)| (*note).to_owned()).collect();
+                return Ok(less);
+            }
         }
-        self.notes = vec![
-            "this kernel has no conntrack helper for FTP or SIP: their further connections need rules of their own"
-                .to_owned(),
-        ];
-        Ok(options)
+        Err(refused)
     }
 
     fn remember(&mut self) -> Result<(), NftError> {

@@ -1,18 +1,18 @@
 //! What changes packets or follows them: forwards with hairpin, masquerade, MSS clamping, helpers, the SYN proxy.
 
 use abi::{ZONE_SELF, ZoneId};
-use model::{Action, Protocol};
+use model::Protocol;
 use nftables::{
     expr::{Expression, Map, MetaKey, NamedExpression, RT, RTKey, SetItem, TcpOption},
     schema::CTHelper,
     stmt::{Mangle, NAT, NATFamily, Statement, SynProxy},
     types::{NfChainType, NfFamily, NfHook, SynProxyFlag},
 };
-use policy::{Forward, ServiceMatch, Zone};
+use policy::{Forward, HELPERS, ServiceMatch, Zone};
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use super::{
-    pairs::{Port, match_statements},
+    pairs::{Port, match_statements, merged},
     render::{Mapping, Rendering},
     sides::Field,
     spans::Family,
@@ -23,12 +23,6 @@ use super::{
     transaction::TABLE,
 };
 
-/// Protocols whose further connections conntrack can follow, by the name of the service that asks for it.
-const HELPED: [(&str, &str, Protocol, &str); 3] = [
-    ("ftp", "ftp", Protocol::TCP, "tcp"),
-    ("sip", "sip", Protocol::UDP, "udp"),
-    ("sip", "sip", Protocol::TCP, "tcp"),
-];
 /// What the SYN proxy tells everyone before it knows the server: the segment size of Ethernet, a window of 16 MiB at
 /// most.
 const PROVEN_SEGMENT: u32 = 1460;
@@ -83,14 +77,18 @@ impl Rendering<'_> {
         if !policy.forwards.is_empty() {
             self.base("translation", NfChainType::NAT, NfHook::Prerouting, -100);
             for forward in &policy.forwards {
-                self.translate("translation", forward, None);
+                self.translate(forward);
             }
             // What the SYN proxy sends on for those that have proven themselves starts at the router.
-            if !self.options.flooded.is_empty() {
+            let is_flooded = |zone: &ZoneId| self.options.flooded.contains(zone);
+            if policy
+                .forwards
+                .iter()
+                .any(|forward| policy.reached_from(forward).any(|zone| is_flooded(&zone)))
+            {
                 self.base("translation.proven", NfChainType::NAT, NfHook::Output, -100);
-                let flooded = self.options.flooded.clone();
-                for forward in policy.forwards.iter().filter(|forward| flooded.contains(&forward.from)) {
-                    self.translate("translation.proven", forward, Some(ZONE_SELF));
+                for forward in &policy.forwards {
+                    self.translate_proven(forward);
                 }
             }
         }
@@ -125,32 +123,53 @@ impl Rendering<'_> {
         }
     }
 
-    /// The translation of a forward: of what comes in from its zones, or of what starts at the router.
-    fn translate(&mut self, chain: &str, forward: &Forward, start: Option<ZoneId>) {
+    /// The translation of a forward where packets come in.
+    fn translate(&mut self, forward: &Forward) {
         let policy = self.policy;
-        let inside = policy.hairpin_zones(forward).map(|zone| zone.id);
-        let zones: Vec<ZoneId> = std::iter::once(forward.from).chain(inside).collect();
         // Zones that are asked alike share their rules.
-        let mut alike: BTreeMap<bool, Vec<ZoneId>> = BTreeMap::new();
-        for zone in zones.into_iter().filter(|zone| start.is_none() || *zone == forward.from) {
-            alike.entry(zone == forward.from).or_default().push(zone);
+        let mut alike: BTreeMap<(bool, bool), Vec<ZoneId>> = BTreeMap::new();
+        for zone in policy.reached_from(forward) {
+            let flooded = self.options.flooded.contains(&zone);
+            alike.entry((zone == forward.from, flooded)).or_default().push(zone);
         }
-        for zones in alike.into_values() {
+        for ((_, flooded), zones) in alike {
             let devices = zones.iter().filter_map(|zone| policy.zone(*zone)).map(device).collect();
-            let first = match start {
-                None => vec![equals(meta(MetaKey::Iifname), one_of(devices)), to_the_router()],
-                Some(_) => vec![foreign_source(), to_the_router()],
-            };
+            let first = vec![equals(meta(MetaKey::Iifname), one_of(devices)), to_the_router()];
             // What has not proven itself is answered by the proxy under the outer address, and translated behind it.
-            let unproven = start.is_none() && zones.iter().any(|zone| self.options.flooded.contains(zone));
-            for matched in forward.services.iter().filter(|one| !(unproven && one.protocol == Protocol::TCP))
-            {
-                let one = Forward { services: vec![*matched], ..forward.clone() };
-                for asked in self.asks_for(&one, zones[0]) {
-                    let target = Statement::DNAT(Some(target(forward, *matched)));
-                    let statements = first.iter().cloned().chain(asked).chain([target]).collect();
-                    self.rule(chain, statements, None);
-                }
+            let at_once = |matched: &ServiceMatch| !(flooded && matched.protocol == Protocol::TCP);
+            self.translated("translation", forward, zones[0], &first, at_once);
+        }
+    }
+
+    /// The translation of a forward where what the SYN proxy sends on leaves the router: it has the address of the
+    /// client, and no device it came in by.
+    fn translate_proven(&mut self, forward: &Forward) {
+        let policy = self.policy;
+        let flooded: Vec<ZoneId> = policy.reached_from(forward).collect();
+        for id in flooded.into_iter().filter(|zone| self.options.flooded.contains(zone)) {
+            let Some(zone) = policy.zone(id) else { continue };
+            let mut first = vec![foreign_source(), to_the_router()];
+            first.extend(self.sets.at_home(zone, Family::of(forward.to), Field::Source));
+            let is_tcp = |matched: &ServiceMatch| matched.protocol == Protocol::TCP;
+            self.translated("translation.proven", forward, id, &first, is_tcp);
+        }
+    }
+
+    /// The rules by which a forward leads inside, for those of its services and what is asked from this zone.
+    fn translated(
+        &mut self,
+        chain: &str,
+        forward: &Forward,
+        from: ZoneId,
+        first: &[Statement<'static>],
+        of: impl Fn(&ServiceMatch) -> bool,
+    ) {
+        for matched in forward.services.iter().filter(|matched| of(matched)) {
+            let one = Forward { services: vec![*matched], ..forward.clone() };
+            for asked in self.asks_for(&one, from) {
+                let target = Statement::DNAT(Some(target(forward, *matched)));
+                let statements = first.iter().cloned().chain(asked).chain([target]).collect();
+                self.rule(chain, statements, None);
             }
         }
     }
@@ -178,53 +197,40 @@ impl Rendering<'_> {
             return;
         }
         let policy = self.policy;
-        for (service, helper, protocol, name) in HELPED {
-            let mut asked: BTreeMap<ZoneId, BTreeSet<(u16, u16)>> = BTreeMap::new();
-            let mut add = |zone: ZoneId, matches: &[ServiceMatch]| {
-                let ports = matches.iter().filter(|matched| matched.protocol == protocol);
-                asked
-                    .entry(zone)
-                    .or_default()
-                    .extend(ports.map(|matched| (matched.ports.first, matched.ports.last)));
-            };
-            for rule in policy.rules.iter().filter(|rule| rule.action == Action::Pass && !rule.goes_on) {
-                for named in rule.services.iter().filter(|named| named.name == service) {
-                    for zone in policy.zones.iter().filter(|zone| rule.from.can_match(zone.id)) {
-                        add(zone.id, &named.matches);
+        let followed = policy.followed();
+        for helper in HELPERS {
+            for protocol in helper.asked {
+                let mut asked: BTreeMap<ZoneId, BTreeSet<(u16, u16)>> = BTreeMap::new();
+                for followed in followed.iter().filter(|followed| followed.helper == helper) {
+                    let matches = followed.matches.iter().filter(|matched| matched.protocol == *protocol);
+                    let ports: Vec<_> =
+                        matches.map(|matched| (matched.ports.first, matched.ports.last)).collect();
+                    for zone in followed.from.iter().filter(|_| !ports.is_empty()) {
+                        asked.entry(*zone).or_default().extend(&ports);
                     }
                 }
-            }
-            for forward in &policy.forwards {
-                let usual = HELPED_PORTS.iter().filter(|(name, _)| *name == service).map(|(_, port)| *port);
-                let inner = |matched: &ServiceMatch| forward.port.unwrap_or(matched.ports.first);
-                let followed: Vec<_> = forward
-                    .services
-                    .iter()
-                    .filter(|matched| usual.clone().any(|port| inner(matched) == port))
-                    .copied()
-                    .collect();
-                add(forward.from, &followed);
-            }
-            asked.retain(|_, ports| !ports.is_empty());
-            if asked.is_empty() {
-                continue;
-            }
-            let object = format!("{helper}-{name}");
-            self.helpers.push(CTHelper {
-                family: NfFamily::INet,
-                table: TABLE.into(),
-                name: owned(&object),
-                handle: None,
-                _type: helper.into(),
-                protocol: Some(name.into()),
-                l3proto: None,
-            });
-            for (zone, ports) in asked {
-                let Some(zone) = policy.zone(zone) else { continue };
-                let from = equals(meta(MetaKey::Iifname), device(zone));
-                let ports = ports.into_iter().map(|(first, last)| range(first, last)).collect();
-                let ports = equals(payload(name, "dport"), one_of(ports));
-                self.rule(chain, vec![from, ports, Statement::CTHelper(owned(&object))], None);
+                if asked.is_empty() {
+                    continue;
+                }
+                let name = if *protocol == Protocol::UDP { "udp" } else { "tcp" };
+                let object = format!("{}-{name}", helper.name);
+                self.helpers.push(CTHelper {
+                    family: NfFamily::INet,
+                    table: TABLE.into(),
+                    name: owned(&object),
+                    handle: None,
+                    _type: helper.name.into(),
+                    protocol: Some(name.into()),
+                    l3proto: None,
+                });
+                for (zone, ports) in asked {
+                    let Some(zone) = policy.zone(zone) else { continue };
+                    let from = equals(meta(MetaKey::Iifname), device(zone));
+                    let ports = merged(ports.into_iter().collect());
+                    let ports = one_of(ports.into_iter().map(|(first, last)| range(first, last)).collect());
+                    let ports = equals(payload(name, "dport"), ports);
+                    self.rule(chain, vec![from, ports, Statement::CTHelper(owned(&object))], None);
+                }
             }
         }
     }
@@ -287,9 +293,6 @@ impl Rendering<'_> {
         if self.proves { self.goto(PROVE) } else { accept() }
     }
 }
-
-/// Where services stand by which the inner end of a forward is known.
-const HELPED_PORTS: [(&str, u16); 2] = [("ftp", 21), ("sip", 5060)];
 
 /// The source is not the router itself.
 fn foreign_source() -> Statement<'static> {

@@ -353,7 +353,7 @@ fn icmp_statements(name: &'static str, ranges: &[(u16, u16)]) -> Vec<Vec<Stateme
 }
 
 /// Sorted, with ranges that touch or overlap made one: nft refuses sets whose intervals overlap.
-fn merged(mut ranges: Vec<(u16, u16)>) -> Vec<(u16, u16)> {
+pub(super) fn merged(mut ranges: Vec<(u16, u16)>) -> Vec<(u16, u16)> {
     ranges.retain(|(first, last)| first <= last);
     ranges.sort_unstable();
     let mut merged: Vec<(u16, u16)> = Vec::with_capacity(ranges.len());

@@ -103,7 +103,7 @@ pub(super) struct Rendering<'a> {
 pub(super) type Mapping = Vec<SetItem<'static>>;
 
 impl<'a> Rendering<'a> {
-    fn new(policy: &'a Policy, options: &'a Options, prefix: &'static str) -> Self {
+    pub(super) fn new(policy: &'a Policy, options: &'a Options, prefix: &'static str) -> Self {
         let (helpers, ruleset, made) = (Vec::new(), Ruleset::default(), BTreeMap::new());
         Self {
             policy,
@@ -310,7 +310,7 @@ impl<'a> Rendering<'a> {
 
     /// What the links themselves need, as narrow as in `datapath`: a packet that is refused there must not slip
     /// through here. `side` is where the zone's device shows: in or out.
-    fn essentials(&mut self, chain: &str, side: MetaKey) {
+    pub(super) fn essentials(&mut self, chain: &str, side: MetaKey) {
         // ND and RA never cross a router: their hop limit is still 255 (RFC 4861 §6.1, §7.1, §8.1).
         let discovery = equals(payload("icmpv6", "type"), range(133, 137));
         let fresh = equals(payload("ip6", "hoplimit"), Expression::Number(255));
@@ -417,7 +417,7 @@ impl<'a> Rendering<'a> {
         }
     }
 
-    fn finished(self) -> Result<Ruleset, NftError> {
+    pub(super) fn finished(self) -> Result<Ruleset, NftError> {
         let mut ruleset = self.ruleset;
         ruleset.helpers = self.helpers;
         (ruleset.sets, ruleset.elements) = self.sets.into_made();
@@ -435,7 +435,7 @@ impl<'a> Rendering<'a> {
 }
 
 /// The connection is known.
-fn known() -> Statement<'static> {
+pub(super) fn known() -> Statement<'static> {
     let known = Expression::List(vec![text("established"), text("related")]);
     is_in(conntrack("state"), known)
 }

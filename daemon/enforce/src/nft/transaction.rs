@@ -57,6 +57,16 @@ impl Ruleset {
         batch.finished()
     }
 
+    /// The transaction that makes the table as this, where there is none.
+    pub(super) fn creation(&self) -> Vec<u8> {
+        let mut batch = Batch::default();
+        batch.push(&NfObject::CmdObject(NfCmd::Create(NfListObject::Table(table()))));
+        batch.objects(self, &[]);
+        batch.chains(self, &self.bases);
+        batch.rules(self);
+        batch.finished()
+    }
+
     /// The transaction that replaces the table by this with another generation on trial in front of it, for so many
     /// seconds. `trial` was rendered with the prefix [`TRIAL`].
     pub(super) fn transaction_with(&self, trial: &Self, seconds: u32) -> Vec<u8> {
@@ -180,19 +190,31 @@ impl Batch {
 
     fn rules(&mut self, ruleset: &Ruleset) {
         for rule in &ruleset.rules {
-            if rule.expr.contains(&Statement::Notrack) {
-                self.rule_without_tracking(rule);
+            let odd =
+                |statement: &Statement<'_>| matches!(statement, Statement::Notrack | Statement::SynProxy(_));
+            if rule.expr.iter().any(odd) {
+                self.odd_rule(rule);
             } else {
                 self.add(NfListObject::Rule(rule.clone()));
             }
         }
     }
 
-    /// The crate writes `notrack` as a word, which nft does not read.
-    fn rule_without_tracking(&mut self, rule: &Rule<'static>) {
-        let others =
-            rule.expr.iter().filter(|statement| **statement != Statement::Notrack).map(|one| json!(one));
-        let statements: Vec<_> = others.chain([json!({ "notrack": null })]).collect();
+    /// A rule with what the crate writes otherwise than nft reads it (`notrack` as a word), or every time in another
+    /// order (the flags of a SYN proxy).
+    fn odd_rule(&mut self, rule: &Rule<'static>) {
+        let written = |statement: &Statement<'static>| {
+            let mut written = match statement {
+                Statement::Notrack => json!({ "notrack": null }),
+                other => json!(other),
+            };
+            if let Some(flags) = written.pointer_mut("/synproxy/flags").and_then(|flags| flags.as_array_mut())
+            {
+                flags.sort_by_cached_key(ToString::to_string);
+            }
+            written
+        };
+        let statements: Vec<_> = rule.expr.iter().map(written).collect();
         let fields = json!({ "family": "inet", "table": TABLE, "chain": rule.chain, "expr": statements });
         self.push(&json!({ "add": { "rule": fields } }));
     }

@@ -4,11 +4,13 @@
 //! The packet programs never wait: a place that is being written is one that they do not know.
 
 use abi::{
-    Action, FLOW_BYPASS, FLOW_FAST, FLOW_WAYS as WAYS, FlowKey, FlowPlace, FlowSet, FlowValue, LINE_WORDS,
-    MAX_ZONES, PLACE_WORDS, Reason, STATE_ASSURED, STATE_EMPTY, Strength, TICK_SHIFT, ZONE_FIRST, ZoneId, idle_units, nth_way,
+    Action, FLOW_BYPASS, FLOW_FAST, FLOW_REPLY, FLOW_TAUGHT, FLOW_WAYS as WAYS, FlowKey, FlowPlace, FlowSet,
+    FlowValue, LINE_WORDS, MAX_ZONES, PLACE_WORDS, Reason, STATE_ANSWERED, STATE_ASSURED, STATE_EMPTY,
+    STATE_NEW, Strength, TICK_SHIFT, ZONE_FIRST, ZoneId, idle_units, nth_way,
 };
 use aya::maps::Map;
 use std::{
+    collections::BTreeMap,
     hint::spin_loop,
     os::fd::AsFd as _,
     path::Path,
@@ -29,6 +31,9 @@ use super::{
 const PATIENCE: u32 = 10_000;
 /// Seconds without packets for which an unknown flow that was cut stays so: as long as UDP with answers.
 const CUT_IDLE: u64 = 180;
+
+/// TCP's number (RFC 9293).
+const TCP: u8 = 6;
 
 /// Places of words in a place of the table.
 const STANDING: usize = 6;
@@ -64,6 +69,15 @@ pub struct FlowCounts {
     pub half_open: usize,
     /// Held by what had no packets for too long: as good as free.
     pub idle: usize,
+}
+
+/// Flows that were opened from one zone, as far as the table still has them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Openings {
+    /// Opened, of all protocols.
+    pub opened: u64,
+    /// Of these, TCP whose handshake nobody completed.
+    pub unfinished: u64,
 }
 
 impl FlowCounts {
@@ -208,6 +222,31 @@ impl Flows {
             counts.add(&window, now);
         }
         counts
+    }
+
+    /// What was opened from each zone between two boot times in ns.
+    ///
+    /// # Errors
+    /// The table cannot be mapped.
+    pub fn openings(&self, from: u64, to: u64) -> Result<BTreeMap<ZoneId, Openings>, Error> {
+        let mut zones: BTreeMap<ZoneId, Openings> = BTreeMap::new();
+        for window in self.windows() {
+            let window = window?;
+            for set in window.first..window.first + window.sets {
+                for place in window.ways(set).filter_map(|place| place.read()) {
+                    let (key, value) = (place.key(), place.value());
+                    let begun = value.state != STATE_EMPTY && (from..to).contains(&value.first_seen);
+                    if !begun || value.flags & (FLOW_REPLY | FLOW_TAUGHT) != 0 {
+                        continue;
+                    }
+                    let zone = zones.entry(key.zone).or_default();
+                    zone.opened += 1;
+                    let half_open = matches!(value.state, STATE_NEW | STATE_ANSWERED);
+                    zone.unfinished += u64::from(half_open && key.protocol == TCP);
+                }
+            }
+        }
+        Ok(zones)
     }
 
     /// Cuts a flow both ways: nothing of it passes any more until it is idle, whatever the policy says. The tuple may

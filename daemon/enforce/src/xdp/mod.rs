@@ -45,11 +45,11 @@ pub use attach::{Attached, AttachedInterface, detach_all};
 pub use clock::boot_now;
 pub use counters::{Counters, PacketCount};
 pub use error::Error;
-pub use flows::{FlowCounts, Flows, KnownFlow};
+pub use flows::{FlowCounts, Flows, KnownFlow, Openings};
 pub use object::object;
 pub use orders::Orders;
 pub use pins::ensure_bpffs;
-pub use plan::{AppliedPlan, Installed};
+pub use plan::{AppliedPlan, Installed, Staged};
 pub use rings::{InspectRing, PacketRing, Receiver, Ring};
 pub use trial::Trial;
 

@@ -1,9 +1,6 @@
 //! The plan in the kernel: compiled to one image, put beside the one in force, then switched by one word.
 
-use abi::{
-    ACTIVE_TRIAL, Active, Counter, MAX_LISTS, MAX_RULES, RULE_DEFAULT,
-    image::{Block, PortRow},
-};
+use abi::{ACTIVE_TRIAL, Active, Counter, MAX_LISTS, MAX_RULES, RULE_DEFAULT, image::PortRow};
 use aya::maps::{MapData, PerCpuArray, PerCpuValues};
 use policy::{Plan, image};
 use std::{
@@ -49,6 +46,14 @@ pub struct Installed {
     pub failed: Vec<(String, String)>,
 }
 
+/// A plan that lies in the kernel beside the one in force.
+#[must_use]
+pub struct Staged {
+    missing: Vec<String>,
+    /// With the bytes of kernel memory it takes; none = it is the plan in force.
+    written: Option<(Standing, u64)>,
+}
+
 /// A plan with the interfaces it was compiled for.
 #[derive(Clone, PartialEq, Eq)]
 pub(super) struct Standing {
@@ -89,7 +94,16 @@ impl Dataplane {
     /// # Errors
     /// As of [`Self::apply`] (every interface stays held as it was), or a pin cannot be removed.
     pub fn install(&mut self, plan: &Plan) -> Result<Installed, Error> {
-        let plan_applied = self.apply(plan)?;
+        let staged = self.stage(plan)?;
+        self.install_staged(plan, staged)
+    }
+
+    /// The same with a plan that lies ready, see [`Self::stage`].
+    ///
+    /// # Errors
+    /// As of [`Self::install`].
+    pub fn install_staged(&mut self, plan: &Plan, staged: Staged) -> Result<Installed, Error> {
+        let plan_applied = self.switch_to(plan, staged, None)?;
         let mut installed = self.hold_interfaces(plan, plan_applied)?;
         // What a plan on trial does not name may be needed again.
         if self.trial().is_some() {
@@ -137,25 +151,23 @@ impl Dataplane {
     /// The plan does not fit, or another is on trial (nothing was changed); or the kernel refuses (the old plan
     /// stays).
     pub fn apply(&mut self, plan: &Plan) -> Result<AppliedPlan, Error> {
-        self.switch_to(plan, None)
+        let staged = self.stage(plan)?;
+        self.switch_to(plan, staged, None)
     }
 
-    /// The same; with a deadline (boot time in ns) the plan before it is kept, see [`Self::apply_until`].
-    pub(super) fn switch_to(&mut self, plan: &Plan, deadline: Option<u64>) -> Result<AppliedPlan, Error> {
+    /// Compiles a plan and writes its image beside the one in force, where no packet reads it: what can be wrong with a
+    /// plan shows here. Whatever does not follow is written over by the next plan; [`Self::unstage`] frees it at once.
+    ///
+    /// # Errors
+    /// As of [`Self::apply`]; nothing was changed.
+    pub fn stage(&mut self, plan: &Plan) -> Result<Staged, Error> {
         self.end_trial()?;
         let (ports, missing) = self.ports_of(plan);
         let before = self.active.lock().get();
-        let same = AppliedPlan {
-            changed: false,
-            generation: before.generation & !ACTIVE_TRIAL,
-            epoch: before.epoch,
-            missing,
-            ..AppliedPlan::default()
-        };
         if before.generation != 0
             && self.tables.current.as_ref().is_some_and(|now| *now.plan == *plan && now.ports == ports)
         {
-            return Ok(same);
+            return Ok(Staged { missing, written: None });
         }
         if let Some(trial) = self.trial() {
             return Err(Error::OnTrial { seconds: trial.seconds_left() });
@@ -166,10 +178,41 @@ impl Dataplane {
         // A restart with the same plan changes nothing.
         if before.generation != 0 && self.images.holds(old, &image.blocks) {
             self.tables.current = Some(standing);
-            return Ok(same);
+            return Ok(Staged { missing, written: None });
         }
-        let bytes = self.put(new, plan, &image.blocks)?;
-        drop(image);
+        let bytes = self.images.put(new, &image.blocks)?;
+        Ok(Staged { missing, written: Some((standing, bytes)) })
+    }
+
+    /// Frees a plan that lies ready and is not wanted after all.
+    ///
+    /// # Errors
+    /// The kernel refuses; the next plan frees it.
+    pub fn unstage(&mut self, staged: Staged) -> Result<(), Error> {
+        let slot = (self.active.lock().get().generation & 1) ^ 1;
+        if staged.written.is_some() { self.images.clear(slot) } else { Ok(()) }
+    }
+
+    /// Switches to a plan that lies ready; with a deadline (boot time in ns) the one before it is kept, see
+    /// [`Self::apply_until`].
+    pub(super) fn switch_to(
+        &mut self,
+        plan: &Plan,
+        staged: Staged,
+        deadline: Option<u64>,
+    ) -> Result<AppliedPlan, Error> {
+        let before = self.active.lock().get();
+        let same = AppliedPlan {
+            changed: false,
+            generation: before.generation & !ACTIVE_TRIAL,
+            epoch: before.epoch,
+            missing: staged.missing,
+            ..AppliedPlan::default()
+        };
+        let Some((standing, bytes)) = staged.written else { return Ok(same) };
+        let (old, new) = (before.generation & 1, (before.generation & 1) ^ 1);
+        // Last, so that as little as can be is counted between this and the switch.
+        self.tables.carry_counters(new, plan)?;
         let bytes_at_swap = bytes + self.images.bytes(old)?.unwrap_or(0);
         let (generation, epoch) = self.switch(deadline);
         let previous = self.tables.current.replace(standing);
@@ -194,14 +237,6 @@ impl Dataplane {
         }
         ports.sort_unstable();
         (ports, missing.into_iter().collect())
-    }
-
-    /// Writes what goes with a slot that nobody reads yet.
-    fn put(&mut self, slot: u32, plan: &Plan, blocks: &[Block]) -> Result<u64, Error> {
-        let bytes = self.images.put(slot, blocks)?;
-        // Last, so that as little as can be is counted between this and the switch.
-        self.tables.carry_counters(slot, plan)?;
-        Ok(bytes)
     }
 
     fn switch(&self, deadline: Option<u64>) -> (u32, u32) {

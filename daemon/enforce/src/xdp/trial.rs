@@ -7,7 +7,7 @@ use abi::{ACTIVE_TRIAL, Active};
 use policy::Plan;
 
 use super::{
-    AppliedPlan, Dataplane, Error, Installed,
+    AppliedPlan, Dataplane, Error, Installed, Staged,
     active::{following, next_generation},
     boot_now,
 };
@@ -37,10 +37,8 @@ impl Dataplane {
     /// # Errors
     /// As of [`Self::apply`], or there is no plan to go back to.
     pub fn apply_until(&mut self, plan: &Plan, deadline: u64) -> Result<AppliedPlan, Error> {
-        if self.active.lock().get().generation == 0 {
-            return Err(Error::kernel("put a plan on trial")("there is none to go back to"));
-        }
-        self.switch_to(plan, Some(deadline))
+        let staged = self.stage(plan)?;
+        self.switch_until(plan, staged, deadline)
     }
 
     /// [`Self::apply_until`], and holds the plan's interfaces. Those it does not name are let go by the next
@@ -49,8 +47,29 @@ impl Dataplane {
     /// # Errors
     /// As of [`Self::install`].
     pub fn install_until(&mut self, plan: &Plan, deadline: u64) -> Result<Installed, Error> {
-        let applied = self.apply_until(plan, deadline)?;
+        let staged = self.stage(plan)?;
+        self.install_staged_until(plan, staged, deadline)
+    }
+
+    /// The same with a plan that lies ready, see [`Self::stage`].
+    ///
+    /// # Errors
+    /// As of [`Self::install`].
+    pub fn install_staged_until(
+        &mut self,
+        plan: &Plan,
+        staged: Staged,
+        deadline: u64,
+    ) -> Result<Installed, Error> {
+        let applied = self.switch_until(plan, staged, deadline)?;
         self.hold_interfaces(plan, applied)
+    }
+
+    fn switch_until(&mut self, plan: &Plan, staged: Staged, deadline: u64) -> Result<AppliedPlan, Error> {
+        if self.active.lock().get().generation == 0 {
+            return Err(Error::kernel("put a plan on trial")("there is none to go back to"));
+        }
+        self.switch_to(plan, staged, Some(deadline))
     }
 
     /// The plan on trial, if its time is not over.

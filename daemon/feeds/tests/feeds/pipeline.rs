@@ -108,8 +108,8 @@ async fn redirects_are_followed_as_far_as_they_may_lead() {
     assert_eq!(moved.refresh("list", &[], at(0)).await, Some(refreshed(1, 1, 0)));
     for (path, why) in [
         ("/around", "more redirects"),
-        ("/inside", "other.test has the address 127.0.0.1, which is not public"),
-        ("/router", "127.0.0.1 has the address 127.0.0.1, which is not public"),
+        ("/inside", "other.test has the address 127.0.0.1, which is this router's own or not public"),
+        ("/router", "127.0.0.1 has the address 127.0.0.1, which is this router's own or not public"),
         ("/metadata", "169.254.169.254"),
         ("/mapped", "not public"),
         ("/file", "a redirect to a file"),
@@ -124,6 +124,51 @@ async fn redirects_are_followed_as_far_as_they_may_lead() {
 }
 
 #[tokio::test]
+async fn the_routers_own_addresses_are_not_public() {
+    let folder = tempfile::tempdir().unwrap();
+    // Of the provider, and of a zone.
+    for (host, own) in [("9.9.9.9", "9.9.9.9/32"), ("[2620:fe::7:1]", "2620:fe::7:0/112")] {
+        let location = format!("https://{host}/list").parse().unwrap();
+        let subscription = Subscription { private: false, ..addresses(location) };
+        let web = feeds::Web::new(Arc::new(Names::default()) as _, LIMITS);
+        let keeper = Keeper::open(folder.path().join(host), [subscription], web, 7, at(0)).unwrap();
+        let own: IpNet = own.parse().unwrap();
+        let happening = keeper.refresh("list", &[own], at(1)).await.unwrap();
+        assert!(happening.to_string().contains("this router's own or not public"), "{happening}");
+    }
+}
+
+/// Answers only when two ask at a time.
+struct Together(tokio::sync::Barrier);
+
+impl feeds::Resolve for Together {
+    fn resolve<'a>(
+        &'a self,
+        _: &'a str,
+    ) -> std::pin::Pin<Box<dyn Future<Output = std::io::Result<Vec<std::net::IpAddr>>> + Send + 'a>> {
+        Box::pin(async {
+            self.0.wait().await;
+            Ok(vec![[127, 0, 0, 1].into()])
+        })
+    }
+}
+
+#[tokio::test]
+async fn several_are_refreshed_at_a_time() {
+    let (server, folder) = (Server::start().await, tempfile::tempdir().unwrap());
+    server.file("/list", "one", "192.0.2.1\n");
+    let named = |name: &str| Subscription {
+        name: name.into(),
+        ..addresses(server.url_of(&format!("{name}.test"), "/list"))
+    };
+    let web = feeds::Web::new(Arc::new(Together(tokio::sync::Barrier::new(2))) as _, LIMITS);
+    let keeper = Keeper::open(folder.path().into(), ["a", "b"].map(named), web, 7, at(0)).unwrap();
+    let names = ["a", "b", "neither"].map(str::to_owned).to_vec();
+    let happened = keeper.refresh_these(names, &[], at(1)).await;
+    assert!(happened.len() == 2 && happened.iter().all(Happening::is_change), "{happened:?}");
+}
+
+#[tokio::test]
 async fn what_is_not_public_is_not_asked() {
     let (server, folder) = (Server::start().await, tempfile::tempdir().unwrap());
     server.file("/list", "one", "192.0.2.1\n");
@@ -133,10 +178,7 @@ async fn what_is_not_public_is_not_asked() {
         let web = feeds::Web::new(Arc::clone(&names) as _, LIMITS);
         let keeper = Keeper::open(folder.path().join(host), [subscription], web, 7, at(0)).unwrap();
         let told = failure(&keeper).await;
-        assert!(
-            told.contains("which is not public: if it is meant, write `private = true`"),
-            "{host}: {told}"
-        );
+        assert!(told.contains("or not public: if it is meant, write `private = true`"), "{host}: {told}");
         assert!(
             names.asked.lock().unwrap().len() <= 1,
             "what was checked is what is used: nobody asks twice"
@@ -270,8 +312,8 @@ async fn a_held_file_goes_when_the_former_one_comes_back() {
     let keeper = support::keeper(folder.path(), addresses(server.url("/list")));
     keeper.refresh("list", &own, at(0)).await.unwrap();
     for (body, why) in [
-        ("192.0.2.1\n10.4.0.9\n", "1 prefixes of our own networks"),
-        ("192.0.2.1\n0.0.0.0/0\n::/0\n", "2 prefixes as wide as the whole internet"),
+        ("192.0.2.1\n10.4.0.9\n", "1 entries about our own"),
+        ("192.0.2.1\n0.0.0.0/0\n::/0\n", "2 entries as wide as the whole internet"),
     ] {
         server.file("/list", why, body);
         let held = keeper.refresh("list", &own, at(1)).await.unwrap();

@@ -9,15 +9,19 @@
 
 use arc_swap::ArcSwap;
 use hickory_proto::{
-    op::{Edns, Message, OpCode, Query, ResponseCode},
+    op::{Edns, Message, OpCode, Query as Asked, ResponseCode},
     rr::{
         Name, RData, Record, RecordType,
-        rdata::{A, AAAA, CNAME, HTTPS, SOA, SVCB, TXT, opt::EdnsOption},
+        rdata::{
+            A, AAAA, CNAME, HTTPS, MX, SOA, SVCB, TXT,
+            opt::EdnsOption,
+            svcb::{IpHint, SvcParamKey, SvcParamValue},
+        },
     },
 };
 use lists::{DomainSet, DomainSetBuilder, Overrides};
 use model::{Event, Mode};
-use resolver::{ClientNetwork, Handle, Resolver, Settings};
+use resolver::{CacheSettings, ClientNetwork, Handle, Query, Resolver, Settings, Sources, UpstreamSettings};
 use std::{
     collections::{BTreeMap, HashMap},
     net::{Ipv4Addr, SocketAddr},
@@ -72,10 +76,43 @@ fn record(owner: &Name, text: &str) -> Record {
         "AAAA" => RData::AAAA(AAAA(data.parse().unwrap())),
         "CNAME" => RData::CNAME(CNAME(name(data))),
         "TXT" => RData::TXT(TXT::new(vec![data.repeat(200)])),
-        "HTTPS" => RData::HTTPS(HTTPS(SVCB::new(1, name(data), Vec::new()))),
+        "MX" => RData::MX(MX::new(10, name(data))),
+        // `TARGET` or `TARGET,HINT,…`.
+        "HTTPS" => {
+            let mut parts = data.split(',');
+            let target = name(parts.next().unwrap());
+            let four: Vec<A> = parts.clone().filter_map(|part| part.parse().ok()).map(A).collect();
+            let six: Vec<AAAA> = parts.filter_map(|part| part.parse().ok()).map(AAAA).collect();
+            let mut parameters = Vec::new();
+            if !four.is_empty() {
+                parameters.push((SvcParamKey::Ipv4Hint, SvcParamValue::Ipv4Hint(IpHint(four))));
+            }
+            if !six.is_empty() {
+                parameters.push((SvcParamKey::Ipv6Hint, SvcParamValue::Ipv6Hint(IpHint(six))));
+            }
+            RData::HTTPS(HTTPS(SVCB::new(1, target, parameters)))
+        }
         other => panic!("no record type {other}"),
     };
     Record::from_rdata(owner, ttl, data)
+}
+
+/// Adds to an answer what a line of a script says: `servfail`, `refused`, `nxdomain TTL`, `nodata TTL`, or a record.
+pub(crate) fn script_line(answer: &mut Message, asked: &Name, line: &str) {
+    match line.split_once(' ').unwrap_or((line, "")) {
+        ("servfail", _) => answer.metadata.response_code = ResponseCode::ServFail,
+        ("refused", _) => answer.metadata.response_code = ResponseCode::Refused,
+        ("nxdomain" | "nodata", ttl) => {
+            if line.starts_with("nx") {
+                answer.metadata.response_code = ResponseCode::NXDomain;
+            }
+            let soa = SOA::new(name("ns."), name("root."), 1, 2, 3, 4, ttl.parse().unwrap());
+            answer.add_authority(Record::from_rdata(name("example."), 900, RData::SOA(soa)));
+        }
+        _ => {
+            answer.add_answer(record(asked, line));
+        }
+    }
 }
 
 /// The answers to a query, in the order they are to be sent.
@@ -94,15 +131,6 @@ fn scripted(script: &Script, query: &Message, tcp: bool) -> Vec<Message> {
     for line in lines {
         match line.split_once(' ').unwrap_or((line, "")) {
             ("silent", _) => return Vec::new(),
-            ("servfail", _) => answer.metadata.response_code = ResponseCode::ServFail,
-            ("refused", _) => answer.metadata.response_code = ResponseCode::Refused,
-            ("nxdomain" | "nodata", ttl) => {
-                if line.starts_with("nx") {
-                    answer.metadata.response_code = ResponseCode::NXDomain;
-                }
-                let soa = SOA::new(name("ns."), name("root."), 1, 2, 3, 4, ttl.parse().unwrap());
-                answer.add_authority(Record::from_rdata(name("example."), 900, RData::SOA(soa)));
-            }
             ("truncated", _) => {
                 if !tcp {
                     answer.metadata.truncation = true;
@@ -121,9 +149,7 @@ fn scripted(script: &Script, query: &Message, tcp: bool) -> Vec<Message> {
                 forged.add_answer(record(&asked.name, "300 A 203.0.113.66"));
                 answers.push(forged);
             }
-            _ => {
-                answer.add_answer(record(&asked.name, line));
-            }
+            _ => script_line(&mut answer, &asked.name, line),
         }
     }
     answers.push(answer);
@@ -189,11 +215,22 @@ pub(crate) struct Bench {
 pub(crate) fn settings(upstreams: Vec<SocketAddr>) -> Settings {
     Settings {
         listen: vec!["127.0.0.1:0".parse().unwrap()],
-        upstreams,
-        mode: Mode::Enforce,
-        cache_entries: 1000,
-        clients: vec![ClientNetwork { net: "127.0.0.0/8".parse().unwrap(), zone: "iot".into() }],
+        upstreams: asked(upstreams),
+        cache: CacheSettings { entries: 1000, serve_stale: 0, ..CacheSettings::default() },
+        clients: vec![network("127.0.0.0/8", "iot")],
+        ..Settings::default()
     }
+}
+
+/// Settings that ask these, as plain as can be.
+pub(crate) fn asked(upstreams: Vec<SocketAddr>) -> UpstreamSettings {
+    let servers = upstreams.into_iter().map(Into::into).collect();
+    UpstreamSettings { servers, dnssec: false, ..UpstreamSettings::default() }
+}
+
+/// A network whose clients are answered.
+pub(crate) fn network(net: &str, zone: &str) -> ClientNetwork {
+    ClientNetwork { net: net.parse().unwrap(), zone: zone.into(), resolved: false }
 }
 
 /// One list called `ads`.
@@ -212,10 +249,11 @@ impl Bench {
         let events: Arc<Mutex<Vec<Event>>> = Arc::default();
         let sink = {
             let events = Arc::clone(&events);
-            move |event| events.lock().unwrap().push(event)
+            move |query: &Query<'_>| events.lock().unwrap().push(query.event())
         };
-        let handle =
-            Resolver::start(settings, Arc::clone(&lists), Arc::clone(&overrides), sink).await.unwrap();
+        let sources =
+            Sources { lists: Arc::clone(&lists), overrides: Arc::clone(&overrides), ..Sources::default() };
+        let handle = Resolver::start(settings, sources, sink).await.unwrap();
         let address = handle.addresses().await[0];
         Self { handle, address, lists, overrides, events }
     }
@@ -225,6 +263,7 @@ impl Bench {
     }
 
     pub(crate) fn last_event(&self) -> Event {
+        self.handle.tell();
         self.events.lock().unwrap().last().cloned().unwrap()
     }
 }
@@ -234,7 +273,7 @@ pub(crate) fn query(asked: &str, qtype: &str, payload: Option<u16>) -> Message {
     let mut message = Message::query();
     message.metadata.recursion_desired = true;
     let qtype = RecordType::from_str(qtype).unwrap();
-    message.add_query(Query::query(name(&format!("{}.", asked.trim_end_matches('.'))), qtype));
+    message.add_query(Asked::query(name(&format!("{}.", asked.trim_end_matches('.'))), qtype));
     if let Some(payload) = payload {
         let mut edns = Edns::new();
         edns.set_max_payload(payload);

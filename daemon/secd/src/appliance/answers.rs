@@ -61,6 +61,7 @@ impl Appliance {
             applied: current.applied,
             trial: self.trial().trial,
             troubles: self.troubles.lock().map(|all| all.values().cloned().collect()).unwrap_or_default(),
+            notes: current.notes.clone(),
             interfaces: interfaces(&current),
             packets: self.packets(),
             dns,
@@ -219,7 +220,7 @@ impl Appliance {
         let total = keeper.len() as u64;
         let mut found = match &query.target {
             Some(Target::Net(net)) => keeper.touching(*net),
-            Some(Target::Domain(name)) => keeper.about_name(name),
+            Some(Target::Domain(name) | Target::DomainFor { name, .. }) => keeper.about_name(name),
             None => keeper.decisions(),
         };
         found.retain(|decision| {

@@ -4,8 +4,12 @@
 //! deadline beside its plan, nftables by the timeout of the element that leads to the new chains. What goes back is the
 //! policy; a daemon that was killed meanwhile settles the rest when it starts (see [`crate::trial`]).
 
+use abi::ZoneId;
 use anyhow::{Context as _, Result};
-use enforce::{nft::Options, xdp::boot_now};
+use enforce::{
+    nft::Options,
+    xdp::{Staged, boot_now},
+};
 use model::{Severity, Timestamp};
 use policy::{Plan, Policy};
 use protocol::{
@@ -64,10 +68,11 @@ impl Appliance {
         let chosen = self.chosen_mode(&former).await;
         let config = self.flags.config.display().to_string();
         let file = request.file.clone().unwrap_or_else(|| config.clone());
-        let loaded = match request.text {
+        let text = request.text;
+        let loaded = tokio::task::block_in_place(|| match text {
             Some(text) => Loaded::of(file.clone(), text, chosen),
             None => Loaded::read(&self.flags.config, chosen),
-        };
+        });
         let loaded = loaded.map_err(|problems| {
             let reply = ErrorReply::new("the config is bad; nothing was changed", Some("see `secctl check`"));
             (422, reply.with_problems(problems))
@@ -159,6 +164,7 @@ impl Appliance {
                 self.flags.config.display()
             ));
         }
+        self.keep_good_config();
         self.change_sinks(&trial.former).await;
         self.trouble("the config", None);
         self.system(Severity::Notice, format!("config confirmed, by {}", request.user));
@@ -281,18 +287,19 @@ impl OnTrial {
 
 impl Walls {
     /// The second wall, as long as `lasting` says.
-    pub(super) fn raise_wall(&mut self, policy: &Policy, lasting: Lasting) -> Result<()> {
+    pub(super) fn raise_wall(&mut self, policy: &Policy, flooded: &[ZoneId], lasting: Lasting) -> Result<()> {
+        let options = Options { flooded: flooded.to_vec(), ..Options::default() };
         match lasting {
-            Lasting::ForGood => self.wall.apply(policy)?,
-            Lasting::Trial(time) => self.wall.apply_until(policy, &Options::default(), time)?,
+            Lasting::ForGood => self.wall.apply_with(policy, &options)?,
+            Lasting::Trial(time) => self.wall.apply_until(policy, &options, time)?,
         }
         Ok(())
     }
 
     /// The second wall as it was before [`Self::raise_wall`]: the first one did not follow.
-    pub(super) fn lower_wall(&mut self, former: &Policy, lasting: Lasting) -> Result<()> {
+    pub(super) fn lower_wall(&mut self, former: &Policy, flooded: &[ZoneId], lasting: Lasting) -> Result<()> {
         match lasting {
-            Lasting::ForGood => self.wall.apply(former)?,
+            Lasting::ForGood => self.raise_wall(former, flooded, lasting)?,
             Lasting::Trial(_) => self.wall.revert()?,
         }
         Ok(())
@@ -302,13 +309,14 @@ impl Walls {
     pub(super) fn install(
         &mut self,
         plan: &Plan,
+        staged: Staged,
         lasting: Lasting,
     ) -> Result<enforce::xdp::Installed, enforce::xdp::Error> {
         match lasting {
-            Lasting::ForGood => self.dataplane.install(plan),
+            Lasting::ForGood => self.dataplane.install_staged(plan, staged),
             Lasting::Trial(time) => {
                 let time = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
-                self.dataplane.install_until(plan, boot_now().saturating_add(time))
+                self.dataplane.install_staged_until(plan, staged, boot_now().saturating_add(time))
             }
         }
     }

@@ -1,9 +1,10 @@
 //! Plan, then apply: one path for start, reload, change of mode and repair.
 
 use anyhow::Result;
+use enforce::nft::early;
 use model::{Mode, Severity};
 use protocol::{Detached, ErrorReply, ModeReply, Problem, Reloaded};
-use resolver::{ClientNetwork, Resolver, Settings};
+use resolver::{CacheSettings, ClientNetwork, Resolver, Settings, Sources, UpstreamSettings};
 use std::{collections::HashMap, sync::Arc};
 
 use super::{Appliance, Current, SHIP_BY, Walls, apply::Lasting, plan::Wanted, tell};
@@ -43,7 +44,8 @@ impl Appliance {
         let chosen = self.chosen_mode(&former).await;
         let files = self.files();
         let file = if copy && files.is_refused() { files.good() } else { self.flags.config.clone() };
-        let loaded = Loaded::read(&file, chosen).map_err(|problems| self.bad_config(problems))?;
+        let loaded = tokio::task::block_in_place(|| Loaded::read(&file, chosen));
+        let loaded = loaded.map_err(|problems| self.bad_config(problems))?;
         let notes = self.notes(&former, &loaded, chosen);
         self.put_in_force(walls, loaded, Lasting::ForGood).await.map_err(not_applied)?;
         if !(copy && files.is_refused()) {
@@ -156,7 +158,7 @@ impl Appliance {
         // First, since rules and lists are read from what was fetched.
         self.fetched.configure(subscribed, now);
         let sources = self.rule_sources(&loaded);
-        loaded.read_rules(&sources);
+        tokio::task::block_in_place(|| loaded.read_rules(&sources));
         let unread = (!loaded.unread_rules.is_empty()).then(|| loaded.unread_rules.join("; "));
         let instead = if unread.is_some() && former.applied.is_some() {
             loaded.signatures = Arc::clone(&former.loaded.signatures);
@@ -170,7 +172,8 @@ impl Appliance {
         let (feeds, told) =
             tokio::task::block_in_place(|| self.read_feeds(config, &machine, &former.feeds, now));
         let (standing, addresses, odd) = self.standing(&config.policy, &feeds, now);
-        let wanted = Wanted { machine: &machine, feeds: &feeds, standing: &standing };
+        let flooded = self.flooded(&config.policy);
+        let wanted = Wanted { machine: &machine, feeds: &feeds, standing: &standing, flooded: &flooded };
         let applied = match tokio::task::block_in_place(|| self.apply(walls, wanted, lasting)) {
             Ok(applied) => applied,
             Err(error) => {
@@ -197,6 +200,7 @@ impl Appliance {
         let resolver = self.update_resolver(&loaded).await;
         self.trouble("dns", resolver.err().map(|error| format!("{error:#}")));
         let names = Arc::new(names(&loaded, &machine));
+        self.tell_notes(&former.notes, &applied.notes);
         for note in &loaded.notes {
             tracing::warn!("{note}");
         }
@@ -209,14 +213,18 @@ impl Appliance {
             applied: Some(now),
             counted: if applied.rules_changed { Some(now) } else { former.counted },
             interfaces: applied.interfaces,
+            flooded,
+            notes: applied.notes,
             loaded,
         }));
+        self.try_again(false, true);
         if lasting == Lasting::ForGood {
             self.keep_good_config();
         }
         self.trouble("enforcement", None);
         self.trouble("interfaces", applied.absent);
         self.trouble("address sets", odd);
+        self.trouble("what rules name", None);
         self.to_fetch.notify_one();
         Ok(())
     }
@@ -242,13 +250,19 @@ impl Appliance {
         self.trouble("events", changed);
     }
 
-    /// Keeps the config that is in force, for a start at which the file has mistakes.
-    fn keep_good_config(&self) {
-        let text = &self.current.load().loaded.text;
+    /// Keeps the config that is in force, for a start at which the file has mistakes, and what holds before that.
+    pub(super) fn keep_good_config(&self) {
+        let loaded = &self.current.load().loaded;
         let files = self.files();
-        if let Err(error) = files.keep(text) {
+        if let Err(error) = files.keep(&loaded.text) {
             tracing::warn!(%error, file = %files.good().display(), "no copy of the config could be kept");
         }
+        let early = early(&loaded.config.policy).map_err(anyhow::Error::new);
+        let kept = early.and_then(|transaction| Ok(files.keep_early(&transaction)?));
+        let why = |error| {
+            format!("`fail` of the zones is as it was before, {}: {error:#}", files.early().display())
+        };
+        self.trouble("what holds before secd is up", kept.err().map(why));
     }
 
     pub(super) async fn update_resolver(&self, loaded: &Loaded) -> Result<()> {
@@ -264,8 +278,12 @@ impl Appliance {
             Some(running) => running.update(settings).await?,
             None => {
                 let sink = QuerySink(tell(&self.sender));
-                let lists = Arc::clone(&self.domains);
-                *resolver = Some(Resolver::start(settings, lists, self.decisions.overrides(), sink).await?);
+                let sources = Sources {
+                    lists: Arc::clone(&self.domains),
+                    overrides: self.decisions.overrides(),
+                    ..Sources::default()
+                };
+                *resolver = Some(Resolver::start(settings, sources, sink).await?);
             }
         }
         Ok(())
@@ -313,20 +331,28 @@ fn dns_settings(loaded: &Loaded) -> Settings {
     let zones = config.policy.zones.iter().filter(|zone| !zone.wan);
     let mut clients: Vec<_> = zones
         .flat_map(|zone| {
-            zone.networks.iter().map(|net| ClientNetwork { net: *net, zone: zone.name.as_str().into() })
+            zone.networks.iter().map(|net| ClientNetwork {
+                net: *net,
+                zone: zone.name.as_str().into(),
+                resolved: false,
+            })
         })
         .collect();
     for loopback in ["127.0.0.0/8", "::1/128"] {
         if let Ok(net) = loopback.parse() {
-            clients.push(ClientNetwork { net, zone: "self".into() });
+            clients.push(ClientNetwork { net, zone: "self".into(), resolved: false });
         }
     }
     Settings {
         listen: config.dns.listen.clone(),
-        upstreams: config.dns.upstreams.clone(),
+        upstreams: UpstreamSettings {
+            servers: config.dns.plain_upstreams().into_iter().map(Into::into).collect(),
+            ..UpstreamSettings::default()
+        },
         mode: config.mode.and(config.dns.mode),
-        cache_entries: config.dns.cache_entries,
+        cache: CacheSettings { entries: config.dns.cache_entries, ..CacheSettings::default() },
         clients,
+        ..Settings::default()
     }
 }
 

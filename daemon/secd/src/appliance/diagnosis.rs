@@ -35,6 +35,7 @@ impl Appliance {
             mode: current.loaded.config.mode,
             attached: current.interfaces.iter().map(|(name, how)| (name.as_str(), *how)).collect(),
             troubles: self.troubles.lock().map(|all| all.values().cloned().collect()).unwrap_or_default(),
+            notes: current.notes.clone(),
             tables: vec![
                 ("established flows", assured, room, "raise `flows` under [limits]"),
                 (

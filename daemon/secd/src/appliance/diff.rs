@@ -17,10 +17,11 @@ impl Appliance {
         let current = self.current.load_full();
         let chosen = self.chosen_mode(&current).await;
         let file = request.file.unwrap_or_else(|| self.flags.config.display().to_string());
-        let loaded = match request.text {
+        // All of this may take seconds for large policies, and the other tasks go on meanwhile.
+        let loaded = tokio::task::block_in_place(|| match request.text {
             Some(text) => Loaded::of(file, text, chosen),
             None => Loaded::read(&self.flags.config, chosen),
-        };
+        });
         let loaded = loaded.map_err(|problems| {
             let reply = ErrorReply::new("the config is bad: nothing to compare", Some("see `secctl check`"));
             (422, reply.with_problems(problems))
@@ -30,7 +31,7 @@ impl Appliance {
         rows.sort_by_key(|row| Reverse(row.bytes));
         rows.truncate(MAX_FLOWS_COMPARED);
         let old = &current.loaded.config.policy;
-        let changes = policy::diff(old, &loaded.config.policy);
+        let changes = tokio::task::block_in_place(|| policy::diff(old, &loaded.config.policy));
         // Lists and databases as they are in force: what the new config would fetch first is not there yet.
         let now = clock::now().wall;
         let (standing, _, odd) = self.standing(&loaded.config.policy, &current.feeds, now);

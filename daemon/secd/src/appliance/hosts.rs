@@ -9,9 +9,12 @@ use super::Appliance;
 use crate::{
     clock,
     decisions::Failure,
-    devices::{Addresses, Allowed, AllowedDevices},
+    devices::{Addresses, Allowed, AllowedDevices, keep_told},
     neighbours::Neighbour,
 };
+
+/// Devices that were told of as new, in the state folder.
+pub(super) const TOLD_FILE: &str = "new-devices.json";
 
 impl Appliance {
     pub(super) fn allowed_devices(&self) -> MutexGuard<'_, AllowedDevices> {
@@ -35,10 +38,18 @@ impl Appliance {
     pub(super) fn look_at_neighbours(&self, neighbours: &[Neighbour]) -> bool {
         let current = self.current.load_full();
         let now = clock::now().wall;
-        let new = {
+        let (new, told) = {
             let mut devices = self.devices.lock().unwrap_or_else(PoisonError::into_inner);
-            devices.see(neighbours, &current.standing.filled, &current.machine.interfaces, now)
+            let before = devices.told().clone();
+            let new = devices.see(neighbours, &current.standing.filled, &current.machine.interfaces, now);
+            (new, (*devices.told() != before).then(|| devices.told().clone()))
         };
+        if let Some(told) = told {
+            let file = self.flags.state_dir.join(TOLD_FILE);
+            if let Err(error) = tokio::task::block_in_place(|| keep_told(&file, &told)) {
+                tracing::warn!(%error, "new devices may be told of again: {} cannot be written", file.display());
+            }
+        }
         for device in new {
             self.sender.send(Event {
                 ts: now,
@@ -142,8 +153,8 @@ impl Appliance {
             self.let_in.store(true, Ordering::Release);
             let what = if order.allow { "let in" } else { "no longer let in" };
             self.system(Severity::Notice, format!("device {} {what}, by {}", order.mac, order.user));
-            self.reconcile(false).await;
-            if self.in_trouble("the packet path") {
+            let done = self.reconcile(false).await;
+            if !done || self.in_trouble("the packet path") || self.in_trouble("what rules name") {
                 notes.push("it is stored, but not in force yet; see `secctl status`".into());
             }
         }

@@ -5,6 +5,7 @@ mod apply;
 mod changes;
 mod diagnosis;
 mod diff;
+mod floods;
 mod flows;
 mod hosts;
 mod plan;
@@ -12,7 +13,7 @@ mod refresh;
 mod tasks;
 
 use ::feeds::{SystemResolver, Web, WebLimits};
-use abi::Active;
+use abi::{Active, ZoneId};
 use anyhow::{Context, Result};
 use arc_swap::ArcSwap;
 use config::Config;
@@ -38,10 +39,11 @@ use crate::{
     api::MAX_TAILS,
     clock,
     decisions::{Decisions, Held, Tell},
-    devices::{Addresses, AllowedDevices, Devices},
+    devices::{Addresses, AllowedDevices, Devices, read_told},
     events,
     feeds::Feeds,
     flags::Flags,
+    floods::Floods,
     inspection::Inspection,
     keeper::Keeper,
     kernel::KernelOrders,
@@ -88,6 +90,10 @@ pub struct Appliance {
     allowed: Mutex<AllowedDevices>,
     /// Someone let a device in, or took that back, and the plan does not have it yet.
     let_in: AtomicBool,
+    /// SYN floods.
+    floods: Mutex<Floods>,
+    /// When what could not be put in force is tried again.
+    retry: Mutex<Option<plan::Retry>>,
     /// Time zones of schedules.
     zones: TimeZones,
     /// The config that goes back by itself. Changed under `change` only.
@@ -110,6 +116,10 @@ struct Current {
     /// When its rules were: they are counted since then.
     counted: Option<Timestamp>,
     interfaces: Vec<(String, &'static str)>,
+    /// Zones whose openings nftables answers, see [`crate::floods`].
+    flooded: Vec<ZoneId>,
+    /// What a person should know of how it is enforced, and need not do anything about.
+    notes: Vec<String>,
 }
 
 /// Both walls, which belong to whoever changes them.
@@ -175,6 +185,7 @@ impl Appliance {
         let allowed = flags.state_dir.join("devices.json");
         let allowed = AllowedDevices::open(&allowed)
             .with_context(|| format!("devices that were let in: {} cannot be read", allowed.display()))?;
+        let told = read_told(&flags.state_dir.join(hosts::TOLD_FILE));
         let packet_ring = dataplane.packet_ring()?;
         let appliance = Arc::new(Self {
             started,
@@ -193,6 +204,8 @@ impl Appliance {
                 applied: None,
                 counted: None,
                 interfaces: Vec::new(),
+                flooded: Vec::new(),
+                notes: Vec::new(),
             }),
             flags,
             store,
@@ -206,9 +219,11 @@ impl Appliance {
             troubles: Mutex::default(),
             fetched,
             to_fetch: tokio::sync::Notify::new(),
-            devices: Mutex::default(),
+            devices: Mutex::new(Devices::with_told(told)),
             allowed: Mutex::new(allowed),
             let_in: AtomicBool::new(false),
+            floods: Mutex::default(),
+            retry: Mutex::default(),
             zones: TimeZones::new(TimeZone::system()),
             trial: Mutex::default(),
         });
@@ -283,15 +298,18 @@ impl Appliance {
         self.troubles.lock().unwrap_or_else(PoisonError::into_inner).contains_key(what)
     }
 
-    /// Remembers (or forgets) what needs a person; tells when it changes.
+    /// Remembers (or forgets) what needs a person; returns whether that changed.
+    fn note_trouble(&self, what: &'static str, trouble: Option<&str>) -> bool {
+        let mut troubles = self.troubles.lock().unwrap_or_else(PoisonError::into_inner);
+        match trouble {
+            Some(text) => troubles.insert(what, text.to_owned()).as_deref() != Some(text),
+            None => troubles.remove(what).is_some(),
+        }
+    }
+
+    /// The same; tells when it changes.
     fn trouble(&self, what: &'static str, trouble: Option<String>) {
-        let changed = {
-            let mut troubles = self.troubles.lock().unwrap_or_else(PoisonError::into_inner);
-            match &trouble {
-                Some(text) => troubles.insert(what, text.clone()).as_ref() != Some(text),
-                None => troubles.remove(what).is_some(),
-            }
-        };
+        let changed = self.note_trouble(what, trouble.as_deref());
         match trouble {
             Some(text) if changed => {
                 tracing::warn!("{text}");

@@ -1,6 +1,7 @@
 //! What the kernel should hold, brought there: at start, at a change, when lists, devices, addresses or schedules change,
 //! and every minute to repair what others changed.
 
+use abi::ZoneId;
 use anyhow::Result;
 use config::Config;
 use enforce::nft::WallState;
@@ -9,7 +10,8 @@ use model::{Severity, Timestamp};
 use policy::Policy;
 use std::{
     path::PathBuf,
-    sync::{Arc, atomic::Ordering},
+    sync::{Arc, PoisonError, atomic::Ordering},
+    time::Duration,
 };
 
 use super::{Appliance, Current, Walls, apply::Lasting, changes::names};
@@ -29,6 +31,8 @@ pub(super) struct Wanted<'a> {
     pub(super) machine: &'a Machine,
     pub(super) feeds: &'a Feeds,
     pub(super) standing: &'a Standing,
+    /// Zones under a SYN flood.
+    pub(super) flooded: &'a [ZoneId],
 }
 
 /// What [`Appliance::apply`] did.
@@ -38,7 +42,20 @@ pub(super) struct Applied {
     pub(super) interfaces: Vec<(String, &'static str)>,
     pub(super) absent: Option<String>,
     pub(super) repaired: Option<String>,
+    pub(super) notes: Vec<String>,
 }
+
+/// What could not be put in force.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Retry {
+    /// When it is tried again.
+    pub(super) at: tokio::time::Instant,
+    /// Lists have to be read anew for it.
+    pub(super) lists: bool,
+}
+
+/// After so long what could not be put in force is tried again, unless something changes before.
+const RETRY_AFTER: Duration = Duration::from_secs(300);
 
 impl Appliance {
     /// Compares the kernel with the plan and repairs it. Called every minute, and when interfaces, devices or schedules
@@ -72,22 +89,51 @@ impl Appliance {
             }
         }
         // Filling in countries and lists costs time: only when something of it changed.
-        let same = !lists && self.addresses(&loaded.config.policy) == current.addresses;
-        let (standing, addresses, odd) = if same && !self.devices_changed() {
+        let let_in = self.devices_changed();
+        let same = !lists && !let_in && self.addresses(&loaded.config.policy) == current.addresses;
+        let former = || {
             let filled = Arc::clone(&current.standing.filled);
             (Standing::at(filled, now, &self.zones), current.addresses.clone(), None)
+        };
+        let (mut standing, mut addresses, mut odd) = if same {
+            former()
         } else {
             let (standing, addresses, odd) = self.standing(&loaded.config.policy, &feeds, now);
             (standing, addresses, Some(odd))
         };
-        let wanted = Wanted { machine: &machine, feeds: &feeds, standing: &standing };
-        let applied = tokio::task::block_in_place(|| self.apply(&mut walls, wanted, Lasting::ForGood));
+        let flooded = self.flooded(&loaded.config.policy);
+        let mut apply = |feeds: &Feeds, standing: &Standing| {
+            let wanted = Wanted { machine: &machine, feeds, standing, flooded: &flooded };
+            tokio::task::block_in_place(|| self.apply(&mut walls, wanted, Lasting::ForGood))
+        };
+        let mut applied = apply(&feeds, &standing);
+        let mut stale = None;
+        if let Err(error) = &applied
+            && !same
+        {
+            // What was filled in anew may be too much, or more than the kernel takes now. Time, floods and what is blocked
+            // go on with what rules named before; if that does not help, with all that was there before.
+            stale = Some(format!(
+                "new lists, countries or devices could not be put in force, the former ones stay: {error:#}"
+            ));
+            (standing, addresses, odd) = former();
+            let Feeds { sets, geoip, .. } = current.feeds.clone();
+            feeds = Feeds { sets, geoip, ..feeds };
+            applied = apply(&feeds, &standing);
+            if applied.is_err() && lists {
+                feeds = current.feeds.clone();
+                applied = apply(&feeds, &standing);
+            }
+        }
+        let failed = stale.is_some() || applied.is_err();
+        self.try_again(failed, lists);
         match applied {
             Ok(applied) => {
-                if let Some(repaired) = applied.repaired {
-                    self.system(Severity::Warning, repaired);
+                if let Some(repaired) = &applied.repaired {
+                    self.system(Severity::Warning, repaired.clone());
                 }
                 self.domains.store(Arc::clone(&feeds.domains));
+                self.tell_notes(&current.notes, &applied.notes);
                 self.current.store(Arc::new(Current {
                     loaded: loaded.clone(),
                     names: Arc::new(names(loaded, &machine)),
@@ -98,50 +144,94 @@ impl Appliance {
                     applied: if applied.changed { Some(now) } else { current.applied },
                     counted: if applied.rules_changed { Some(now) } else { current.counted },
                     interfaces: applied.interfaces,
+                    flooded,
+                    notes: applied.notes,
                 }));
                 self.trouble("interfaces", applied.absent);
                 self.trouble("the packet path", None);
+                if stale.is_some() || self.retry().is_none() {
+                    self.trouble("what rules name", stale);
+                }
                 if let Some(odd) = odd {
                     self.trouble("address sets", odd);
                 }
             }
             Err(error) => {
-                // The former lists and addresses stay in force; it is tried again.
-                self.let_in.store(true, Ordering::Release);
                 self.trouble("the packet path", Some(format!("the plan could not be applied: {error:#}")));
             }
         }
         true
     }
 
-    /// Brings both walls to the plan, the second one first: what XDP then lets through meets the new policy.
+    /// Remembers whether what was new could be put in force; `lists`: it was about lists as well.
+    pub(super) fn try_again(&self, failed: bool, lists: bool) {
+        let mut retry = self.retry.lock().unwrap_or_else(PoisonError::into_inner);
+        let lists_wait = retry.is_some_and(|before| before.lists);
+        if failed {
+            let at = tokio::time::Instant::now() + RETRY_AFTER;
+            *retry = Some(Retry { at, lists: lists || lists_wait });
+            self.let_in.store(true, Ordering::Release);
+        } else if lists || !lists_wait {
+            *retry = None;
+        }
+    }
+
+    /// What could not be put in force and is to be tried again at some time.
+    pub(super) fn retry(&self) -> Option<Retry> {
+        *self.retry.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Tells what is new to know of how it is enforced.
+    pub(super) fn tell_notes(&self, former: &[String], notes: &[String]) {
+        for note in notes.iter().filter(|note| !former.contains(note)) {
+            self.system(Severity::Notice, note.clone());
+        }
+    }
+
+    /// Brings both walls to the plan, the second one first: what XDP then lets through meets the new policy. Before
+    /// either changes, the plan lies ready in the kernel: one that does not fit changes nothing.
     pub(super) fn apply(&self, walls: &mut Walls, wanted: Wanted<'_>, lasting: Lasting) -> Result<Applied> {
         let own: Vec<_> = wanted.machine.addresses.iter().copied().collect();
         let policy = &wanted.standing.now;
         let mut plan = policy.lower(&own, wanted.feeds.addresses.table())?;
         plan.protected.extend(wanted.machine.gateways.iter().map(|gateway| IpNet::from(*gateway)));
+        let staged = walls.dataplane.stage(&plan)?;
         let former = self.current.load_full();
         let policy_is_new = former.applied.is_none() || former.standing.now != *policy;
-        let state = walls.wall.check()?;
-        let mut repaired = None;
+        let flood_is_new = former.flooded != wanted.flooded;
         // A trial has both halves, also where it leaves the policy as it is: both are confirmed or go back.
         let is_trial = lasting != Lasting::ForGood;
-        if policy_is_new || is_trial || state != WallState::Same {
-            walls.raise_wall(policy, lasting)?;
+        let mut repaired = None;
+        let raised = (|| {
+            let state = walls.wall.check()?;
+            if !(policy_is_new || flood_is_new || is_trial || state != WallState::Same) {
+                return Ok(false);
+            }
+            walls.raise_wall(policy, wanted.flooded, lasting)?;
             if !policy_is_new && state != WallState::Same {
                 let table = enforce::nft::TABLE;
                 repaired =
                     Some(format!("the nftables table inet {table} was changed by someone else; repaired"));
             }
-        }
-        let installed = match walls.install(&plan, lasting) {
+            Ok(policy_is_new || flood_is_new || is_trial)
+        })();
+        let raised = match raised {
+            Ok(raised) => raised,
+            Err(error) => {
+                if let Err(error) = walls.dataplane.unstage(staged) {
+                    tracing::warn!(error = %error, "a plan that is not wanted is still in memory");
+                }
+                return Err(error);
+            }
+        };
+        let installed = match walls.install(&plan, staged, lasting) {
             Ok(installed) => installed,
             Err(error) => {
                 let error = anyhow::Error::new(error);
                 // Both walls say the same, so the second one goes back as well.
-                if (policy_is_new || is_trial)
+                if raised
                     && former.applied.is_some()
-                    && let Err(stuck) = walls.lower_wall(&former.standing.now, lasting)
+                    && let Err(stuck) = walls.lower_wall(&former.standing.now, &former.flooded, lasting)
                 {
                     return Err(error.context(format!("and nftables could not go back: {stuck:#}")));
                 }
@@ -156,12 +246,15 @@ impl Appliance {
         absent.extend(installed.failed.iter().map(|(name, error)| format!("{name}: {error}")));
         let absent =
             (!absent.is_empty()).then(|| format!("{}; zones on them see no packets", absent.join(", ")));
+        let mut notes = walls.wall.notes().to_vec();
+        notes.extend(installed.attached.iter().filter_map(|held| held.warning.clone()));
         Ok(Applied {
             changed: installed.plan.changed,
             rules_changed,
             interfaces: installed.attached.into_iter().map(|held| (held.name, held.how.name())).collect(),
             absent,
             repaired,
+            notes,
         })
     }
 
@@ -194,9 +287,10 @@ impl Appliance {
     ) -> (Standing, Addresses, Option<String>) {
         let addresses = self.addresses(policy);
         let geoip = feeds.geoip.as_ref().map(|database| database.data.as_ref());
-        let allowed = self.allowed_devices();
-        let (standing, odd) =
-            Standing::new(policy, &feeds.sets, geoip, &allowed, &addresses, (now, &self.zones));
+        // A copy: filling in takes its time, and people ask about devices meanwhile.
+        let allowed = self.allowed_devices().clone();
+        let fill = || Standing::new(policy, &feeds.sets, geoip, &allowed, &addresses, (now, &self.zones));
+        let (standing, odd) = tokio::task::block_in_place(fill);
         (standing, addresses, feeds.geoip_error.clone().or(odd))
     }
 

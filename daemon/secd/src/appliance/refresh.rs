@@ -28,10 +28,7 @@ impl Appliance {
             Some(name) => vec![self.fetched_name(name)?],
             None => self.fetched.states().into_iter().map(|state| state.name).collect(),
         };
-        let mut happened = Vec::new();
-        for name in names {
-            happened.extend(self.fetched.refresh(&name, &own, clock::now().wall).await);
-        }
+        let happened = self.fetched.refresh_these(names, &own, clock::now().wall).await;
         Ok(self.ordered(&happened).await)
     }
 
@@ -54,8 +51,13 @@ impl Appliance {
 
     async fn ordered(&self, happened: &[Happening]) -> ListOrdered {
         let waits = self.tell_and_take(happened).await;
-        let failed = happened.iter().any(|h| matches!(h, Happening::Failed { .. } | Happening::Held { .. }));
+        let mut failed =
+            happened.iter().any(|h| matches!(h, Happening::Failed { .. } | Happening::Held { .. }));
         let mut outcomes: Vec<String> = happened.iter().map(ToString::to_string).collect();
+        if self.in_trouble("what rules name") || self.in_trouble("the packet path") {
+            failed = true;
+            outcomes.push("not all that is new could be put in force; see `secctl status`".into());
+        }
         if waits {
             outcomes.push("a config is on trial: what is new comes into force when that is settled".into());
         }

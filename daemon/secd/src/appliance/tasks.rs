@@ -113,10 +113,15 @@ impl Appliance {
             let current = self.current.load_full();
             let scheduled = current.standing.next_change.is_some_and(|at| at <= clock::now().wall);
             let machine = Machine::read() != current.machine;
-            // Devices come and go all the time: the plan follows in groups, not one by one.
-            let devices = devices && since.elapsed() >= DEVICES_PAUSE;
-            if machine || scheduled || devices || since.elapsed() >= RECONCILE_EVERY {
-                self.reconcile(false).await;
+            let flood = self.look_for_floods();
+            // Devices come and go all the time: the plan follows in groups, not one by one. What could not be put in force
+            // is not tried again at once.
+            let retry = self.retry();
+            let waits = retry.is_some_and(|retry| retry.at > tokio::time::Instant::now());
+            let devices = devices && since.elapsed() >= DEVICES_PAUSE && !waits;
+            let again = retry.is_some() && !waits;
+            if machine || scheduled || devices || flood || again || since.elapsed() >= RECONCILE_EVERY {
+                self.reconcile(again && retry.is_some_and(|retry| retry.lists)).await;
                 since = tokio::time::Instant::now();
             }
         }

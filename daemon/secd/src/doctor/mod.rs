@@ -29,6 +29,8 @@ pub struct Known<'a> {
     pub attached: BTreeMap<&'a str, &'a str>,
     /// What needs a person already.
     pub troubles: Vec<String>,
+    /// What this kernel or a card lacks.
+    pub notes: Vec<String>,
     /// Tables: name, entries, limit, what to do.
     pub tables: Vec<(&'static str, u64, u64, &'static str)>,
     /// What the packet path could not tell or keep, since its maps were made.
@@ -47,6 +49,9 @@ pub fn diagnose(facts: &Facts, known: &Known<'_>) -> Vec<Finding> {
     let mut findings = Vec::new();
     for trouble in &known.troubles {
         findings.push(wrong("secd", trouble.clone(), "see `secctl status` and the log: journalctl -u secd"));
+    }
+    for text in &known.notes {
+        findings.push(note("secd", text.clone(), "nothing has to be done; another kernel or card has it"));
     }
     if known.mode == Mode::Observe {
         findings.push(note(

@@ -55,6 +55,7 @@ fn known(policy: &Policy) -> Known<'_> {
         mode: Mode::Enforce,
         attached: BTreeMap::from([("eth0", "driver"), ("eth1", "driver")]),
         troubles: Vec::new(),
+        notes: Vec::new(),
         tables: vec![("flows", 10, 100, "raise [limits] flows")],
         lost: vec![("records", 0)],
         own: vec!["198.51.100.7".parse().unwrap(), "10.4.0.1".parse().unwrap()],
@@ -91,7 +92,7 @@ fn each_thing_that_is_wrong_is_told_with_what_to_do() {
         facts.devices.as_mut().unwrap().get_mut(name).unwrap()
     }
     type Change<'a> = &'a dyn Fn(&mut Facts, &mut Known<'_>);
-    let cases: [(Level, &str, Change<'_>); 21] = [
+    let cases: [(Level, &str, Change<'_>); 22] = [
         (Level::Wrong, "kernel: Linux 5.10.0 is older", &|facts, _| facts.kernel = "5.10.0".into()),
         (Level::Wrong, "kernel: it does not describe", &|facts, _| facts.btf = false),
         (Level::Wrong, "bpf: no BPF file system", &|facts, _| facts.bpffs = false),
@@ -131,6 +132,7 @@ fn each_thing_that_is_wrong_is_told_with_what_to_do() {
         (Level::Note, "zone wan: its MTU is 1492", &|facts, _| of(facts, "eth0").mtu = 1492),
         (Level::Note, "tables: flows: 90 of 100", &|_, known| known.tables[0].1 = 90),
         (Level::Wrong, "secd: a list is stale", &|_, known| known.troubles.push("a list is stale".into())),
+        (Level::Note, "secd: no SYN proxy here", &|_, known| known.notes.push("no SYN proxy here".into())),
     ];
     for (level, says, change) in cases {
         let told = told(change);

@@ -146,7 +146,7 @@ impl Effective {
 fn prefix_length(decision: &Decision) -> u8 {
     match decision.target {
         Target::Net(net) => net.prefix_len(),
-        Target::Domain(_) => 0,
+        Target::Domain(_) | Target::DomainFor { .. } => 0,
     }
 }
 

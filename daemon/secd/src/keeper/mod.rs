@@ -235,9 +235,13 @@ impl<K: Kernel> Keeper<K> {
     /// refuses is tried again; see [`Self::behind`].
     pub fn admit(&mut self, decision: Decision, now: Now) {
         match (&decision.target, decision.kind) {
-            (Target::Domain(name), _) => {
+            (Target::Domain(name) | Target::DomainFor { name, .. }, _) => {
                 let at = self.domains.entry(name.clone()).or_default();
-                at.retain(|other| other.origin != decision.origin || other.kind != decision.kind);
+                let same = |other: &Decision| {
+                    (&other.origin, other.kind, &other.target)
+                        == (&decision.origin, decision.kind, &decision.target)
+                };
+                at.retain(|other| !same(other));
                 at.push(decision);
             }
             (Target::Net(_), DecisionKind::Ban) => {
@@ -257,11 +261,10 @@ impl<K: Kernel> Keeper<K> {
     /// Ends the decisions of a kind at exactly this target.
     pub fn lift(&mut self, target: &Target, kind: DecisionKind, now: Now) -> Vec<Decision> {
         let ids = match (target, kind) {
-            (Target::Domain(name), _) => self
-                .domains
-                .get(name)
-                .map(|at| at.iter().filter(|d| d.kind == kind).map(|d| d.id).collect())
-                .unwrap_or_default(),
+            (Target::Domain(name) | Target::DomainFor { name, .. }, _) => {
+                let stands = |d: &&Decision| d.kind == kind && d.target == *target;
+                self.domains.get(name).into_iter().flatten().filter(stands).map(|d| d.id).collect()
+            }
             (Target::Net(_), DecisionKind::Ban) => self.bans.at(target, kind),
             (Target::Net(_), DecisionKind::Allow) => self.allows.at(target, kind),
         };
@@ -305,7 +308,9 @@ impl<K: Kernel> Keeper<K> {
     ) {
         for decision in decisions {
             match (&decision.target, decision.kind) {
-                (Target::Domain(name), _) => self.domains.entry(name.clone()).or_default().push(decision),
+                (Target::Domain(name) | Target::DomainFor { name, .. }, _) => {
+                    self.domains.entry(name.clone()).or_default().push(decision);
+                }
                 (Target::Net(_), DecisionKind::Ban) => {
                     self.bans.insert(decision);
                 }
@@ -335,7 +340,7 @@ impl<K: Kernel> Keeper<K> {
         touching
     }
 
-    /// Active decisions about this name or a parent of it, closest first.
+    /// Active decisions about this name or a parent of it, closest first, those for one client alone included.
     pub fn about_name(&self, name: &Name) -> Vec<&Decision> {
         name.suffixes().filter_map(|suffix| self.domains.get(suffix)).flatten().collect()
     }

@@ -2,14 +2,14 @@
 
 use model::Protocol;
 use policy::{Forward, Service, ServiceMatch, Zone};
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 
 use super::{
     names::{Named, Names},
     rules,
 };
 use crate::{
-    checked::{LogInput, LogSource, Transport},
+    checked::{Dns, LogInput, LogSource, Transport},
     draft::ForwardDraft,
     error::{Report, listed, nearest, quoted},
     located::Located,
@@ -291,13 +291,13 @@ pub(super) fn listeners(
     forwards: &[Forward],
     drafts: &[Located<ForwardDraft>],
     zones: &[Zone],
-    dns: &[SocketAddr],
+    dns: &Dns,
     logs: &[LogSource],
     report: &mut Report<'_>,
 ) {
-    let dns = dns.iter().flat_map(|socket| {
-        [(Protocol::UDP, *socket, "the resolver"), (Protocol::TCP, *socket, "the resolver")]
-    });
+    let tcp = dns.listen.iter().chain(&dns.listen_tls).chain(&dns.listen_https);
+    let udp = dns.listen.iter().map(|socket| (Protocol::UDP, *socket, "the resolver"));
+    let dns = udp.chain(tcp.map(|socket| (Protocol::TCP, *socket, "the resolver")));
     let syslog = logs.iter().filter_map(|log| match &log.input {
         LogInput::Syslog { transport, listen, .. } => {
             let protocol = match transport {

@@ -1,12 +1,12 @@
 //! What the file means: names that exist, addresses that make sense together, limits of the kernel tables.
 
 mod countries;
+mod dns;
 mod fetch;
 mod forwards;
 mod names;
 mod net;
 mod outputs;
-mod resolver;
 mod rules;
 mod services;
 mod sources;
@@ -18,7 +18,7 @@ use policy::Policy;
 use std::{collections::BTreeMap, path::PathBuf};
 
 use crate::{
-    Config,
+    Config, ConfigError,
     checked::Limits,
     draft::{Draft, LimitsDraft},
     error::{Report, quoted},
@@ -36,10 +36,11 @@ pub(crate) fn check(draft: Draft, own_filters: &[&str], report: &mut Report<'_>)
     let forwards = forwards::check(&draft.forwards, &zones, &mut names, &services, report);
     let names::Names { sets, devices, .. } = names;
     let allow = allow_list(&draft.allow, &zones, report, &mut warnings);
-    let dns = resolver::check(&draft.dns, &zones, report);
-    let lists = sources::lists(&draft.lists, report);
+    let others = dns::Others { zones: &zones, zone_drafts: &draft.zones.0, schedules: &schedules };
+    let dns = dns::check(&draft.dns, &others, report, &mut warnings);
+    let lists = sources::lists(&draft.lists, &dns::group_names(&draft.dns.groups.0), report);
     let logs = sources::logs(&draft.logs, own_filters, &draft.filters_dir.0, report);
-    forwards::listeners(&forwards, &draft.forwards, &zones, &dns.listen, &logs, report);
+    forwards::listeners(&forwards, &draft.forwards, &zones, &dns, &logs, report);
     let geoip = sources::geoip(draft.geoip.path.as_ref(), &draft.geoip.fetch(), report);
     let systems = &draft.geoip.systems;
     let geoip_systems = sources::geoip(systems.path.as_ref(), &systems.fetch(), report);
@@ -51,8 +52,8 @@ pub(crate) fn check(draft: Draft, own_filters: &[&str], report: &mut Report<'_>)
     let api = outputs::api(&draft.api, report);
     let filters_dir = outputs::path("filters_dir", &draft.filters_dir.0, report).unwrap_or_default();
 
-    let upstreams = dns.upstreams.iter().map(|upstream| IpNet::from(upstream.ip()));
-    let mut protected: Vec<IpNet> = allow.iter().copied().chain(upstreams).collect();
+    let asked = dns.asked().map(IpNet::from);
+    let mut protected: Vec<IpNet> = allow.iter().copied().chain(asked).collect();
     protected.sort_unstable();
     protected.dedup();
     let policy = Policy {
@@ -119,7 +120,7 @@ fn allow_list(
     entries: &[Located<String>],
     zones: &[policy::Zone],
     report: &mut Report<'_>,
-    warnings: &mut Vec<crate::ConfigError>,
+    warnings: &mut Vec<ConfigError>,
 ) -> Vec<IpNet> {
     /// With room for the router's own addresses.
     const MOST: usize = abi::MAX_PROTECTED as usize - 512;
@@ -155,22 +156,26 @@ fn allow_list(
             continue;
         }
         if let Some(zone) = zones.iter().find(|zone| zone.networks.iter().any(|own| net.contains(own))) {
-            let span = report.span(entry.at);
-            warnings.push(crate::ConfigError {
-                file: span.file,
-                line: span.line,
-                column: span.column,
-                message: format!(
+            warnings.push(warning(
+                entry.at,
+                format!(
                     "{} covers the whole zone `{}`: none of its hosts can be banned",
                     quoted(entry),
                     zone.name
                 ),
-                help: "name single addresses if that is not meant".into(),
-            });
+                "name single addresses if that is not meant",
+                report,
+            ));
         }
         nets.push(net);
     }
     nets
+}
+
+/// Something that is allowed but probably not meant.
+fn warning(at: usize, message: String, help: &str, report: &Report<'_>) -> ConfigError {
+    let model::Span { file, line, column } = report.span(at);
+    ConfigError { file, line, column, message, help: help.to_owned() }
 }
 
 /// Notes a name that is not of the form that all our names have; returns whether it is.

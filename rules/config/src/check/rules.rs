@@ -96,7 +96,12 @@ fn limit(draft: &Located<RuleDraft>, report: &mut Report<'_>) -> Option<Rate> {
     }
 }
 
-fn schedule(name: &Located<String>, schedules: &[Schedule], report: &mut Report<'_>) -> Option<u16> {
+/// The place of the schedule of this name.
+pub(super) fn schedule(
+    name: &Located<String>,
+    schedules: &[Schedule],
+    report: &mut Report<'_>,
+) -> Option<u16> {
     if let Some(place) = schedules.iter().position(|schedule| schedule.name == name.value) {
         return u16::try_from(place).ok();
     }

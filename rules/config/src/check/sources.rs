@@ -1,13 +1,13 @@
 //! Lists, the GeoIP database, sets of signatures, and logs.
 
 use ::lists::{
-    Format,
+    Format, GroupSet,
     catalogue::{CatalogueKind, Entry},
 };
 use ipnet::IpNet;
 use std::collections::BTreeMap;
 
-use super::{fetch, net, outputs};
+use super::{dns, fetch, net, outputs};
 use crate::{
     checked::{Geoip, ListSource, LogInput, LogSource, RuleSource, Transport},
     draft::{Fetch, ListDraft, ListKind, LogDraft, RuleSourceDraft},
@@ -22,7 +22,11 @@ const MOST_LOGS: usize = 256;
 /// Senders of one syslog listener; a config with more is refused.
 const MOST_SENDERS: usize = 256;
 
-pub(super) fn lists(drafts: &[Located<ListDraft>], report: &mut Report<'_>) -> Vec<ListSource> {
+pub(super) fn lists(
+    drafts: &[Located<ListDraft>],
+    groups: &[&str],
+    report: &mut Report<'_>,
+) -> Vec<ListSource> {
     let most = abi::MAX_LISTS as usize;
     if let Some(first_over) = drafts.get(most) {
         report.add(
@@ -32,10 +36,10 @@ pub(super) fn lists(drafts: &[Located<ListDraft>], report: &mut Report<'_>) -> V
         );
     }
     super::unique("list", drafts.iter().map(|draft| &draft.name), report);
-    drafts.iter().take(most).map(|draft| list(draft, report)).collect()
+    drafts.iter().take(most).map(|draft| list(draft, groups, report)).collect()
 }
 
-fn list(draft: &Located<ListDraft>, report: &mut Report<'_>) -> ListSource {
+fn list(draft: &Located<ListDraft>, groups: &[&str], report: &mut Report<'_>) -> ListSource {
     let fetch = draft.fetch();
     let this = if draft.name.is_empty() {
         "this list".to_owned()
@@ -91,6 +95,15 @@ fn list(draft: &Located<ListDraft>, report: &mut Report<'_>) -> ListSource {
             "remove the line, or the list",
         );
     }
+    if let Some([first, ..]) = draft.groups.as_deref()
+        && kind == ListKind::Addresses
+    {
+        report.add(
+            first.at,
+            "`groups` is for lists of names: the packet path knows no groups",
+            "remove the line, or write `kind = \"domains\"`",
+        );
+    }
     ListSource {
         name: draft.name.value.clone(),
         path: draft.path.as_ref().and_then(|path| outputs::path("path", path, report)).unwrap_or_default(),
@@ -101,6 +114,10 @@ fn list(draft: &Located<ListDraft>, report: &mut Report<'_>) -> ListSource {
         min_score: min_score(draft, known.as_ref()),
         direction: draft.direction.or(known.as_ref().and_then(|known| known.direction)).unwrap_or_default(),
         mode: draft.mode,
+        groups: draft
+            .groups
+            .as_ref()
+            .map_or(GroupSet::DEFAULT, |texts| dns::groups_of(texts, groups, report)),
         span: report.span(draft.at),
     }
 }

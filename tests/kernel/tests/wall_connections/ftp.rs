@@ -3,6 +3,8 @@
 use crate::town::{A, PATIENCE, Pair, Town, WAN, allow, connect, forward, listen, policy, refused, tcp};
 use enforce::nft::Wall;
 use kernel_tests::Namespace;
+use model::Protocol;
+use policy::ServiceMatch;
 use std::{
     io::{BufRead as _, BufReader, Write as _},
     net::{SocketAddr, SocketAddrV4, TcpListener, TcpStream},
@@ -78,6 +80,19 @@ fn ftp_works_through_masquerade_and_forward() {
     let port = another.local_addr().unwrap().port();
     refused(connect(&town.outside, &format!("192.0.2.1:{port}")));
     refused(connect(&town.outside, &format!("10.1.0.5:{port}")));
+
+    // The port of a range that leads there, and by hairpin from another zone.
+    let several = forward(&[ServiceMatch::new(Protocol::TCP, 2120, 2122)], "10.1.0.5", Some(20));
+    town.apply(&mut wall, &policy(vec![], vec![several]));
+    for client in [&town.outside, &town.other] {
+        let mut pair = control(&inner, client, "192.0.2.1:2121");
+        let listener = listen(&town.host, "10.1.0.5:0");
+        let told = numbers(listener.local_addr().unwrap());
+        let heard = say(&mut pair.far, &pair.near, &format!("227 Entering Passive Mode ({told})."));
+        let to = address(&heard);
+        assert_eq!(to.ip().to_string(), "192.0.2.1", "{heard}");
+        data(&listener, client, to);
+    }
 
     // A service of the same port that nobody calls FTP is not followed.
     town.apply(&mut wall, &policy(vec![allow(A, WAN, "other", &[tcp(21)])], vec![]));

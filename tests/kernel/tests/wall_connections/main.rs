@@ -3,6 +3,7 @@
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests")]
 
+mod early;
 mod ftp;
 mod neighbours;
 mod town;
@@ -298,4 +299,28 @@ fn under_a_flood_only_proven_sources_are_remembered() {
     }
     before.talk();
     Pair::open(&inner, connect(&town.outside, "192.0.2.1:443"));
+}
+
+#[test]
+fn under_a_flood_every_zone_is_led_inside_and_out() {
+    let Some(town) = Town::new("flood_hairpin") else { return };
+    let inner = listen(&town.host, "10.1.0.5:8443");
+    let outside = listen(&town.outside, "192.0.2.254:80");
+    let rules = vec![allow(A, WAN, "", &[])];
+    let policy = policy(rules, vec![forward(&[tcp(443)], "10.1.0.5", Some(8443))]);
+    let mut wall = Wall::default();
+    // Who comes from which zone, and whom the server sees: its own neighbours by the router's address.
+    let ways = [(&town.outside, "192.0.2.254"), (&town.other, "10.2.0.5"), (&town.neighbour, "10.1.0.1")];
+    for flooded in [vec![WAN], vec![A], vec![B], vec![A, B], vec![WAN, A, B]] {
+        town.apply_with(&mut wall, &policy, &Options { flooded: flooded.clone(), ..Options::default() });
+        for (from, seen) in ways {
+            let pair = Pair::open(&inner, connect(from, "192.0.2.1:443"));
+            assert_eq!(pair.seen, address(seen), "{flooded:?}");
+        }
+        refused(connect(&town.other, "192.0.2.1:8443"));
+        refused(connect(&town.other, "10.2.0.1:443"));
+        // And out, with the router's address.
+        let out = Pair::open(&outside, connect(&town.host, "192.0.2.254:80"));
+        assert_eq!(out.seen, address("192.0.2.1"), "{flooded:?}");
+    }
 }

@@ -203,8 +203,12 @@ pub(crate) fn listen(place: &Namespace, address: &str) -> TcpListener {
 }
 
 pub(crate) fn connect(place: &Namespace, address: &str) -> io::Result<TcpStream> {
+    connect_within(place, address, PATIENCE)
+}
+
+pub(crate) fn connect_within(place: &Namespace, address: &str, time: Duration) -> io::Result<TcpStream> {
     let address: SocketAddr = address.parse().unwrap();
-    place.inside(|| Ok(TcpStream::connect_timeout(&address, PATIENCE))).unwrap()
+    place.inside(|| Ok(TcpStream::connect_timeout(&address, time))).unwrap()
 }
 
 /// Connects from an address of the place.

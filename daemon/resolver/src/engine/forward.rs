@@ -1,0 +1,259 @@
+//! Questions that need an upstream: asked, kept, and answered; from the cache past the answer's time where nobody
+//! answers (RFC 8767); and asked anew ahead of the end.
+
+use hickory_proto::{
+    op::{Message, OpCode, Query},
+    rr::{Name, RData, Record as WireRecord, rdata::CNAME as WireAlias},
+};
+use lists::{Record, RecordData};
+use model::DecisionKind;
+use std::sync::{Arc, atomic::Ordering::Relaxed};
+use tokio::{sync::oneshot, time::timeout};
+
+use crate::{
+    Engine, Now,
+    cache::Answer,
+    engine::{Pending, Refresh, Step, run::Run},
+    forwarder::Wanted,
+    journal::{Decider, From},
+    limits::{MAX_LOCAL_ALIASES, MAX_LOCAL_ANSWER, STALE_AFTER},
+    stats::count,
+    upstream::{Trouble, Validation},
+    wire::{
+        question::{Code, Question},
+        reply::{Extended, Extras, Reply},
+    },
+};
+
+/// The type ANY.
+const ANY: u16 = 255;
+
+/// The way a rewrite or a local alias leads a question to a name of others.
+pub(crate) struct Via {
+    /// The aliases, each with its owner; none = the name asked for.
+    pub(crate) records: Vec<(Option<Box<str>>, Record)>,
+    /// The name that is asked for instead.
+    pub(crate) question: Question,
+    pub(crate) from: From,
+    pub(crate) said: Option<(Decider, DecisionKind)>,
+}
+
+/// Records of one's own, followed over their aliases.
+pub(crate) struct Chain {
+    pub(crate) records: Vec<(Option<Box<str>>, Record)>,
+    /// Where the rest is known.
+    pub(crate) outside: Option<Box<str>>,
+    /// There is something of the type asked for.
+    pub(crate) found: bool,
+}
+
+impl Chain {
+    /// From the records of the name asked for; at most [`MAX_LOCAL_ALIASES`] aliases.
+    pub(crate) fn follow(run: &Run<'_>, records: &[Record], ttl: u32) -> Self {
+        let mut chain = Self { records: Vec::new(), outside: None, found: false };
+        let qtype = run.question.qtype;
+        let mut owner: Option<Box<str>> = None;
+        let mut records = records.to_vec();
+        for _ in 0..=MAX_LOCAL_ALIASES {
+            let wanted = records.iter().filter(|record| qtype == ANY || record.data.qtype() == qtype);
+            let own: Vec<_> =
+                wanted.take(MAX_LOCAL_ANSWER).map(|record| (owner.clone(), record.clone())).collect();
+            if !own.is_empty() {
+                chain.found = true;
+                chain.records.extend(own);
+                break;
+            }
+            let alias = records.iter().find_map(|record| match &record.data {
+                RecordData::Cname(target) => Some((record.ttl.or(Some(ttl)), target.clone())),
+                RecordData::A(_)
+                | RecordData::Aaaa(_)
+                | RecordData::Ptr(_)
+                | RecordData::Txt(_)
+                | RecordData::Mx { .. }
+                | RecordData::Srv { .. }
+                | RecordData::Service { .. } => None,
+            });
+            let Some((ttl, target)) = alias else { break };
+            let record = Record { ttl, data: RecordData::Cname(target.clone()) };
+            chain.records.push((owner.replace(target.clone()), record));
+            match run.find_local(&target) {
+                Some(Ok(next)) => records = next,
+                Some(Err(_)) => break,
+                None => {
+                    chain.outside = Some(target);
+                    break;
+                }
+            }
+        }
+        chain
+    }
+}
+
+impl Via {
+    /// The aliases, then what the others say.
+    pub(crate) fn write(
+        &self,
+        out: &mut Vec<u8>,
+        question: &Question,
+        answer: &Answer,
+        now: Now,
+        extras: Extras<'_>,
+    ) {
+        let wire = answer.message(now.steady).and_then(|known| {
+            let mut message = Message::response(0, OpCode::Query);
+            message.metadata.response_code = known.metadata.response_code;
+            message.add_query(Query::query(question.name(), question.record_type()));
+            for (owner, record) in &self.records {
+                let RecordData::Cname(target) = &record.data else { continue };
+                let owner = owner.as_deref().map_or_else(|| Some(question.name()), name)?;
+                let data = RData::CNAME(WireAlias(name(target)?));
+                message.add_answer(WireRecord::from_rdata(owner, record.ttl.unwrap_or_default(), data));
+            }
+            message.answers.extend(known.answers);
+            message.authorities = known.authorities;
+            message.to_vec().ok()
+        });
+        match wire {
+            Some(wire) => Reply::kept(out, question, &wire, &[], false, |ttl| ttl).finish(question, extras),
+            None => Reply::start(out, question, Code::ServFail).finish(question, extras),
+        }
+    }
+}
+
+fn name(text: &str) -> Option<Name> {
+    Name::from_labels(text.split('.').map(str::as_bytes)).ok()
+}
+
+/// What came of asking.
+type Fetched = Result<(Arc<Answer>, Arc<str>), Trouble>;
+
+impl Engine {
+    /// Asks the upstreams, and answers. Says whether there is an answer at all.
+    pub(crate) async fn forward(self: &Arc<Self>, pending: Box<Pending>, out: &mut Vec<u8>) -> bool {
+        let Pending { question, asker, started, via, stale, .. } = &*pending;
+        let wanted = via.as_ref().map_or(question, |via| &via.question);
+        let fetched = match stale {
+            None => Some(self.fetch(wanted).await),
+            Some(_) => self.fetch_in_time(wanted.clone()).await,
+        };
+        let now = self.now();
+        let (active, lists) = (self.active.load_full(), self.sources.lists.load_full());
+        let (overrides, local) = (self.sources.overrides.load_full(), self.sources.local.load_full());
+        let run = Run {
+            engine: self,
+            active: &active,
+            lists: &lists,
+            overrides: &overrides,
+            local: &local,
+            asker,
+            question,
+            now,
+            started: *started,
+        };
+        let helps = |answer: &Answer| stale.is_none() || matches!(answer.code, 0 | 3);
+        let step = match (fetched, stale.as_ref()) {
+            (Some(Ok((answer, upstream))), _) if helps(&answer) => {
+                count(&self.counters.forwarded);
+                run.finish(out, via.as_ref(), &answer, From::Upstream(upstream))
+            }
+            (Some(Ok(_) | Err(Trouble::Unreachable(_) | Trouble::Overload)), Some(old)) => {
+                old.excuse(now.steady);
+                count(&self.counters.stale);
+                run.finish(out, via.as_ref(), old, From::Stale)
+            }
+            (None, Some(old)) => {
+                count(&self.counters.stale);
+                run.finish(out, via.as_ref(), old, From::Stale)
+            }
+            (Some(Err(trouble)), _) => run.trouble(out, &trouble),
+            // An answer without an old one to stand in for it helps, whatever it says.
+            (Some(Ok((answer, upstream))), None) => {
+                run.finish(out, via.as_ref(), &answer, From::Upstream(upstream))
+            }
+            (None, None) => run.trouble(out, &Trouble::Overload),
+        };
+        match step {
+            Step::Ignore => false,
+            Step::Reply | Step::ReplyAndRefresh(_) | Step::Forward(_) => true,
+        }
+    }
+
+    /// Asks anew for what runs out soon.
+    pub(crate) async fn refresh(self: &Arc<Self>, refresh: Refresh) {
+        let fetched = self.fetch(&refresh.question).await;
+        // What failed is tried again by the next question.
+        if !matches!(&fetched, Ok((answer, _)) if answer.ttl() > 0) {
+            refresh.answer.refresh_ended();
+        }
+        self.prefetches.fetch_sub(1, Relaxed);
+    }
+
+    /// Asks, and keeps what is said.
+    async fn fetch(&self, question: &Question) -> Fetched {
+        let active = self.active.load_full();
+        let name = question.name();
+        let wanted = Wanted {
+            name: &name,
+            qtype: question.record_type(),
+            dnssec_ok: question.dnssec_ok(),
+            checking_disabled: question.checking_disabled,
+        };
+        let answered = active.forwarder.ask(wanted).await?;
+        let secure = answered.validated == Validation::Secure;
+        let lifetimes = active.lifetimes();
+        let answer = Answer::new(question, &answered.message, secure, lifetimes, self.now().steady)
+            .ok_or_else(|| {
+                Trouble::Unreachable(format!("{}: the answer cannot be written", answered.upstream))
+            })?;
+        let answer = Arc::new(answer);
+        self.cache.load().put(question, &answer);
+        Ok((answer, answered.upstream))
+    }
+
+    /// Asks, but waits no longer than a client should; the asking goes on and its answer is kept. None: not in time.
+    async fn fetch_in_time(self: &Arc<Self>, question: Question) -> Option<Fetched> {
+        let (tell, told) = oneshot::channel();
+        let engine = Arc::clone(self);
+        tokio::spawn(async move {
+            let fetched = engine.fetch(&question).await;
+            // Nobody may be waiting any more.
+            let _ = tell.send(fetched);
+        });
+        match timeout(STALE_AFTER, told).await {
+            Ok(Ok(fetched)) => Some(fetched),
+            Ok(Err(_)) | Err(_) => None,
+        }
+    }
+}
+
+impl Run<'_> {
+    fn finish(&self, out: &mut Vec<u8>, via: Option<&Via>, answer: &Answer, from: From) -> Step {
+        match via {
+            None => {
+                // Lists may have changed in the meantime.
+                let verdict = self.judge(self.question.text());
+                self.deliver(out, &verdict, answer, from)
+            }
+            Some(via) => {
+                self.deliver_via(out, via, answer);
+                Step::Reply
+            }
+        }
+    }
+
+    fn trouble(&self, out: &mut Vec<u8>, trouble: &Trouble) -> Step {
+        count(&self.engine.counters.failed);
+        let text = trouble.to_string();
+        match trouble {
+            Trouble::Unreachable(_) => self.fail(out, From::Nobody, Extended::NoReachableAuthority, &text),
+            Trouble::Bogus { ede, anchor, .. } => {
+                let anchor = anchor.to_ascii();
+                let anchor = anchor.trim_end_matches('.');
+                let text = format!("{text}; to trust it anyway: negative_trust_anchors = [\"{anchor}\"]");
+                self.fail(out, From::Nobody, Extended::Number(*ede), &text);
+            }
+            Trouble::Overload => self.fail(out, From::Overload, Extended::Other, &text),
+        }
+        Step::Reply
+    }
+}

@@ -1,0 +1,192 @@
+//! The sockets towards clients.
+
+mod batch;
+mod tcp;
+mod udp;
+
+use lists::GroupSet;
+use model::Name;
+use std::{
+    collections::BTreeMap,
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+    thread::JoinHandle as Thread,
+};
+use tokio::{net::TcpListener, sync::watch, task::JoinHandle, time::timeout};
+
+use self::udp::Readers;
+use crate::{
+    Engine, ResolverError, Settings, Sink, Sources, Stats, Why,
+    limits::{MAX_TCP_CONNECTIONS, MAX_TCP_PER_CLIENT, SHUTDOWN_GRACE},
+    quota::Quota,
+};
+
+/// Starts resolvers.
+#[derive(Debug)]
+pub struct Resolver;
+
+/// A resolver that runs. Dropped, it stops at once; [`Handle::shutdown`] lets answers under way out first.
+pub struct Handle {
+    engine: Arc<Engine>,
+    connections: Arc<Quota>,
+    listeners: tokio::sync::Mutex<BTreeMap<SocketAddr, Listener>>,
+    stop: watch::Sender<bool>,
+    teller: Option<Thread<()>>,
+}
+
+/// The sockets of an address.
+struct Listener {
+    local: SocketAddr,
+    _udp: Readers,
+    tcp: JoinHandle<()>,
+}
+
+impl Drop for Listener {
+    fn drop(&mut self) {
+        self.tcp.abort();
+    }
+}
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        self.engine.stop_telling();
+        if let Some(teller) = self.teller.take() {
+            let _ = teller.join();
+        }
+    }
+}
+
+impl Resolver {
+    /// Opens the sockets of `settings` and answers from then on. What is in `sources` may be exchanged at any time; it
+    /// holds from the next question on, also for what is cached.
+    ///
+    /// # Errors
+    /// The settings cannot work, or a socket or thread cannot be had.
+    pub async fn start(
+        settings: Settings,
+        sources: Sources,
+        sink: impl Sink,
+    ) -> Result<Handle, ResolverError> {
+        settings.check()?;
+        let listen = settings.listen.clone();
+        let engine = Arc::new(Engine::new(settings, sources, sink));
+        let telling = Arc::clone(&engine);
+        let teller = std::thread::Builder::new()
+            .name("dns-journal".into())
+            .spawn(move || telling.keep_telling())
+            .map_err(ResolverError::Thread)?;
+        let handle = Handle {
+            engine,
+            connections: Quota::new(MAX_TCP_CONNECTIONS, MAX_TCP_PER_CLIENT),
+            listeners: tokio::sync::Mutex::default(),
+            stop: watch::Sender::new(false),
+            teller: Some(teller),
+        };
+        let opened = handle.open(&listen, &BTreeMap::new()).await?;
+        *handle.listeners.lock().await = opened;
+        Ok(handle)
+    }
+}
+
+impl Handle {
+    /// Takes new settings. New addresses are opened before anything else changes, so that an error changes nothing.
+    ///
+    /// # Errors
+    /// The settings cannot work, or a socket cannot be opened; the old settings stay.
+    pub async fn update(&self, settings: Settings) -> Result<(), ResolverError> {
+        settings.check()?;
+        let mut listeners = self.listeners.lock().await;
+        let opened = self.open(&settings.listen, &listeners).await?;
+        listeners.retain(|address, _| settings.listen.contains(address));
+        listeners.extend(opened);
+        self.engine.update(settings);
+        Ok(())
+    }
+
+    /// Addresses it listens on; with port 0 in the settings, the port that was chosen.
+    pub async fn addresses(&self) -> Vec<SocketAddr> {
+        self.listeners.lock().await.values().map(|listener| listener.local).collect()
+    }
+
+    /// Counters and state.
+    #[must_use]
+    pub fn stats(&self) -> Stats {
+        self.engine.stats()
+    }
+
+    /// Forgets the cached answers of a name and everything below it, of all names with none. Says how many.
+    pub fn flush(&self, name: Option<&Name>) -> usize {
+        self.engine.flush(name)
+    }
+
+    /// Why a name is answered as it is, now, to somebody whom the config does not name.
+    #[must_use]
+    pub fn lookup_why(&self, name: &Name) -> Why {
+        self.engine.lookup_why(name)
+    }
+
+    /// Why a name is answered as it is, now, to a client that asks for one of these types.
+    #[must_use]
+    pub fn why(&self, name: &Name, qtypes: &[u16], client: Option<IpAddr>) -> Why {
+        self.engine.why(name, qtypes, client)
+    }
+
+    /// Which groups are in force from the next question on: the others' lists, entries and ways to block do not hold.
+    /// New settings set it anew.
+    pub fn set_in_force(&self, groups: GroupSet) {
+        self.engine.set_in_force(groups);
+    }
+
+    /// Hands records of questions that wait to the sink, now.
+    pub fn tell(&self) {
+        self.engine.tell();
+    }
+
+    /// The resolver without its sockets, for listeners of other kinds.
+    #[must_use]
+    pub fn engine(&self) -> &Arc<Engine> {
+        &self.engine
+    }
+
+    /// Stops listening, lets questions under way be answered for [`SHUTDOWN_GRACE`], and is done.
+    pub async fn shutdown(self) {
+        self.listeners.lock().await.clear();
+        let _ = timeout(SHUTDOWN_GRACE, self.engine.drained()).await;
+        let _ = self.stop.send(true);
+    }
+
+    async fn open(
+        &self,
+        wanted: &[SocketAddr],
+        known: &BTreeMap<SocketAddr, Listener>,
+    ) -> Result<BTreeMap<SocketAddr, Listener>, ResolverError> {
+        let mut opened = BTreeMap::new();
+        for &address in wanted {
+            if !known.contains_key(&address) && !opened.contains_key(&address) {
+                opened.insert(address, self.listen(address).await?);
+            }
+        }
+        Ok(opened)
+    }
+
+    async fn listen(&self, address: SocketAddr) -> Result<Listener, ResolverError> {
+        let failed = |transport| move |error| ResolverError::Listen { address, transport, error };
+        let mut tries = if address.port() == 0 { CHOSEN_PORT_TRIES } else { 1 };
+        let (udp, local, tcp) = loop {
+            tries -= 1;
+            let (udp, local) = Readers::start(&self.engine, address).map_err(failed("udp"))?;
+            match TcpListener::bind(local).await {
+                Ok(tcp) => break (udp, local, tcp),
+                // The system chose a port that is free for UDP only.
+                Err(error) if error.kind() == std::io::ErrorKind::AddrInUse && tries > 0 => {}
+                Err(error) => return Err(failed("tcp")(error)),
+            }
+        };
+        let (engine, connections) = (Arc::clone(&self.engine), Arc::clone(&self.connections));
+        let tcp = tokio::spawn(tcp::serve(engine, tcp, connections, self.stop.subscribe()));
+        Ok(Listener { local, _udp: udp, tcp })
+    }
+}
+
+/// How often a port is chosen anew where port 0 asks for one that is free for both UDP and TCP.
+const CHOSEN_PORT_TRIES: u32 = 16;

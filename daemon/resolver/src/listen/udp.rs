@@ -1,0 +1,137 @@
+//! Datagrams: a thread for each core reads its own socket, answers what needs no waiting in the order it came, and
+//! leaves the rest to the runtime.
+
+use rustix::io::Errno;
+use socket2::{Domain, Protocol, Socket, Type};
+use std::{
+    io,
+    net::{Shutdown, SocketAddr, UdpSocket},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+    thread::{self, JoinHandle},
+    time::Duration,
+};
+use tokio::runtime::Handle;
+
+use super::batch::{Answers, Taken, send_one};
+use crate::{
+    Engine, Transport,
+    engine::{Scratch, Step},
+    stats::count,
+};
+
+/// Bytes of datagrams that may wait to be read, as far as the system allows it.
+const RECEIVE_BUFFER: usize = 4 * 1024 * 1024;
+
+/// How long a socket that only gives errors is left alone.
+const AFTER_ERROR: Duration = Duration::from_millis(50);
+
+/// The readers of one address. Dropped, they stop; answers under way can still go out.
+pub(super) struct Readers {
+    readers: Vec<(Arc<UdpSocket>, JoinHandle<()>)>,
+    stopped: Arc<AtomicBool>,
+}
+
+impl Drop for Readers {
+    fn drop(&mut self) {
+        self.stopped.store(true, Relaxed);
+        for (socket, _) in &self.readers {
+            // Wakes the reader; that the socket is not connected is known.
+            let _ = socket2::SockRef::from(&**socket).shutdown(Shutdown::Read);
+        }
+        for (socket, thread) in self.readers.drain(..) {
+            drop(socket);
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Readers {
+    /// Opens a socket for each core and reads them.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub(super) fn start(engine: &Arc<Engine>, address: SocketAddr) -> io::Result<(Self, SocketAddr)> {
+        // Alone first, so that a port which is taken is noticed: beside each other sockets stand on purpose only.
+        let address = open(address, false)?.local_addr()?;
+        let count = thread::available_parallelism().map_or(1, usize::from);
+        let sockets: Vec<UdpSocket> = (0..count).map(|_| open(address, true)).collect::<io::Result<_>>()?;
+        let mut readers = Self { readers: Vec::new(), stopped: Arc::default() };
+        let runtime = Handle::current();
+        for socket in sockets {
+            let socket = Arc::new(socket);
+            let reader = Reader {
+                engine: Arc::clone(engine),
+                socket: Arc::clone(&socket),
+                stopped: Arc::clone(&readers.stopped),
+                runtime: runtime.clone(),
+            };
+            let thread = thread::Builder::new().name("dns-udp".into()).spawn(move || reader.read())?;
+            readers.readers.push((socket, thread));
+        }
+        Ok((readers, address))
+    }
+}
+
+fn open(address: SocketAddr, beside: bool) -> io::Result<UdpSocket> {
+    let socket = Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))?;
+    if address.is_ipv6() {
+        socket.set_only_v6(true)?;
+    }
+    socket.set_reuse_port(beside)?;
+    // Less than wished is still enough.
+    let _ = socket.set_recv_buffer_size(RECEIVE_BUFFER);
+    socket.bind(&address.into())?;
+    Ok(socket.into())
+}
+
+/// One socket and its thread.
+struct Reader {
+    engine: Arc<Engine>,
+    socket: Arc<UdpSocket>,
+    stopped: Arc<AtomicBool>,
+    runtime: Handle,
+}
+
+impl Reader {
+    fn read(&self) {
+        let (mut taken, mut answers, mut scratch) = (Taken::new(), Answers::new(), Scratch::default());
+        while !self.stopped.load(Relaxed) {
+            match taken.receive(&self.socket, || self.stopped.load(Relaxed)) {
+                Ok(()) => {}
+                Err(error) if error.raw_os_error() == Some(Errno::INTR.raw_os_error()) => continue,
+                Err(error) => {
+                    tracing::debug!(%error, "receiving DNS queries");
+                    thread::park_timeout(AFTER_ERROR);
+                    continue;
+                }
+            }
+            let now = self.engine.now();
+            for (bytes, client) in taken.iter() {
+                match self.engine.step(bytes, client.ip(), Transport::Udp, now, &mut scratch) {
+                    Step::Ignore => {}
+                    Step::Reply => answers.push(&mut scratch.out, client),
+                    Step::ReplyAndRefresh(refresh) => {
+                        answers.push(&mut scratch.out, client);
+                        let engine = Arc::clone(&self.engine);
+                        self.runtime.spawn(async move { engine.refresh(*refresh).await });
+                    }
+                    Step::Forward(pending) => {
+                        let (engine, socket) = (Arc::clone(&self.engine), Arc::clone(&self.socket));
+                        self.runtime.spawn(async move {
+                            let mut out = Vec::new();
+                            if engine.forward(pending, &mut out).await && !send_one(&socket, &out, client) {
+                                count(&engine.counters.unsent);
+                            }
+                        });
+                    }
+                }
+            }
+            for _ in 0..answers.send(&self.socket) {
+                count(&self.engine.counters.unsent);
+            }
+        }
+    }
+}

@@ -1,0 +1,417 @@
+//! Upstreams over TLS (RFC 7858) and HTTPS (RFC 8484): whose certificate is checked, whose name the bootstrap servers
+//! resolve, and whose connection is kept.
+
+use hickory_proto::{
+    op::Message,
+    rr::{DNSClass, Name, RData, RecordType},
+};
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::{Request, body::Bytes, client::conn::http2};
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use std::{
+    io,
+    net::{IpAddr, SocketAddr},
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
+use tokio::{
+    net::TcpStream,
+    sync::{Mutex, Notify},
+    time::{Instant, timeout},
+};
+use tokio_rustls::{
+    TlsConnector,
+    client::TlsStream,
+    rustls::{
+        CertificateError, ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme,
+        client::{
+            WebPkiServerVerifier,
+            danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
+        },
+        crypto::ring,
+        pki_types::{CertificateDer, ServerName, UnixTime},
+    },
+};
+
+use super::limits::{CONNECT_TIMEOUT, MAX_ADDRESSES, MAX_BOOTSTRAP_TTL, MIN_BOOTSTRAP_TTL, UPSTREAM_IDLE};
+use super::{
+    Clock,
+    attempt::AttemptError,
+    health::Health,
+    plain::Plain,
+    question::{Letters, Outgoing, Said},
+    settings::{Host, Roots},
+    slot::Slot,
+    stream::Connection,
+};
+
+/// What encrypted upstreams have in common.
+pub(crate) struct Secrets {
+    pub(crate) roots: Roots,
+    pub(crate) clock: Clock,
+    /// Those who resolve names of upstreams.
+    pub(crate) bootstrap: Vec<Plain>,
+    /// Made when it is first needed: reading the system's certificates takes a while.
+    config: OnceLock<Result<Arc<ClientConfig>, String>>,
+}
+
+/// A server asked over TLS.
+pub(crate) struct Tls {
+    door: Door,
+    connection: Slot,
+}
+
+/// A server asked over HTTPS.
+pub(crate) struct Https {
+    door: Door,
+    target: String,
+    connection: Mutex<Option<Exchange>>,
+}
+
+/// An HTTP/2 connection. Dropped when idle.
+#[derive(Clone)]
+struct Exchange {
+    sender: http2::SendRequest<Full<Bytes>>,
+    used: Arc<Notify>,
+}
+
+/// How a connection is opened.
+struct Door {
+    host: Host,
+    secrets: Arc<Secrets>,
+    /// Resolved addresses, and until when they are good.
+    known: Mutex<(Vec<IpAddr>, Option<Instant>)>,
+}
+
+impl Secrets {
+    pub(crate) fn new(roots: Roots, clock: Clock, bootstrap: &[SocketAddr]) -> Self {
+        let bootstrap = bootstrap.iter().map(|&address| Plain::new(address)).collect();
+        Self { roots, clock, bootstrap, config: OnceLock::new() }
+    }
+
+    fn config(&self) -> Result<Arc<ClientConfig>, AttemptError> {
+        let make = || {
+            let mut roots = RootCertStore::empty();
+            match &self.roots {
+                Roots::System => {
+                    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+                }
+                Roots::Only(certificates) => {
+                    roots.add_parsable_certificates(certificates.iter().cloned());
+                }
+            }
+            let provider = Arc::new(ring::default_provider());
+            let inner = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider))
+                .build()
+                .map_err(|error| format!("no root certificates: {error}; install ca-certificates"))?;
+            let config = ClientConfig::builder_with_provider(provider)
+                .with_safe_default_protocol_versions()
+                .map_err(|error| error.to_string())?
+                .dangerous()
+                .with_custom_certificate_verifier(Arc::new(Verifier {
+                    inner,
+                    clock: Arc::clone(&self.clock),
+                }))
+                .with_no_client_auth();
+            Ok(Arc::new(config))
+        };
+        self.config.get_or_init(make).clone().map_err(AttemptError::Encryption)
+    }
+}
+
+impl Door {
+    fn new(host: Host, secrets: Arc<Secrets>) -> Self {
+        Self { host, secrets, known: Mutex::default() }
+    }
+
+    async fn open(&self, protocol: Option<&[u8]>) -> Result<TlsStream<TcpStream>, AttemptError> {
+        let mut config = self.secrets.config()?;
+        if let Some(protocol) = protocol {
+            let mut with_protocol = ClientConfig::clone(&config);
+            with_protocol.alpn_protocols = vec![protocol.to_vec()];
+            config = Arc::new(with_protocol);
+        }
+        let name = ServerName::try_from(self.host.name.to_string())
+            .map_err(|_| AttemptError::Encryption(format!("{} can have no certificate", self.host.name)))?;
+        let stream = self.connect().await?;
+        let _ = stream.set_nodelay(true);
+        TlsConnector::from(config)
+            .connect(name, stream)
+            .await
+            .map_err(|error| AttemptError::Encryption(format!("TLS: {error}")))
+    }
+
+    /// To the first address that lets us in.
+    async fn connect(&self) -> Result<TcpStream, AttemptError> {
+        let mut trouble = io::Error::from(io::ErrorKind::NotFound);
+        for address in self.addresses().await? {
+            match timeout(CONNECT_TIMEOUT, TcpStream::connect((address, self.host.port))).await {
+                Ok(Ok(stream)) => return Ok(stream),
+                Ok(Err(error)) => trouble = error,
+                Err(_) => trouble = io::ErrorKind::TimedOut.into(),
+            }
+        }
+        // They may have moved.
+        self.known.lock().await.1 = None;
+        Err(trouble.into())
+    }
+
+    async fn addresses(&self) -> Result<Vec<IpAddr>, AttemptError> {
+        if let Some(address) = self.host.address {
+            return Ok(vec![address]);
+        }
+        let mut known = self.known.lock().await;
+        if known.1.is_none_or(|until| until <= Instant::now()) {
+            match self.secrets.resolve(&self.host.name).await {
+                Ok((addresses, lifetime)) => *known = (addresses, Some(Instant::now() + lifetime)),
+                // Better yesterday's address than none.
+                Err(_) if !known.0.is_empty() => {}
+                Err(trouble) => return Err(AttemptError::Name(trouble)),
+            }
+        }
+        Ok(known.0.clone())
+    }
+}
+
+impl Secrets {
+    /// Addresses of a name, and for how long, from the first bootstrap server that knows some. It need not be trusted:
+    /// the certificate shows whether they were true.
+    async fn resolve(&self, name: &str) -> Result<(Vec<IpAddr>, Duration), String> {
+        let name = Name::from_ascii(format!("{name}.")).map_err(|error| error.to_string())?;
+        let mut trouble = "there is no bootstrap server, give dns.bootstrap one".to_owned();
+        for server in &self.bootstrap {
+            let (four, six) =
+                tokio::join!(address(server, &name, RecordType::A), address(server, &name, RecordType::AAAA));
+            let mut addresses = Vec::new();
+            let mut lifetime = MAX_BOOTSTRAP_TTL;
+            for result in [four, six] {
+                match result {
+                    Ok(found) => {
+                        for (address, ttl) in found {
+                            addresses.push(address);
+                            lifetime = lifetime.min(ttl);
+                        }
+                    }
+                    Err(error) => trouble = error.to_string(),
+                }
+            }
+            addresses.truncate(MAX_ADDRESSES);
+            if !addresses.is_empty() {
+                return Ok((addresses, lifetime.max(MIN_BOOTSTRAP_TTL)));
+            }
+        }
+        Err(trouble)
+    }
+}
+
+async fn address(
+    server: &Plain,
+    name: &Name,
+    qtype: RecordType,
+) -> Result<Vec<(IpAddr, Duration)>, AttemptError> {
+    let outgoing = Outgoing::new(name, qtype, DNSClass::IN).ok_or(AttemptError::Unreadable)?;
+    let mut message = timeout(CONNECT_TIMEOUT, server.ask(&outgoing, &Arc::default()))
+        .await
+        .map_err(|_| AttemptError::Timeout)??;
+    super::scrub::scrub(name, qtype, &mut message).map_err(|_| AttemptError::Unreadable)?;
+    let address = |data: &RData| match data {
+        RData::A(address) => Some(IpAddr::V4(address.0)),
+        RData::AAAA(address) => Some(IpAddr::V6(address.0)),
+        _ => None,
+    };
+    let found = message
+        .answers
+        .iter()
+        .filter_map(|record| Some((address(&record.data)?, Duration::from_secs(record.ttl.into()))));
+    Ok(found.collect())
+}
+
+impl Tls {
+    pub(crate) fn new(host: Host, secrets: Arc<Secrets>) -> Self {
+        Self { door: Door::new(host, secrets), connection: Slot::default() }
+    }
+
+    pub(crate) async fn ask(
+        &self,
+        outgoing: &Outgoing,
+        health: &Arc<Health>,
+    ) -> Result<Message, AttemptError> {
+        self.connection
+            .ask(outgoing, true, health, || async {
+                let health = Arc::clone(health);
+                Ok(Connection::new(self.door.open(None).await?, move || health.wrong()))
+            })
+            .await
+    }
+}
+
+impl Https {
+    pub(crate) fn new(host: Host, path: Arc<str>, secrets: Arc<Secrets>) -> Self {
+        let name = if host.name.contains(':') { format!("[{}]", host.name) } else { host.name.to_string() };
+        let target = match host.port {
+            443 => format!("https://{name}{path}"),
+            port => format!("https://{name}:{port}{path}"),
+        };
+        Self { door: Door::new(host, secrets), target, connection: Mutex::default() }
+    }
+
+    pub(crate) async fn ask(
+        &self,
+        outgoing: &Outgoing,
+        health: &Arc<Health>,
+    ) -> Result<Message, AttemptError> {
+        // The id is 0, so that caches on the way can help (RFC 8484 §4.1); each answer belongs to its request.
+        let body = Bytes::from(outgoing.to_bytes(0, true));
+        let answer = match self.exchange(body.clone()).await {
+            // An old connection that was closed meanwhile says nothing about the server.
+            (Err(AttemptError::Encryption(_)), true) => self.exchange(body).await.0,
+            (answer, _) => answer,
+        };
+        match outgoing.read(0, Letters::Any, &answer?) {
+            Ok(Said::Answer(message)) => Ok(message),
+            Ok(Said::Truncated) | Err(_) => {
+                health.wrong();
+                Err(AttemptError::Unreadable)
+            }
+        }
+    }
+
+    /// The body of the answer, and whether it was asked over a connection that was open before.
+    async fn exchange(&self, body: Bytes) -> (Result<Bytes, AttemptError>, bool) {
+        let (mut exchange, reused) = match self.connected().await {
+            Ok(connected) => connected,
+            Err(error) => return (Err(error), false),
+        };
+        exchange.used.notify_one();
+        let result = self.post(&mut exchange.sender, body).await;
+        if matches!(result, Err(AttemptError::Encryption(_))) {
+            // Broken; the next question opens another.
+            *self.connection.lock().await = None;
+        }
+        (result, reused)
+    }
+
+    async fn post(
+        &self,
+        sender: &mut http2::SendRequest<Full<Bytes>>,
+        body: Bytes,
+    ) -> Result<Bytes, AttemptError> {
+        let broken = |error: hyper::Error| AttemptError::Encryption(format!("HTTP: {error}"));
+        let kind = "application/dns-message";
+        let request = Request::post(&self.target)
+            .header("content-type", kind)
+            .header("accept", kind)
+            .body(Full::new(body))
+            .map_err(|error| AttemptError::Encryption(error.to_string()))?;
+        sender.ready().await.map_err(broken)?;
+        let response = sender.send_request(request).await.map_err(broken)?;
+        if response.status().as_u16() != 200 {
+            return Err(AttemptError::Status(response.status().as_u16()));
+        }
+        if response.headers().get("content-type").is_none_or(|value| value.as_bytes() != kind.as_bytes()) {
+            return Err(AttemptError::Unreadable);
+        }
+        let body = Limited::new(response.into_body(), usize::from(u16::MAX));
+        Ok(body.collect().await.map_err(|_| AttemptError::Unreadable)?.to_bytes())
+    }
+
+    async fn connected(&self) -> Result<(Exchange, bool), AttemptError> {
+        let mut slot = self.connection.lock().await;
+        if let Some(exchange) = &*slot
+            && !exchange.sender.is_closed()
+        {
+            return Ok((exchange.clone(), true));
+        }
+        let stream = self.door.open(Some(b"h2")).await?;
+        if stream.get_ref().1.alpn_protocol() != Some(b"h2") {
+            return Err(AttemptError::Encryption("it does not speak HTTP/2".into()));
+        }
+        let (sender, connection) = http2::Builder::new(TokioExecutor::new())
+            .handshake(TokioIo::new(stream))
+            .await
+            .map_err(|error| AttemptError::Encryption(format!("HTTP: {error}")))?;
+        let used = Arc::<Notify>::default();
+        let exchange = Exchange { sender, used: Arc::clone(&used) };
+        tokio::spawn(async move {
+            let mut connection = std::pin::pin!(connection);
+            loop {
+                tokio::select! {
+                    _ = &mut connection => return,
+                    idle = timeout(UPSTREAM_IDLE, used.notified()) => {
+                        if idle.is_err() {
+                            return;
+                        }
+                    }
+                }
+            }
+        });
+        *slot = Some(exchange.clone());
+        Ok((exchange, false))
+    }
+}
+
+/// Checks certificates. Before the clock is set nothing can be said of their dates, all else is checked.
+#[derive(Clone)]
+struct Verifier {
+    inner: Arc<WebPkiServerVerifier>,
+    clock: Clock,
+}
+
+impl std::fmt::Debug for Verifier {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str("Verifier")
+    }
+}
+
+impl ServerCertVerifier for Verifier {
+    fn verify_server_cert(
+        &self,
+        certificate: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        name: &ServerName<'_>,
+        ocsp: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        let verify = |now| self.inner.verify_server_cert(certificate, intermediates, name, ocsp, now);
+        let mut result = verify(now);
+        if (self.clock)().is_some() {
+            return result;
+        }
+        // Leaf, intermediate and root may each want another time.
+        for _ in 0..3 {
+            let other = match &result {
+                Err(Error::InvalidCertificate(CertificateError::NotValidYetContext {
+                    not_before, ..
+                })) => not_before.as_secs() + 1,
+                Err(Error::InvalidCertificate(CertificateError::ExpiredContext { not_after, .. })) => {
+                    not_after.as_secs().saturating_sub(1)
+                }
+                _ => break,
+            };
+            result = verify(UnixTime::since_unix_epoch(Duration::from_secs(other)));
+        }
+        result
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        self.inner.verify_tls12_signature(message, certificate, signature)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        self.inner.verify_tls13_signature(message, certificate, signature)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.inner.supported_verify_schemes()
+    }
+}

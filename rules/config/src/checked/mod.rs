@@ -1,0 +1,237 @@
+//! What a checked `secd.toml` says. Names are resolved, addresses and ports are parsed, numbers are in range.
+
+mod dns;
+
+pub use dns::{
+    Certificate, Dns, DnsClient, DnsForward, DnsGroup, DnsZone, LeaseSource, LocalNames, NameEntry, QueryLog,
+    Record, RecordValue, Reflect, Upstream, UpstreamTransport,
+};
+
+use ipnet::IpNet;
+use lists::GroupSet;
+use model::{Direction, Mode, Span};
+use policy::Policy;
+use std::{
+    collections::BTreeMap,
+    net::{IpAddr, SocketAddr},
+    path::PathBuf,
+    time::Duration,
+};
+
+use crate::{ConfigError, draft::ListKind};
+
+/// The checked configuration of one appliance.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// Mode of the whole appliance; a part enforces only when this does (see [`Mode::and`]).
+    pub mode: Mode,
+    /// Zones and rules. `policy.protected` holds `allow` and the addresses of the DNS upstreams.
+    pub policy: Policy,
+    /// Addresses and networks of the key `allow`, host bits zero.
+    pub allow: Vec<IpNet>,
+    /// Services of the user's own, in the order of the file.
+    pub services: Vec<policy::Service>,
+    /// Folder of the user's own log filters.
+    pub filters_dir: PathBuf,
+    /// The DNS resolver.
+    pub dns: Dns,
+    /// Lists in the order of the file; the place is the list's number in the kernel.
+    pub lists: Vec<ListSource>,
+    /// Logs in the order of the file.
+    pub logs: Vec<LogSource>,
+    /// Signatures.
+    pub signatures: Signatures,
+    /// Loki; none = off.
+    pub loki: Option<Loki>,
+    /// The store.
+    pub store: Store,
+    /// The file of events.
+    pub events: Events,
+    /// The control socket.
+    pub api: Api,
+    /// The GeoIP database of countries, or of both; none = there is none.
+    pub geoip: Option<Geoip>,
+    /// The GeoIP database of autonomous systems, where it is another one.
+    pub geoip_systems: Option<Geoip>,
+    /// Sizes of tables in the kernel.
+    pub limits: Limits,
+    /// What is allowed but probably not meant.
+    pub warnings: Vec<ConfigError>,
+}
+
+/// Something that is fetched.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Subscription {
+    /// `https://…`, `file:///…`, or `http://…` where `insecure` allows it.
+    pub url: String,
+    /// How often it is fetched.
+    pub refresh: Duration,
+    /// `http://` is allowed, redirects to it included.
+    pub insecure: bool,
+    /// The host may have a private, loopback or link-local address.
+    pub private: bool,
+    /// User and file with the password of basic authentication.
+    pub basic: Option<(String, PathBuf)>,
+    /// Name of a header and file with its value.
+    pub header: Option<(String, PathBuf)>,
+    /// File with a certificate authority besides those of the system.
+    pub ca_file: Option<PathBuf>,
+    /// minisign public key that must have signed it.
+    pub public_key: Option<String>,
+    /// Where the signature is; none = at `url` with `.minisig` behind it.
+    pub signature_url: Option<String>,
+}
+
+/// The GeoIP database (MMDB).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Geoip {
+    /// A file.
+    File(PathBuf),
+    /// Fetched.
+    Subscription(Subscription),
+}
+
+/// Sizes of tables in the kernel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Entries of the flow table: a power of two from 4,096 to 4,194,304.
+    pub flows: u32,
+}
+
+/// Signatures that are fetched.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RuleSource {
+    /// Its name, unique among them.
+    pub name: String,
+    /// Where they come from.
+    pub subscription: Subscription,
+    /// Mode of its signatures.
+    pub mode: Mode,
+    /// Where it is configured.
+    pub span: Span,
+}
+
+/// A list.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ListSource {
+    /// Its name, unique among lists.
+    pub name: String,
+    /// The file; empty for a list that is fetched.
+    pub path: PathBuf,
+    /// How it is fetched; none for a file.
+    pub subscription: Option<Subscription>,
+    /// Names or addresses.
+    pub kind: ListKind,
+    /// How it is written.
+    pub format: lists::Format,
+    /// It blocks by itself; else only rules that name it look at it.
+    pub block: bool,
+    /// Least score of an entry; 0 = all.
+    pub min_score: u32,
+    /// Which way an address list holds.
+    pub direction: Direction,
+    /// Mode of this list.
+    pub mode: Mode,
+    /// Groups that a list of names holds for.
+    pub groups: GroupSet,
+    /// Where it is configured.
+    pub span: Span,
+}
+
+/// A log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LogSource {
+    /// Its name, unique among logs.
+    pub name: String,
+    /// Where its lines come from.
+    pub input: LogInput,
+    /// Name of the filter that reads the lines.
+    pub filter: String,
+    /// Mode of its bans.
+    pub mode: Mode,
+    /// Where it is configured.
+    pub span: Span,
+}
+
+/// Where the lines of a log come from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LogInput {
+    /// A file, followed over rotation and truncation.
+    File(PathBuf),
+    /// A syslog listener.
+    Syslog {
+        /// How lines are carried.
+        transport: Transport,
+        /// Address to listen on.
+        listen: SocketAddr,
+        /// Who may send; never empty.
+        senders: Vec<IpNet>,
+    },
+}
+
+/// How syslog is carried.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Transport {
+    /// RFC 5426.
+    Udp,
+    /// RFC 6587.
+    Tcp,
+}
+
+/// Signatures.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Signatures {
+    /// Files of Suricata rules.
+    pub files: Vec<PathBuf>,
+    /// Sets of rules that are fetched.
+    pub sources: Vec<RuleSource>,
+    /// Mode of the signatures.
+    pub mode: Mode,
+    /// Variables as written, by name, `HOME_NET` and `EXTERNAL_NET` filled in.
+    pub variables: BTreeMap<String, String>,
+}
+
+/// Loki.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Loki {
+    /// `http://HOST[:PORT]` or `https://…`, without a trailing slash.
+    pub url: String,
+    /// Tenant (`X-Scope-OrgID`).
+    pub tenant: Option<String>,
+    /// User of basic authentication.
+    pub user: Option<String>,
+    /// File with the password of basic authentication; present exactly where `user` is.
+    pub password_file: Option<PathBuf>,
+}
+
+/// The store.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Store {
+    /// The SQLite file; none = `secd.db` in the state directory.
+    pub path: Option<PathBuf>,
+}
+
+/// The file of events.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Events {
+    /// The file; none = `events.jsonl` in the state directory.
+    pub file: Option<PathBuf>,
+    /// Bytes after which the file is rotated.
+    pub rotate_bytes: u64,
+    /// Rotated files that are kept.
+    pub keep_files: u32,
+}
+
+/// The control socket.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Api {
+    /// Group whose members may use it besides root.
+    pub group: Option<String>,
+}
+
+impl Config {
+    /// Addresses that the resolver asks, for the protected set.
+    pub fn upstream_addresses(&self) -> impl Iterator<Item = IpAddr> {
+        self.dns.asked()
+    }
+}

@@ -1,0 +1,105 @@
+//! Questions and verdicts as the case files write them.
+
+#![allow(dead_code, unreachable_pub, clippy::unwrap_used, clippy::expect_used, reason = "helpers of tests")]
+
+use lists::{Asked, DomainKind, DomainMatch, DomainSet, Effect, GroupSet, Record, RecordData};
+use std::{net::IpAddr, path::Path};
+
+/// What the set makes of `NAME [TYPE] [from ADDRESS] [as CLIENT] [in GROUP,…]`, or `answer ADDRESS …` for what an answer
+/// holds: `block 3`.
+pub fn said(set: &DomainSet, question: &str) -> String {
+    ask(set, question, &|_| String::new())
+}
+
+/// The same with the list before it: `ads block 3`.
+pub fn said_by(set: &DomainSet, question: &str) -> String {
+    ask(set, question, &|found| format!("{} ", found.info.name))
+}
+
+fn ask(set: &DomainSet, question: &str, front: &dyn Fn(&DomainMatch<'_>) -> String) -> String {
+    let mut words = question.split_ascii_whitespace();
+    let mut name = words.next().unwrap();
+    let mut answer = None;
+    if name == "answer" {
+        answer = Some(words.next().unwrap().parse::<IpAddr>().unwrap());
+        name = "any.example";
+    }
+    let mut asked = Asked::about(name);
+    while let Some(word) = words.next() {
+        match word {
+            "from" => asked.address = Some(words.next().unwrap().parse().unwrap()),
+            "as" => asked.client = words.next().unwrap(),
+            "in" => {
+                asked.groups = GroupSet::NONE;
+                for place in words.next().unwrap().split(',') {
+                    asked.groups.insert(place.parse().unwrap());
+                }
+            }
+            kind => {
+                const TYPES: [(&str, u16); 8] = [
+                    ("A", 1),
+                    ("NS", 2),
+                    ("CNAME", 5),
+                    ("MX", 15),
+                    ("TXT", 16),
+                    ("AAAA", 28),
+                    ("HTTPS", 65),
+                    ("CAA", 257),
+                ];
+                asked.qtype = TYPES.iter().find(|(name, _)| *name == kind).expect(kind).1;
+            }
+        }
+    }
+    let found = match answer {
+        Some(address) => set.decide_address(address, &asked),
+        None => set.decide(&asked),
+    };
+    found.map_or("-".into(), |found| front(&found) + &verdict(&found))
+}
+
+/// `block 3`, `nxdomain 3`, `answer 3: A 192.0.2.1`.
+pub fn verdict(found: &DomainMatch<'_>) -> String {
+    assert_eq!(found.kind == DomainKind::Allow, found.effect == Effect::Allow);
+    let (word, records) = match found.effect {
+        Effect::Block => ("block", &[][..]),
+        Effect::Allow => ("allow", &[][..]),
+        Effect::NxDomain => ("nxdomain", &[][..]),
+        Effect::NoData => ("nodata", &[][..]),
+        Effect::Refused => ("refused", &[][..]),
+        Effect::Drop => ("drop", &[][..]),
+        Effect::TcpOnly => ("tcp-only", &[][..]),
+        Effect::Answer(records) => ("answer", records),
+    };
+    let records: Vec<String> = records.iter().map(record).collect();
+    let colon = if records.is_empty() { "" } else { ": " };
+    format!("{word} {}{colon}{}", found.line, records.join("; "))
+}
+
+fn record(record: &Record) -> String {
+    let data = match &record.data {
+        RecordData::A(address) => format!("A {address}"),
+        RecordData::Aaaa(address) => format!("AAAA {address}"),
+        RecordData::Cname(name) => format!("CNAME {name}"),
+        RecordData::Ptr(name) => format!("PTR {name}"),
+        RecordData::Txt(strings) => {
+            let shown: Vec<_> =
+                strings.iter().map(|text| format!("{:?}", String::from_utf8_lossy(text))).collect();
+            format!("TXT {}", shown.join(" "))
+        }
+        RecordData::Mx { preference, exchange } => format!("MX {preference} {exchange}"),
+        RecordData::Srv { priority, weight, port, target } => {
+            format!("SRV {priority} {weight} {port} {target}")
+        }
+        RecordData::Service { https, priority, target, parameters } => {
+            let keys: Vec<String> = parameters.iter().map(|(key, _)| format!("key{key}")).collect();
+            format!("{} {priority} {target} {}", if *https { "HTTPS" } else { "SVCB" }, keys.join(" "))
+        }
+    };
+    record.ttl.map_or(data.clone(), |ttl| format!("{data} ({ttl} s)"))
+}
+
+/// The text of a case file.
+pub fn file(name: &str) -> String {
+    std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/cases/lists").join(name))
+        .unwrap()
+}
