@@ -228,14 +228,19 @@ fn add_written(config: &Config, domains: &mut DomainSetBuilder) -> Vec<(String, 
         add(format!("dns.groups.{}.allow", group.name), DomainKind::Allow, mode, groups, &group.allow);
         add(format!("dns.groups.{}.deny", group.name), DomainKind::Block, mode, groups, &group.deny);
     }
-    let services = lists::services();
-    for (place, group) in dns.groups.iter().enumerate() {
-        for service in services.iter().filter(|service| group.services.contains(&service.name)) {
-            let added = domains.add_service(service, mode.and(group.mode), GroupSet::one(place));
-            outcomes.push((format!("service {}", service.name), added.map(|()| Report::default())));
+    let groups = dns.list_groups();
+    for service in lists::services() {
+        // One list for all groups of a mode: a config may have more groups with services than a set has lists.
+        for of in [Mode::Enforce, Mode::Observe] {
+            let names_it = |group: &Group| group.services.iter().any(|name| **name == *service.name);
+            let blocked = Group::all_where(&groups, |group| group.mode == of && names_it(group));
+            if !blocked.is_empty() {
+                let added = domains.add_service(&service, mode.and(of), blocked);
+                outcomes.push((format!("service {}", service.name), added.map(|()| Report::default())));
+            }
         }
     }
-    let safe = Group::all_where(&dns.list_groups(), |group| group.safe_search && group.mode == Mode::Enforce);
+    let safe = Group::all_where(&groups, |group| group.safe_search && group.mode == Mode::Enforce);
     if mode == Mode::Enforce && !safe.is_empty() {
         let added = domains.add_safe_search(safe, YouTube::Strict);
         outcomes.push(("safe search".into(), added.map(|()| Report::default())));

@@ -297,7 +297,7 @@ pub(crate) fn known<T: Tables>(tables: &T, verdict: &mut Verdict) -> bool {
     let rule = verdict.work.value.rule;
     if is_cut {
         verdict.deny(Action::Drop, Reason::Signature, rule);
-        entry.count(&verdict.work.value, ticks, length);
+        entry.count(ticks, length);
         return true;
     }
     if verdict.work.value.epoch != verdict.work.setting.epoch {
@@ -338,7 +338,7 @@ fn goes_on<S: Places>(entry: &Found<S>, verdict: &mut Verdict) {
     if incoming(&mut verdict.work.value, protocol, &packet, zone) == Watch::HalfSeen {
         verdict.pass(Reason::HalfSeen, verdict.rule);
     }
-    entry.count(&verdict.work.value, ticks, length);
+    entry.count(ticks, length);
     if entry.differs(&verdict.work.value) {
         verdict.work.value.last_seen = ticks;
         entry.change(&verdict.work.value);

@@ -81,7 +81,8 @@ pub(crate) fn is_scan<T: Tables>(tables: &T, who: &Address, flow: &FlowKey, sett
         state.window = now;
         state.sketch = 0;
     }
-    let [_, _, high, low, ports] = flow.words();
+    let [high, low] = address_words(&flow.destination);
+    let ports = flow.words()[4];
     let tried = (high ^ low.rotate_left(17) ^ (ports >> 16 & 0xffff).wrapping_mul(0x9e37_79b9))
         .wrapping_mul(0x9e37_79b9_7f4a_7c15);
     let sketch = state.sketch | 1 << (tried >> 58);

@@ -4,7 +4,7 @@ use abi::{
     ACTIVE_BANS, ACTIVE_RANGES, Active, Address, AllowValue, BanKey, BanValue, Budget, Counter,
     DEFAULT_FLOWS, EVENT_RING_BYTES, FLOW_WAYS, FORGOTTEN_ROW, FORGOTTEN_TICKS, FlowSet, HELD_TAGS,
     INSPECT_RING_BYTES, Lost, MAX_BANNED_RANGES, MAX_BANS, MAX_LISTS, MAX_METERED, MAX_PROTECTED, MAX_RULES,
-    MAX_SCANNERS, PACKET_COUNTERS, PLACE_WORDS, RateKey, RateState, ZoneId,
+    MAX_SCANNERS, PACKET_COUNTERS, RateKey, RateState, ZoneId,
     image::{AddressClass, Block, CHUNK_BLOCKS, IMAGE_ENTRIES, RateRow, RuleRow, ZoneRow, block_place},
 };
 use aya_ebpf::{
@@ -99,9 +99,8 @@ pub(crate) struct Set(*mut FlowSet);
 impl Set {
     #[inline(always)]
     fn word(&self, way: u32, word: u32) -> *mut u64 {
-        let at = (way & (FLOW_WAYS as u32 - 1)) * PLACE_WORDS as u32 + (word & (PLACE_WORDS as u32 - 1));
         // SAFETY: the set comes from a map lookup and was checked; the place is within its 64 words.
-        unsafe { self.0.cast::<u64>().add(at as usize) }
+        unsafe { self.0.cast::<u64>().add(FlowSet::word_at(way, word) as usize) }
     }
 }
 
@@ -122,6 +121,14 @@ impl Places for Set {
     fn mark(&self, way: u32, ticks: u32) {
         // SAFETY: as above; the lower half lies first.
         unsafe { self.word(way, 6).cast::<u32>().write_volatile(ticks) }
+    }
+
+    #[inline(always)]
+    fn opaque(word: u64) -> u64 {
+        let mut word = word;
+        // SAFETY: the register stays what it was. (No instruction at all would be none to tell a line of source about.)
+        unsafe { core::arch::asm!("{0} = {0}", inout(reg) word, options(pure, nomem, nostack)) };
+        word
     }
 
     #[inline(always)]

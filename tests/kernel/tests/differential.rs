@@ -10,7 +10,9 @@ mod frames;
 #[path = "differential/world.rs"]
 mod world;
 
-use abi::{FlowKey, FlowSet, FlowValue, PLACE_WORDS, RateKey, RateState, Reason, STATE_ASSURED, spot};
+use abi::{
+    FlowKey, FlowSet, FlowValue, KEY_PLACES, PLACE_WORDS, RateKey, RateState, Reason, STATE_ASSURED, spot,
+};
 use aya::{
     Pod, TestRunOptions,
     maps::{Array, HashMap, Map, MapData, PerCpuArray, PerCpuValues},
@@ -277,7 +279,7 @@ fn write(host: &HostTables, key: &FlowKey, value: &FlowValue) {
     let home = spot(&words, &host.active.seed, host.active.flow_mask);
     let set = host.flows.set(home.set).unwrap();
     let way = (0..abi::FLOW_WAYS as u32)
-        .find(|way| (1..).zip(words).all(|(place, word)| set.load(*way, place) == word))
+        .find(|way| KEY_PLACES.into_iter().zip(words).all(|(place, word)| set.load(*way, place) == word))
         .unwrap_or_else(|| panic!("the host does not know {key:?} among {PLACE_WORDS} words"));
     set.store(way, STANDING, value.standing_word());
     set.store(way, VERDICT, value.verdict_word());
