@@ -238,7 +238,7 @@ mod tests {
         };
         match question.parse().unwrap() {
             Target::Net(net) => sources.net(net, None),
-            Target::Domain(name) => sources.name(&name),
+            Target::Domain(name) | Target::DomainFor { name, .. } => sources.name(&name),
         }
     }
 

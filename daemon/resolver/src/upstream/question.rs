@@ -153,7 +153,7 @@ mod tests {
             assert_eq!(message.queries[0].name.to_ascii(), "www.example.");
             let edns = message.edns.unwrap();
             assert_eq!((edns.max_payload(), edns.flags().dnssec_ok), (1232, true));
-            assert_eq!(bytes.len() % PADDING == 0, padded);
+            assert_eq!(bytes.len().is_multiple_of(PADDING), padded);
         }
     }
 

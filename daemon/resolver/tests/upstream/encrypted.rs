@@ -189,7 +189,7 @@ async fn over_tls_with_a_name_that_is_resolved_once() {
     let (authority, names) = (Authority::new(), bootstrap().await);
     let server = over_tls(authority.server(&["dns.example"], false, b""), 100).await;
     let spelling = format!("tls://dns.example:{}", server.address.port());
-    let upstreams = trusting(&authority, &[spelling.clone()], &[&names], clock());
+    let upstreams = trusting(&authority, std::slice::from_ref(&spelling), &[&names], clock());
     let asks = (0..20).map(|number| {
         let upstreams = upstreams.clone();
         async move { ask(&upstreams, &format!("n{number}.example."), RecordType::A).await }
@@ -250,7 +250,7 @@ async fn certificates_are_checked() {
         let spelling = format!("tls://{place}:{}{name}", server.address.port());
         for (clock, believed) in [clock(), unset()].into_iter().zip(believed) {
             let set = clock().is_some();
-            let upstreams = trusting(&authority, &[spelling.clone()], &[], clock);
+            let upstreams = trusting(&authority, std::slice::from_ref(&spelling), &[], clock);
             match ask(&upstreams, "www.example.", RecordType::A).await {
                 Ok(_) => assert!(believed, "{what}, clock set: {set}"),
                 Err(trouble) => {

@@ -153,13 +153,10 @@ fn seconds() -> i64 {
 /// Signs a zone, and gives its file and the DS for the zone above.
 fn make(folder: &Path, zone: &Zone, delegations: &str) -> (String, Option<String>) {
     let file = format!("zone-{}db", if zone.name == "." { "root." } else { zone.name });
-    let mut text = format!(
+    let text = format!(
         "$ORIGIN {0}\n$TTL 300\n@ SOA ns hostmaster 1 3600 600 86400 60\n@ NS ns\nns A 127.0.0.1\n{1}{delegations}",
         zone.name, zone.body
     );
-    if zone.name == "." {
-        text = text.replace("$ORIGIN .\n", "$ORIGIN .\n");
-    }
     fs::write(folder.join(&file), text).unwrap();
     let Some(options) = zone.sign else { return (file, None) };
     let key = run(folder, "ldns-keygen", &["-a", zone.keys, "-b", "2048", "-k", zone.name]);

@@ -306,7 +306,7 @@ impl Appliance {
         let sources = Sources {
             decisions: match target {
                 Target::Net(net) => keeper.about(*net),
-                Target::Domain(name) => keeper.about_name(name),
+                Target::Domain(name) | Target::DomainFor { name, .. } => keeper.about_name(name),
             },
             protected: keeper.protected(),
             addresses: &current.feeds.addresses,
@@ -317,7 +317,7 @@ impl Appliance {
         };
         match target {
             Target::Net(net) => sources.net(*net, direction),
-            Target::Domain(name) => sources.name(name),
+            Target::Domain(name) | Target::DomainFor { name, .. } => sources.name(name),
         }
     }
 
