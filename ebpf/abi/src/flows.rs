@@ -44,8 +44,8 @@ pub const fn idle_units(seconds: u64) -> u16 {
     if units > u16::MAX as u64 { u16::MAX } else { units as u16 }
 }
 
-/// A tuple as it comes in at one zone; every flow has one for each way.
-#[repr(C)]
+/// A tuple as it comes in at one zone; every flow has one for each way. Aligned, so that it is read by words.
+#[repr(C, align(8))]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct FlowKey {
     /// Source address.
