@@ -56,6 +56,7 @@ pub(crate) enum Command {
     Decisions(commands::decisions::Arguments),
     Lists(commands::lists::Arguments),
     Device(commands::device::Arguments),
+    Dns(commands::dns::Arguments),
     Rules(commands::rules::Arguments),
     Flows(commands::flows::Arguments),
     Top(commands::top::Arguments),

@@ -28,6 +28,8 @@ const LAB: &[&str] = &[
     "openssh-client",
     "nginx-light",
     "nsd",
+    "unbound",
+    "ldnsutils",
     "knot-dnsutils",
     "bind9-dnsutils",
     "curl",
@@ -35,8 +37,13 @@ const LAB: &[&str] = &[
 /// What the packet path is measured against.
 const PEERS: &[&str] = &["nftables", "iptables", "ipset", "xdp-tools", "ethtool", "iproute2"];
 /// Packages that bring a service, which is neither started nor enabled by this set-up.
-const SERVICES: &[(&str, &[&str])] =
-    &[("openssh-server", &["ssh"]), ("nginx-light", &["nginx"]), ("nsd", &["nsd"]), ("nftables", &[])];
+const SERVICES: &[(&str, &[&str])] = &[
+    ("openssh-server", &["ssh"]),
+    ("nginx-light", &["nginx"]),
+    ("nsd", &["nsd"]),
+    ("unbound", &["unbound"]),
+    ("nftables", &[]),
+];
 /// The linker of BPF programs, by exact version.
 const BPF_LINKER: &str = "0.13.0";
 /// The licence and dependency check, by exact version.
@@ -249,6 +256,8 @@ fn programs_missing(wanted: &[&'static str]) -> Vec<&'static str> {
         ("openssh-client", "ssh"),
         ("nginx-light", "nginx"),
         ("nsd", "nsd"),
+        ("unbound", "unbound"),
+        ("ldnsutils", "ldns-signzone"),
         ("knot-dnsutils", "kdig"),
         ("curl", "curl"),
         ("iptables", "iptables"),

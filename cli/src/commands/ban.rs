@@ -1,6 +1,6 @@
 //! `secctl ban`.
 
-use model::{DecisionKind, Direction, Target};
+use model::{ClientName, DecisionKind, Direction, Target};
 use protocol::{Lasting, Order, Ordered, path};
 use std::io;
 
@@ -18,6 +18,9 @@ use crate::{
 pub(crate) struct Arguments {
     /// An address (192.0.2.7), range (198.51.100.0/24) or name (ads.example, and everything below)
     target: Target,
+    /// For this client of the resolver alone: its name in the config, or an address
+    #[arg(long, value_name = "CLIENT")]
+    client: Option<ClientName>,
     /// For how long: 90s, 10m, 1h30m, 7d; until it is lifted if left out
     #[arg(long = "for", value_name = "TIME")]
     lasting: Option<Lasting>,
@@ -53,7 +56,7 @@ impl From<Way> for Direction {
 pub(crate) fn run(asked: &Arguments, online: &mut Online<'_, '_>) -> Done {
     let order = Order {
         kind: DecisionKind::Ban,
-        target: asked.target.clone(),
+        target: super::target(&asked.target, asked.client.as_ref())?,
         lasting: asked.lasting,
         direction: asked.direction.into(),
         comment: asked.comment.clone(),

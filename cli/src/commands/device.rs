@@ -84,7 +84,11 @@ fn row(device: &DeviceRow, now: model::Timestamp) -> Vec<Field> {
         (None, false) => plain(""),
     };
     vec![
-        plain(device.mac.to_string()),
+        if device.randomised {
+            painted(format!("{} (made up)", device.mac), Paint::Warn)
+        } else {
+            plain(device.mac.to_string())
+        },
         plain(device.zone.clone().unwrap_or_default()),
         plain(device.groups.join(", ")),
         state,

@@ -253,11 +253,12 @@ fn gravity(path: &Path) -> Result<Gravity, Failure> {
     Gravity::read(&name, file, usize::try_from(length).unwrap_or(usize::MAX)).map_err(refused)
 }
 
-/// Files of Pi-hole in a folder, those higher up first. For `/etc/pihole` that of dnsmasq beside it is one of its own.
+/// Files of Pi-hole in a folder, those higher up first: what the folder itself is called says nothing. For `/etc/pihole` that of dnsmasq beside it is one of its own.
 fn look(folder: &Path) -> Result<Vec<(PathBuf, String)>, Failure> {
     let mut found = Vec::new();
     let mut entries = 0;
     let mut open = vec![folder.to_owned()];
+    let root = folder;
     open.extend(folder.parent().map(|parent| parent.join("dnsmasq.d")).filter(|beside| beside.is_dir()));
     for _ in 0..=MOST_LEVELS {
         for folder in std::mem::take(&mut open) {
@@ -280,7 +281,7 @@ fn look(folder: &Path) -> Result<Vec<(PathBuf, String)>, Failure> {
                 if metadata.is_dir() {
                     open.push(path);
                 } else if metadata.is_file()
-                    && let Some(known) = Files::known(&path.display().to_string())
+                    && let Some(known) = Files::known(&within(root, &path).display().to_string())
                 {
                     found.push((path, known));
                 }
@@ -288,6 +289,12 @@ fn look(folder: &Path) -> Result<Vec<(PathBuf, String)>, Failure> {
         }
     }
     Ok(found)
+}
+
+/// A path as it is in the folder, or beside it.
+fn within<'a>(folder: &Path, path: &'a Path) -> &'a Path {
+    let beside = || folder.parent().and_then(|parent| path.strip_prefix(parent).ok());
+    path.strip_prefix(folder).ok().or_else(beside).unwrap_or(path)
 }
 
 /// Reads a file of at most so many bytes.

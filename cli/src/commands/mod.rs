@@ -11,6 +11,7 @@ pub(crate) mod decisions;
 pub(crate) mod detach;
 pub(crate) mod device;
 pub(crate) mod diff;
+pub(crate) mod dns;
 pub(crate) mod doctor;
 pub(crate) mod explain;
 pub(crate) mod flows;
@@ -34,7 +35,7 @@ use crate::{
     failure::Failure,
     output::{Field, Output, Paint, painted},
 };
-use model::Mode;
+use model::{ClientName, Mode, Target};
 use std::net::{IpAddr, SocketAddr};
 
 /// Where the config is unless a command is told otherwise.
@@ -65,6 +66,13 @@ pub(crate) fn run(arguments: Arguments, environment: &Environment, output: &mut 
         Command::Decisions(asked) => online(&|online| decisions::run(&asked, online)),
         Command::Lists(asked) => online(&|online| lists::run(&asked, online)),
         Command::Device(asked) => online(&|online| device::run(&asked, online)),
+        Command::Dns(asked) => {
+            if asked.is_offline() {
+                dns::services(output)
+            } else {
+                online(&|online| dns::run(&asked, online))
+            }
+        }
         Command::Rules(asked) => online(&|online| rules::run(&asked, online)),
         Command::Top(asked) => online(&|online| top::run(&asked, online)),
         Command::Flows(asked) => online(&|online| flows::run(&asked, online)),
@@ -83,6 +91,17 @@ pub(crate) fn run(arguments: Arguments, environment: &Environment, output: &mut 
         Command::Inspect(asked) => inspect::run(&asked, output),
         Command::Completions(asked) => completions::run(&asked, output),
         Command::Man(asked) => man::run(&asked, output),
+    }
+}
+
+/// A target, for one client of the resolver alone where one is named.
+fn target(target: &Target, client: Option<&ClientName>) -> Result<Target, Failure> {
+    match client {
+        None => Ok(target.clone()),
+        Some(client) => target
+            .clone()
+            .for_client(client.clone())
+            .ok_or_else(|| usage("`--client` is for names: an address is the same for everybody".into())),
     }
 }
 

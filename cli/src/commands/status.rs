@@ -69,6 +69,9 @@ fn print(output: &mut Output<'_>, status: &Status) -> io::Result<()> {
             },
         ),
     ));
+    if let Some(paused) = status.dns.as_ref().and_then(|dns| super::dns::paused(&dns.paused, output.now())) {
+        rows.push(("", painted(paused, Paint::Warn)));
+    }
     rows.push(("decisions", plain(format!("{} in force", number(status.decisions)))));
     rows.push((
         "signatures",

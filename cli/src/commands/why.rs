@@ -1,5 +1,6 @@
 //! `secctl why`.
 
+use model::ClientName;
 use protocol::{By, ByKind, Subject, Why, WhyQuery, path};
 use std::io;
 
@@ -19,6 +20,9 @@ pub(crate) struct Arguments {
     /// dport=445")
     #[arg(value_name = "IP|NAME|FLOW", required = true, num_args = 1..)]
     subject: Vec<String>,
+    /// Of a name: for this client of the resolver, its name in the config or an address
+    #[arg(long, value_name = "CLIENT")]
+    client: Option<ClientName>,
     /// Exit with 1 if it is blocked
     #[arg(long)]
     exit_code: bool,
@@ -26,13 +30,20 @@ pub(crate) struct Arguments {
 
 pub(crate) fn run(asked: &Arguments, online: &mut Online<'_, '_>) -> Done {
     // The words of a flow need no quotes.
-    let target: Subject = asked.subject.join(" ").parse().map_err(super::usage)?;
+    let mut target: Subject = asked.subject.join(" ").parse().map_err(super::usage)?;
+    if let Some(client) = &asked.client {
+        let Subject::Target(about) = &target else {
+            return Err(super::usage("`--client` is for names: a flow says itself who starts it".into()));
+        };
+        target = Subject::Target(super::target(about, Some(client))?);
+    }
     let why: Why = online.client.get(path::WHY, &WhyQuery { target })?;
     online.output.show(&why, print)?;
     if asked.exit_code && why.blocked { Err(Failure::Finding) } else { Ok(()) }
 }
 
-fn print(output: &mut Output<'_>, why: &Why) -> io::Result<()> {
+/// Prints an answer.
+pub(crate) fn print(output: &mut Output<'_>, why: &Why) -> io::Result<()> {
     let (verb, paint) = match (why.blocked, why.observed, &why.by) {
         (true, false, _) => ("is blocked", Paint::Bad),
         (_, true, _) => ("would be blocked", Paint::Warn),
@@ -50,6 +61,18 @@ fn print(output: &mut Output<'_>, why: &Why) -> io::Result<()> {
     );
     output.sentence(&line)?;
     let mut facts = Vec::new();
+    if let Some(client) = &why.client {
+        let name = client.name.clone().unwrap_or_else(|| "nobody the config names".into());
+        let by = client.known_by.as_ref().map(|by| format!(", known by {by}")).unwrap_or_default();
+        facts.push(("client", format!("{name}{by}")));
+        let groups =
+            if client.groups.is_empty() { "none in force".to_owned() } else { client.groups.join(", ") };
+        facts.push(("groups", groups));
+        facts.extend(client.off.iter().map(|group| ("off", group.clone())));
+    }
+    if !why.groups.is_empty() {
+        facts.push(("holds for", format!("the groups {}", why.groups.join(", "))));
+    }
     if let Some(since) = why.since {
         facts.push(("since", format!("{} ({})", output.moment(since), ago(since, output.now()))));
     }

@@ -43,6 +43,7 @@ fn answer(target: &str) -> Vec<u8> {
                 "192.0.2.7" => "why-scenario",
                 "ads.example.com" => "why-list",
                 "192.0.2.200" => "why-clean",
+                "ads.example@tablet" => "why-client",
                 "src=10.4.0.9 dst=10.3.0.2 proto=tcp dport=445" => "why-rule",
                 other => panic!("no reply for {other}"),
             };
@@ -63,6 +64,10 @@ fn answer(target: &str) -> Vec<u8> {
         path::ACCEPT => {
             ok(r#"{"outcomes":["ipsum: 31 400 entries, 12 more than before"],"failed":false}"#.into())
         }
+        path::DNS_GROUPS => ok(typed::<protocol::DnsGroups>("dns-groups")),
+        path::DNS_CLIENTS => ok(typed::<protocol::DnsClients>("dns-clients")),
+        path::DNS_PAUSE => ok(typed::<protocol::DnsPaused>("dns-paused")),
+        path::DNS_TEST => ok(typed::<protocol::DnsTest>("dns-test")),
         path::DEVICES => ok(typed::<protocol::Devices>("devices")),
         path::APPLY => ok(typed::<protocol::Applied>("applied")),
         path::CONFIRM => ok(typed::<protocol::Settled>("confirmed")),

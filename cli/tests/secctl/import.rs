@@ -120,6 +120,25 @@ fn a_folder_of_pi_hole_goes_into_a_config() {
 }
 
 #[test]
+fn a_folder_may_be_called_a_backup() {
+    let folder = folder();
+    fs::rename(folder.path().join("etc"), folder.path().join("backup")).unwrap();
+    fs::rename(folder.path().join("backup/pihole"), folder.path().join("backup/pihole-backup")).unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_secctl"));
+    let ran = command
+        .current_dir(folder.path())
+        .args(["import", "pihole", "backup/pihole-backup"])
+        .output()
+        .unwrap();
+    let told = String::from_utf8_lossy(&ran.stdout);
+    assert!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stderr));
+    assert!(
+        told.contains("9.9.9.9") && told.contains("home.example") && !told.contains("192.0.2.1"),
+        "{told}"
+    );
+}
+
+#[test]
 fn a_config_that_is_not_there_becomes_a_fragment() {
     let folder = folder();
     let ran = import(&folder, &["--into", "fragment.toml"]);

@@ -103,7 +103,7 @@ fn identity(subscription: &Subscription) -> String {
 
 fn reading(kind: &Kind) -> String {
     match kind {
-        Kind::Domains { format } | Kind::Addresses { format, .. } => format!("{kind} {format}"),
+        Kind::Domains { format, .. } | Kind::Addresses { format, .. } => format!("{kind} {format}"),
         Kind::Rules | Kind::GeoIp => kind.to_string(),
     }
 }

@@ -65,9 +65,9 @@ pub(crate) fn judge(
     seed: u64,
 ) -> Result<Judged, JudgeError> {
     match kind {
-        Kind::Domains { format } => {
+        Kind::Domains { format, own } => {
             let former = former.map(|bytes| (bytes, format));
-            let (report, delta) = DomainSetBuilder::compare(bytes, format, former, &[], seed)?;
+            let (report, delta) = DomainSetBuilder::compare(bytes, format, former, own, seed)?;
             Ok(Judged::of_list(report, delta))
         }
         Kind::Addresses { format, min_score } => {

@@ -1,6 +1,7 @@
 //! What is subscribed to: where it is, what it holds, how often it is fetched.
 
 use lists::Format;
+use model::Name;
 use std::{fmt, net::IpAddr, path::PathBuf, time::Duration};
 use url::{Host, Url};
 
@@ -41,6 +42,8 @@ pub enum Kind {
     Domains {
         /// How they are written.
         format: Format,
+        /// Names that no list may block: those of the resolver's own upstreams.
+        own: Vec<Name>,
     },
     /// Addresses for the packet path.
     Addresses {
@@ -81,7 +84,7 @@ impl Subscription {
     /// What makes the file on disk this subscription's: another place or another way to read it is another list.
     pub(crate) fn identity(&self) -> String {
         match &self.kind {
-            Kind::Domains { format } => format!("{} domains {format}", self.location.0),
+            Kind::Domains { format, .. } => format!("{} domains {format}", self.location.0),
             Kind::Addresses { format, min_score } => {
                 format!("{} addresses {format} {}", self.location.0, min_score.unwrap_or(0))
             }

@@ -13,6 +13,10 @@
 //! | `POST /v1/lists/accept` | [`ListOrder`] | [`ListOrdered`] |
 //! | `GET /v1/devices` | | [`Devices`] |
 //! | `POST /v1/devices` | [`DeviceOrder`] | [`DeviceOrdered`] |
+//! | `GET /v1/dns/groups` | | [`DnsGroups`] |
+//! | `GET /v1/dns/clients` | | [`DnsClients`] |
+//! | `GET /v1/dns/test` | [`DnsTestQuery`] | [`DnsTest`] |
+//! | `POST /v1/dns/pause` | [`DnsPauseOrder`] | [`DnsPaused`] |
 //! | `GET /v1/rules` | | [`Rules`] |
 //! | `GET /v1/flows` | [`FlowsQuery`] | [`Flows`] |
 //! | `GET /v1/top` | [`TopQuery`] | [`Top`] |
@@ -34,6 +38,7 @@
 
 mod apply;
 mod decisions;
+mod dns;
 mod doctor;
 mod error;
 mod status;
@@ -47,6 +52,10 @@ pub use apply::{
     MAX_TRIAL_SECONDS, MIN_TRIAL_SECONDS, PolicyChange, SettleRequest, Settled, Trial, TrialReply,
 };
 pub use decisions::{Decisions, DecisionsQuery, Lasting, Lift, Lifted, Order, Ordered};
+pub use dns::{
+    DnsClientRow, DnsClients, DnsGroupRow, DnsGroups, DnsPause, DnsPauseOrder, DnsPaused, DnsTest,
+    DnsTestQuery,
+};
 pub use doctor::{Diagnosis, Finding, Level};
 pub use error::{ErrorBody, ErrorReply, Problem};
 pub use status::{
@@ -60,7 +69,7 @@ pub use tables::{
 };
 pub use tail::{EventFilter, TailQuery};
 pub use version::{API_HEADER, API_VERSION, Peer, VersionMismatch};
-pub use why::{By, ByKind, Subject, Why, WhyQuery};
+pub use why::{By, ByKind, Subject, Why, WhyClient, WhyQuery};
 
 /// Where `secd` listens unless it is told otherwise.
 pub const DEFAULT_SOCKET: &str = "/run/secd/secd.sock";
@@ -98,6 +107,14 @@ pub mod path {
     pub const ACCEPT: &str = "/v1/lists/accept";
     /// `GET`: [`Devices`](crate::Devices); `POST`: [`DeviceOrdered`](crate::DeviceOrdered).
     pub const DEVICES: &str = "/v1/devices";
+    /// `GET`: [`DnsGroups`](crate::DnsGroups).
+    pub const DNS_GROUPS: &str = "/v1/dns/groups";
+    /// `GET`: [`DnsClients`](crate::DnsClients).
+    pub const DNS_CLIENTS: &str = "/v1/dns/clients";
+    /// `GET`: [`DnsTest`](crate::DnsTest).
+    pub const DNS_TEST: &str = "/v1/dns/test";
+    /// `POST`: [`DnsPaused`](crate::DnsPaused).
+    pub const DNS_PAUSE: &str = "/v1/dns/pause";
     /// `GET`: [`Rules`](crate::Rules).
     pub const RULES: &str = "/v1/rules";
     /// `GET`: [`Flows`](crate::Flows).

@@ -97,6 +97,9 @@ pub struct DnsStatus {
     pub cached: u64,
     /// Answered SERVFAIL because no upstream did.
     pub failed: u64,
+    /// Where nothing is blocked for a time.
+    #[serde(default)]
+    pub paused: Vec<crate::DnsPause>,
 }
 
 /// A list in one line.

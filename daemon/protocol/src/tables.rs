@@ -99,6 +99,9 @@ pub struct Devices {
 pub struct DeviceRow {
     /// Its MAC address.
     pub mac: Mac,
+    /// The device made that address up, and may have another one later.
+    #[serde(default)]
+    pub randomised: bool,
     /// The zone it was seen in; null if it was not.
     pub zone: Option<String>,
     /// Groups it is in.

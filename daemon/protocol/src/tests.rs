@@ -41,6 +41,8 @@ fn why_has_every_documented_field_and_null_for_what_is_not_known() {
         evidence: decision().evidence,
         allow_command: Some("secctl unban 192.0.2.7".into()),
         observed: false,
+        client: None,
+        groups: Vec::new(),
         also: Vec::new(),
     };
     let value: serde_json::Value = serde_json::from_str(&round_trip(&why)).unwrap();

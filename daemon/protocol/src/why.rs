@@ -79,9 +79,29 @@ pub struct Why {
     /// It would be blocked, but its part or the whole only observes.
     #[serde(default)]
     pub observed: bool,
+    /// Of a name asked about for one client: who that is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub client: Option<WhyClient>,
+    /// The groups for which the list or entry holds that says so, of a name.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub groups: Vec<String>,
     /// What else holds against it, and would go on to after [`Self::allow_command`] unless that is an allow.
     #[serde(default)]
     pub also: Vec<By>,
+}
+
+/// A client of the resolver.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WhyClient {
+    /// Its name in the config; null for one that it does not name.
+    pub name: Option<String>,
+    /// What names it there.
+    pub known_by: Option<String>,
+    /// Its groups that are in force.
+    pub groups: Vec<String>,
+    /// Its groups that are not, each with why: `kids (schedule school)`.
+    #[serde(default)]
+    pub off: Vec<String>,
 }
 
 /// What says so.

@@ -26,13 +26,17 @@ pub mod limits;
 pub mod upstream;
 
 pub use clock::{Clock, Now, SystemClock};
-pub use engine::{By, Device, Devices, Engine, Judgement, Sources, Why};
+pub use engine::{By, Device, Devices, Engine, Judgement, Probed, Sources, Why};
 pub use forwarder::{Asking, Forwarder, Wanted};
+pub use hickory_proto::rr::Name as WireName;
 pub use journal::{Decider, From, Query, Resolved, Sink};
 pub use listen::{Handle, Resolver};
 pub use local::{LOCAL_TTL, Local, LocalFound, LocalFull, reverse_name};
 pub use rate::Rate;
 pub use settings::{CacheSettings, ClientNetwork, Designated, Policy, Rebinding, ResolverError, Settings};
 pub use stats::Stats;
-pub use upstream::{Answered, Trouble, UpstreamSettings, UpstreamStatus, Validation};
+pub use upstream::{
+    Answered, Forward as UpstreamForward, Order, Server, Trouble, UpstreamSettings, UpstreamStatus,
+    Validation,
+};
 pub use wire::question::Transport;

@@ -54,7 +54,7 @@ pub const STALE_RECHECK: u32 = 30;
 pub const PREFETCH_FROM_TTL: u32 = 30;
 /// Times an answer must have been given to be worth asking for ahead of its time.
 pub const PREFETCH_FROM_HITS: u32 = 2;
-/// Aliases an answer may go over. A longer chain is a failure of the upstream.
+/// Names an answer may lead to: its aliases, and targets of service bindings. One with more is a failure of the upstream.
 pub const MAX_ALIASES: usize = 16;
 /// Time in which questions under way may end at shutdown.
 pub const SHUTDOWN_GRACE: Duration = Duration::from_secs(2);

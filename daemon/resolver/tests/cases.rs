@@ -98,7 +98,7 @@ async fn run(case: Case) {
     let upstreams = upstreams(case.upstream).await;
     let mut settings = settings(upstreams.iter().map(|upstream| upstream.address).collect());
     if settings.upstreams.servers.is_empty() {
-        settings.upstreams = common::asked(vec![common::Upstream::dead().await]);
+        settings.upstreams = common::asked(vec![common::dead().await]);
     }
     settings.mode = case.mode;
     let bench = Bench::start(settings, builder.finish()).await;
@@ -124,7 +124,7 @@ async fn run(case: Case) {
         assert_eq!((client.to_string().as_str(), event.zone.as_deref()), ("127.0.0.1", Some("iot")), "{at}");
         assert_eq!(name, ask.name.to_ascii_lowercase(), "{at}");
         if let Some(expected) = ask.asked {
-            let sum = |count: fn(&common::Upstream) -> usize| upstreams.iter().map(count).sum::<usize>();
+            let sum = |count: fn(&common::Fake) -> usize| upstreams.iter().map(count).sum::<usize>();
             assert_eq!([sum(|up| up.udp.load(SeqCst)), sum(|up| up.tcp.load(SeqCst))], expected, "{at}");
         }
     }

@@ -17,7 +17,7 @@ use std::{
     net::IpAddr,
     sync::{
         Arc,
-        atomic::{AtomicUsize, Ordering::SeqCst},
+        atomic::{AtomicU64, AtomicUsize, Ordering::SeqCst},
     },
     time::Duration,
 };
@@ -40,12 +40,19 @@ impl Clock for TestClock {
     }
 }
 
-/// Answers everything after 30 ms, and knows how much it was asked at once.
-#[derive(Default)]
+/// Answers everything after a time, and knows how much it was asked at once.
 struct Slow {
+    /// In milliseconds.
+    after: AtomicU64,
     now: AtomicUsize,
     most: AtomicUsize,
     all: AtomicUsize,
+}
+
+impl Default for Slow {
+    fn default() -> Self {
+        Self { after: 30.into(), now: 0.into(), most: 0.into(), all: 0.into() }
+    }
 }
 
 impl Forwarder for Slow {
@@ -53,7 +60,7 @@ impl Forwarder for Slow {
         Box::pin(async move {
             self.most.fetch_max(self.now.fetch_add(1, SeqCst) + 1, SeqCst);
             self.all.fetch_add(1, SeqCst);
-            tokio::time::sleep(Duration::from_millis(30)).await;
+            tokio::time::sleep(Duration::from_millis(self.after.load(SeqCst))).await;
             self.now.fetch_sub(1, SeqCst);
             let mut message = Message::response(0, OpCode::Query);
             message.add_query(Asked::query(wanted.name.clone(), wanted.qtype));
@@ -70,14 +77,18 @@ fn query(name: &str) -> Vec<u8> {
     message.to_vec().unwrap()
 }
 
-/// Runs the flood beside the others; says how many of the others' questions there were and how many were answered.
-async fn flood(rate: Option<Rate>, upstream: &Arc<Slow>) -> (usize, usize) {
+fn engine(rate: Option<Rate>, upstream: &Arc<Slow>) -> Arc<Engine> {
     let clients =
         vec![ClientNetwork { net: "10.0.0.0/8".parse().unwrap(), zone: "home".into(), resolved: false }];
     let settings = Settings { clients, rate, ..Settings::default() };
     let sources = Sources { clock: Arc::new(TestClock(Instant::now())), ..Sources::default() };
     let forwarder = Arc::clone(upstream) as Arc<dyn Forwarder>;
-    let engine = Arc::new(Engine::with_forwarder(settings, sources, forwarder, |_: &Query<'_>| {}));
+    Arc::new(Engine::with_forwarder(settings, sources, forwarder, |_: &Query<'_>| {}))
+}
+
+/// Runs the flood beside the others; says how many of the others' questions there were and how many were answered.
+async fn flood(rate: Option<Rate>, upstream: &Arc<Slow>) -> (usize, usize) {
+    let engine = engine(rate, upstream);
     let (mut flooded, mut others) = (JoinSet::new(), JoinSet::new());
     let bad = IpAddr::from([10, 9, 9, 9]);
     let per_milli = FLOOD / 1000;
@@ -125,4 +136,27 @@ async fn a_rate_keeps_the_flood_from_the_upstreams() {
     assert_eq!(answered, asked);
     let all = upstream.all.load(SeqCst);
     assert!(all <= 600 + 300 + asked, "{all} were asked upstream");
+}
+
+#[tokio::test(start_paused = true)]
+async fn asking_on_behind_old_answers_counts_as_under_way() {
+    let upstream = Arc::new(Slow::default());
+    let engine = engine(None, &upstream);
+    let client = IpAddr::from([10, 0, 0, 1]);
+    let ask = |number: usize| {
+        let (engine, bytes) = (Arc::clone(&engine), query(&format!("n{number}.example.")));
+        async move { engine.answer(&bytes, client, Transport::Udp).await.unwrap() }
+    };
+    let all = MAX_IN_FLIGHT_PER_CLIENT * 2;
+    for number in 0..all {
+        ask(number).await;
+    }
+    tokio::time::advance(Duration::from_secs(400)).await;
+    // Clients do not wait so long; those who ask do.
+    upstream.after.store(4000, SeqCst);
+    let first: JoinSet<_> = (0..MAX_IN_FLIGHT_PER_CLIENT).map(ask).collect();
+    first.join_all().await;
+    let second: JoinSet<_> = (MAX_IN_FLIGHT_PER_CLIENT..all).map(ask).collect();
+    assert_eq!(second.join_all().await.len(), all - MAX_IN_FLIGHT_PER_CLIENT, "all get their old answers");
+    assert_eq!(upstream.most.load(SeqCst), MAX_IN_FLIGHT_PER_CLIENT);
 }

@@ -4,7 +4,7 @@
 
 mod common;
 
-use common::{Bench, PATIENCE, Upstream, ads, query, settings};
+use common::{Bench, PATIENCE, ads, dead, query, settings};
 use std::{
     net::{Ipv4Addr, SocketAddr},
     process::{Child, Command, Stdio},
@@ -90,7 +90,7 @@ async fn nsd(folder: &std::path::Path) -> (Stopped, SocketAddr) {
 #[tokio::test]
 async fn dig_and_kdig_see_why() {
     let test = "dig_and_kdig_see_why";
-    let bench = Bench::start(settings(vec![Upstream::dead().await]), ads("# one\n||ads.example^")).await;
+    let bench = Bench::start(settings(vec![dead().await]), ads("# one\n||ads.example^")).await;
     if installed(test, "dig") {
         let printed = output("dig", bench.address, &["x.ads.example", "A", "+tries=1"]).await;
         assert!(printed.contains("EDE: 15 (Blocked): (blocked by list ads line 2)"), "{printed}");

@@ -6,8 +6,8 @@ mod common;
 
 use arc_swap::ArcSwap;
 use common::{
-    Bench, PATIENCE, Upstream, ads, exchange_udp, extended, query, receive_tcp, receive_udp, records, script,
-    send_tcp, send_udp, settings,
+    Bench, PATIENCE, ads, dead, exchange_udp, extended, query, receive_tcp, receive_udp, records, script,
+    send_tcp, send_udp, settings, upstream,
 };
 use hickory_proto::op::{Message, ResponseCode};
 use lists::{DomainSet, Overrides};
@@ -44,7 +44,7 @@ fn name(text: &str) -> Name {
 
 #[tokio::test]
 async fn several_questions_over_one_connection() {
-    let upstream = Upstream::start(script(&[("www.example A", &["300 A 192.0.2.1"])])).await;
+    let upstream = upstream(script(&[("www.example A", &["300 A 192.0.2.1"])])).await;
     let bench = Bench::start(settings(vec![upstream.address]), ads("||ads.example^")).await;
     let mut stream = TcpStream::connect(bench.address).await.unwrap();
     let questions = [
@@ -64,7 +64,7 @@ async fn several_questions_over_one_connection() {
 
 #[tokio::test]
 async fn several_addresses_of_both_families() {
-    let upstream = Upstream::start(script(&[("www.example A", &["300 A 192.0.2.1"])])).await;
+    let upstream = upstream(script(&[("www.example A", &["300 A 192.0.2.1"])])).await;
     let mut settings = settings(vec![upstream.address]);
     settings.listen.push("[::1]:0".parse().unwrap());
     settings.clients.push(common::network("::1/128", "home"));
@@ -80,8 +80,7 @@ async fn several_addresses_of_both_families() {
 
 #[tokio::test]
 async fn answers_that_do_not_fit_are_truncated_and_come_over_tcp() {
-    let upstream =
-        Upstream::start(script(&[("big.example TXT", &["300 TXT x", "300 TXT y", "300 TXT z"])])).await;
+    let upstream = upstream(script(&[("big.example TXT", &["300 TXT x", "300 TXT y", "300 TXT z"])])).await;
     let bench = Bench::start(settings(vec![upstream.address]), DomainSet::default()).await;
     for payload in [None, Some(512)] {
         let answer = exchange_udp(bench.address, &query("big.example", "TXT", payload)).await;
@@ -97,7 +96,7 @@ async fn answers_that_do_not_fit_are_truncated_and_come_over_tcp() {
 
 #[tokio::test]
 async fn clients_outside_every_zone_get_no_answer() {
-    let mut settings = settings(vec![Upstream::dead().await]);
+    let mut settings = settings(vec![dead().await]);
     settings.clients[0].net = "127.0.0.1/32".parse().unwrap();
     let bench = Bench::start(settings, ads("||ads.example^")).await;
     let stranger = UdpSocket::bind((Ipv4Addr::new(127, 0, 0, 2), 0)).await.unwrap();
@@ -118,7 +117,7 @@ async fn clients_outside_every_zone_get_no_answer() {
 
 #[tokio::test]
 async fn connections_are_bounded_and_given_back() {
-    let bench = Bench::start(settings(vec![Upstream::dead().await]), ads("||ads.example^")).await;
+    let bench = Bench::start(settings(vec![dead().await]), ads("||ads.example^")).await;
     let question = query("ads.example", "A", None).to_vec().unwrap();
     let mut open = Vec::new();
     for _ in 0..MAX_TCP_PER_CLIENT {
@@ -145,7 +144,7 @@ async fn connections_are_bounded_and_given_back() {
 
 #[tokio::test]
 async fn random_bytes_change_nothing() {
-    let upstream = Upstream::start(script(&[("www.example A", &["300 A 192.0.2.1"])])).await;
+    let upstream = upstream(script(&[("www.example A", &["300 A 192.0.2.1"])])).await;
     let bench = Bench::start(settings(vec![upstream.address]), ads("||ads.example^")).await;
     let socket = send_udp(bench.address, b"").await;
     let good = query("ads.example", "A", Some(1232)).to_vec().unwrap();
@@ -186,13 +185,13 @@ async fn random_bytes_change_nothing() {
 
 #[tokio::test]
 async fn a_silent_upstream_is_asked_last_once_it_is_known() {
-    let silent = Upstream::start(script(&[
+    let silent = upstream(script(&[
         ("one.example A", &["silent"]),
         ("two.example A", &["silent"]),
         ("three.example A", &["silent"]),
     ]))
     .await;
-    let good = Upstream::start(script(&[
+    let good = upstream(script(&[
         ("one.example A", &["300 A 192.0.2.1"]),
         ("two.example A", &["300 A 192.0.2.2"]),
         ("three.example A", &["300 A 192.0.2.3"]),
@@ -209,7 +208,7 @@ async fn a_silent_upstream_is_asked_last_once_it_is_known() {
 
 #[tokio::test]
 async fn dead_upstreams_fail_with_a_reason() {
-    let bench = Bench::start(settings(vec![Upstream::dead().await]), DomainSet::default()).await;
+    let bench = Bench::start(settings(vec![dead().await]), DomainSet::default()).await;
     let answer = bench.ask("www.example", "A").await;
     assert_eq!(answer.metadata.response_code, ResponseCode::ServFail);
     let reason = extended(&answer).unwrap();
@@ -223,7 +222,7 @@ async fn dead_upstreams_fail_with_a_reason() {
 
 #[tokio::test]
 async fn questions_in_flight_are_bounded() {
-    let silent = Upstream::start(script(&[("wait.example A", &["silent"])])).await;
+    let silent = upstream(script(&[("wait.example A", &["silent"])])).await;
     let bench = Bench::start(settings(vec![silent.address]), ads("||ads.example^")).await;
     let question = query("wait.example", "A", Some(1232)).to_vec().unwrap();
     let mut sent = 0;
@@ -258,7 +257,7 @@ async fn questions_in_flight_are_bounded() {
 
 #[tokio::test]
 async fn ids_and_ports_towards_upstreams_are_not_to_be_guessed() {
-    let upstream = Upstream::start(script(&[("www.example A", &["0 A 192.0.2.1"])])).await;
+    let upstream = upstream(script(&[("www.example A", &["0 A 192.0.2.1"])])).await;
     let bench = Bench::start(settings(vec![upstream.address]), DomainSet::default()).await;
     for _ in 0..40 {
         bench.ask("www.example", "A").await;
@@ -274,11 +273,9 @@ async fn ids_and_ports_towards_upstreams_are_not_to_be_guessed() {
 
 #[tokio::test]
 async fn new_lists_and_orders_hold_at_once_even_for_what_is_cached() {
-    let upstream = Upstream::start(script(&[(
-        "www.example A",
-        &["300 CNAME edge.example.", "300 A 192.0.2.1 edge.example."],
-    )]))
-    .await;
+    let upstream =
+        upstream(script(&[("www.example A", &["300 CNAME edge.example.", "300 A 192.0.2.1 edge.example."])]))
+            .await;
     let bench = Bench::start(settings(vec![upstream.address]), DomainSet::default()).await;
     let clean = ["CNAME edge.example.", "A 192.0.2.1"];
     assert_eq!(records(&bench.ask("www.example", "A").await), clean);
@@ -317,8 +314,8 @@ async fn new_lists_and_orders_hold_at_once_even_for_what_is_cached() {
 
 #[tokio::test]
 async fn settings_change_while_it_runs_and_bad_ones_change_nothing() {
-    let first = Upstream::start(script(&[("www.example A", &["0 A 192.0.2.1"])])).await;
-    let second = Upstream::start(script(&[("www.example A", &["0 A 192.0.2.2"])])).await;
+    let first = upstream(script(&[("www.example A", &["0 A 192.0.2.1"])])).await;
+    let second = upstream(script(&[("www.example A", &["0 A 192.0.2.2"])])).await;
     let bench = Bench::start(settings(vec![first.address]), DomainSet::default()).await;
     assert_eq!(records(&bench.ask("www.example", "A").await), ["A 192.0.2.1"]);
 
@@ -339,7 +336,20 @@ async fn settings_change_while_it_runs_and_bad_ones_change_nothing() {
     let none = settings(Vec::new());
     assert!(matches!(bench.handle.update(none).await, Err(ResolverError::NoUpstreams)));
 
+    // One address that cannot be had leaves the others in peace, and is tried again.
+    let also = resolver::Settings {
+        listen: vec![settings(Vec::new()).listen[0], changed.listen[0]],
+        ..changed.clone()
+    };
+    bench.handle.update(also.clone()).await.unwrap();
+    assert_eq!(bench.handle.addresses().await, [bench.address]);
+    let unopened = bench.handle.unopened();
+    assert!(unopened.len() == 1 && unopened[0].contains(&also.listen[1].to_string()), "{unopened:?}");
+    assert_eq!(records(&bench.ask("www.example", "A").await), ["A 192.0.2.1"], "the settings hold");
     drop(taken);
+    bench.handle.update(also.clone()).await.unwrap();
+    assert_eq!((bench.handle.addresses().await.len(), bench.handle.unopened().len()), (2, 0));
+
     bench.handle.update(changed.clone()).await.unwrap();
     assert_eq!(bench.handle.addresses().await, changed.listen);
     assert_eq!(
@@ -353,8 +363,8 @@ async fn settings_change_while_it_runs_and_bad_ones_change_nothing() {
 
 #[tokio::test]
 async fn shutdown_lets_answers_out_and_frees_the_sockets() {
-    let silent = Upstream::start(script(&[("slow.example A", &["silent"])])).await;
-    let good = Upstream::start(script(&[("slow.example A", &["300 A 192.0.2.1"])])).await;
+    let silent = upstream(script(&[("slow.example A", &["silent"])])).await;
+    let good = upstream(script(&[("slow.example A", &["300 A 192.0.2.1"])])).await;
     let bench = Bench::start(settings(vec![silent.address, good.address]), DomainSet::default()).await;
     let socket = send_udp(bench.address, &query("slow.example", "A", None).to_vec().unwrap()).await;
     until("the question is under way", || bench.handle.stats().in_flight == 1).await;
@@ -372,7 +382,7 @@ async fn shutdown_lets_answers_out_and_frees_the_sockets() {
 #[tokio::test]
 async fn a_port_that_is_taken_is_named() {
     let taken = UdpSocket::bind("127.0.0.1:0").await.unwrap();
-    let mut settings = settings(vec![Upstream::dead().await]);
+    let mut settings = settings(vec![dead().await]);
     settings.listen = vec![taken.local_addr().unwrap()];
     let Err(error) = Resolver::start(settings, Sources::default(), |_: &Query<'_>| {}).await else {
         panic!("started")

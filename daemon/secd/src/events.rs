@@ -1,11 +1,12 @@
 //! Where events go: the sinks of the config, and the ways in for the engines.
 
 use anyhow::{Context, Result};
-use config::Config;
+use arc_swap::ArcSwap;
+use config::{Config, Privacy};
 use shippers::{FileSettings, LokiSettings, Settings};
-use std::{fs, path::Path};
+use std::{collections::HashMap, fs, path::Path, sync::Arc};
 
-use crate::decisions::Tell;
+use crate::{decisions::Tell, privacy::kept};
 
 /// Bytes of a password file.
 const MAX_PASSWORD: u64 = 4096;
@@ -40,10 +41,16 @@ fn loki(loki: &config::Loki) -> Result<LokiSettings> {
 }
 
 /// The resolver's way in.
-pub struct QuerySink(pub Tell);
+pub struct QuerySink {
+    /// Where events go.
+    pub tell: Tell,
+    /// What of each zone's questions is told; of zones that are not named, everything.
+    pub privacy: Arc<ArcSwap<HashMap<String, Privacy>>>,
+}
 
 impl resolver::Sink for QuerySink {
     fn query(&self, query: &resolver::Query<'_>) {
-        (self.0)(query.event());
+        let privacy = self.privacy.load().get(&*query.zone).copied().unwrap_or_default();
+        (self.tell)(kept(query.event(), privacy));
     }
 }

@@ -11,7 +11,7 @@ use lists::{
     AddressList, AddressLists, AddressReading, Dangers, DomainKind, DomainSet, DomainSetBuilder, Group,
     GroupSet, ListError, ListedAs, Report, YouTube, guard_report, limits,
 };
-use model::{Body, Event, EventAction, Mode, Severity, Timestamp};
+use model::{Body, Event, EventAction, Mode, Name, Severity, Timestamp};
 use policy::SetKind;
 use std::{
     fs, io,
@@ -23,7 +23,7 @@ use std::{
 
 use crate::{
     standing::{ListSets, needs_geoip},
-    subscriptions::{GEOIP, GEOIP_SYSTEMS},
+    subscriptions::{GEOIP, GEOIP_SYSTEMS, own_names},
 };
 
 /// All lists as they are in force.
@@ -117,7 +117,8 @@ impl Feeds {
     pub fn load(config: &Config, reading: &Reading<'_>) -> (Self, Vec<Event>) {
         let now = reading.now;
         let copies = reading.state_dir.join("lists");
-        let mut domains = DomainSetBuilder::new(reading.seed);
+        let names = own_names(config);
+        let mut domains = DomainSetBuilder::new(reading.seed).protect(names.iter().cloned());
         let mut addresses = Vec::new();
         let mut sets = ListSets::new();
         let mut states = Vec::new();
@@ -167,7 +168,7 @@ impl Feeds {
                 }
             };
             let copy = copies.join(copy_name(source));
-            let inspect = |bytes: &[u8]| inspect(source, bytes, reading);
+            let inspect = |bytes: &[u8]| inspect(source, bytes, &names, reading);
             let taken = if source.subscription.is_some() {
                 take_fetched((reading.fetched)(&source.name), &copy, inspect, &mut add)
             } else {
@@ -257,9 +258,14 @@ fn rules_of<'a>(source: &ListSource, reading: &Reading<'a>) -> AddressReading<'a
     }
 }
 
-fn inspect(source: &ListSource, bytes: &[u8], reading: &Reading<'_>) -> Result<Report, ListError> {
+fn inspect(
+    source: &ListSource,
+    bytes: &[u8],
+    own_names: &[Name],
+    reading: &Reading<'_>,
+) -> Result<Report, ListError> {
     match source.kind {
-        ListKind::Domains => DomainSetBuilder::inspect_as(bytes, &source.format, &[]),
+        ListKind::Domains => DomainSetBuilder::inspect_as(bytes, &source.format, own_names),
         ListKind::Addresses => {
             AddressList::read_as(bytes, &source.format, rules_of(source, reading)).map(|(_, report)| report)
         }

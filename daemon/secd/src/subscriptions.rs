@@ -3,6 +3,7 @@
 use ::feeds::{Kind, Location, Subscription};
 use anyhow::{Context, Result};
 use config::{Config, Geoip, ListKind};
+use model::Name;
 
 /// What the GeoIP database is called among subscriptions.
 pub const GEOIP: &str = "geoip database";
@@ -15,13 +16,24 @@ pub fn rules_name(name: &str) -> String {
     format!("rules {name}")
 }
 
+/// Names that no list may block: those of the resolver's own upstreams.
+#[must_use]
+pub fn own_names(config: &Config) -> Vec<Name> {
+    let forwards = config.dns.forwards.iter().flat_map(|forward| &forward.to);
+    let mut names: Vec<Name> =
+        config.dns.upstreams.iter().chain(forwards).filter_map(|upstream| upstream.name.clone()).collect();
+    names.sort();
+    names.dedup();
+    names
+}
+
 /// Every subscription of a config; those that make no sense are told by name.
 #[must_use]
 pub fn subscriptions(config: &Config) -> (Vec<Subscription>, Vec<String>) {
     let lists = config.lists.iter().filter_map(|list| {
         let format = list.format.clone();
         let kind = match list.kind {
-            ListKind::Domains => Kind::Domains { format },
+            ListKind::Domains => Kind::Domains { format, own: own_names(config) },
             ListKind::Addresses => {
                 Kind::Addresses { format, min_score: (list.min_score > 0).then_some(list.min_score) }
             }

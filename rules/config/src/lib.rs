@@ -41,6 +41,12 @@ pub const DEFAULT_FILTERS_DIR: &str = "/etc/secd/filters";
 /// Log filters that are built in.
 pub const BUILT_IN_FILTERS: [&str; 3] = ["sshd", "nginx", "traefik"];
 
+/// Services that `services` can name, each with its names.
+#[must_use]
+pub fn dns_services() -> Vec<(String, Vec<model::Name>)> {
+    lists::services().into_iter().map(|service| (service.name, service.names)).collect()
+}
+
 /// Checks the text of a config file that uses built-in log filters only. `file` is the name that errors carry.
 ///
 /// # Errors

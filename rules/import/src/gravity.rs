@@ -14,7 +14,7 @@ use std::{
 
 use crate::{
     Files, ImportError,
-    limits::{MAX_CELL_BYTES, MAX_DATABASE_BYTES, MAX_DATABASE_STEPS, MAX_ROWS},
+    limits::{MAX_CELL_BYTES, MAX_DATABASE_BYTES, MAX_DATABASE_STEPS, MAX_ROWS, MAX_TABLE_BYTES},
 };
 
 /// The first version in which entries, clients and groups are as they are now (Pi-hole 5.0).
@@ -311,7 +311,7 @@ impl Tables<'_> {
         let names: Vec<&str> = columns.iter().chain(OPTIONAL.iter().filter(more)).copied().collect();
         let sql = format!("SELECT \"{}\" FROM \"{table}\"", names.join("\", \""));
         let mut statement = self.connection.prepare(&sql).map_err(damaged)?;
-        let mut found = Vec::new();
+        let (mut found, mut bytes) = (Vec::new(), 0);
         let mut rows = statement.query([]).map_err(damaged)?;
         while let Some(row) = rows.next().map_err(damaged)? {
             if found.len() == MAX_ROWS {
@@ -337,6 +337,14 @@ impl Tables<'_> {
                         }
                     },
                 };
+                bytes += cell.len();
+                if bytes > MAX_TABLE_BYTES {
+                    return Err(ImportError::new(
+                        self.file,
+                        format!("the rows of the table `{table}` have more than {MAX_TABLE_BYTES} bytes"),
+                        "that is no database of Pi-hole, or a damaged one: export a Teleporter archive again",
+                    ));
+                }
                 cells.insert((*name).to_owned(), cell);
             }
             found.push(cells);

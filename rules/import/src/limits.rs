@@ -13,12 +13,16 @@ pub const MAX_DATABASE_BYTES: usize = 1 << 30;
 pub const MAX_TEXT_BYTES: usize = 16 << 20;
 /// Rows of one table of a database.
 pub const MAX_ROWS: usize = 200_000;
+/// Bytes of the cells of one table of a database; in one that was made to they share their pages.
+pub const MAX_TABLE_BYTES: usize = 64 << 20;
 /// Bytes of one cell of a database.
 pub const MAX_CELL_BYTES: i32 = 1 << 20;
 /// Steps of SQLite's machine for all tables together; a database made to be slow is given up on.
 pub const MAX_DATABASE_STEPS: u64 = 200_000_000;
 /// Values of a YAML file, those that aliases repeat counted each time.
 pub const MAX_NODES: usize = 2_000_000;
+/// Bytes of the texts of a YAML file that anchors keep and aliases repeat.
+pub const MAX_REPEATED_BYTES: usize = MAX_TEXT_BYTES;
 /// Levels of a YAML file.
 pub const MAX_DEPTH: usize = 64;
 /// Groups, `default` included, as many as a config may have.

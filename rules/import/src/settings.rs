@@ -129,10 +129,7 @@ impl Settings {
     pub(crate) fn forward(&mut self, names: Vec<String>, to: Vec<String>) {
         let more = self.forwards.len() <= MAX_FORWARDS;
         match self.forwards.iter_mut().find(|forward| forward.to == to) {
-            Some(forward) => {
-                forward.names.extend(names);
-                forward.names.dedup();
-            }
+            Some(forward) => forward.names.extend(names),
             // One more than there may be, so that it is told.
             None if more => self.forwards.push(Forward { names, to }),
             None => {}

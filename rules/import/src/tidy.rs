@@ -1,7 +1,7 @@
 //! What the config would refuse is found here, with the old program's words: names that stand twice, values out of
 //! range, rules that no list can hold.
 
-use lists::{DomainSetBuilder, Format, MAX_WHO};
+use lists::{DomainSetBuilder, Format, MAX_WHO, Who};
 use model::Name;
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -180,12 +180,13 @@ fn clients(settings: &mut Settings, report: &mut Report) {
     let mut seen = BTreeSet::new();
     settings.clients.retain_mut(|client| {
         client.who.retain(|who| {
-            let first = seen.insert(who.clone());
-            if !first {
-                let what = format!("client `{}` as {who}", client.name);
-                report.leave(what, "another client is that already", "give that one both groups");
+            let what = || format!("client `{}` as {who}", client.name);
+            match who.parse::<Who>() {
+                Ok(known) if seen.insert(known.clone()) => return true,
+                Ok(_) => report.leave(what(), "another client is that already", "give that one both groups"),
+                Err(why) => report.leave(what(), format!("it {why}"), "write a `who` that fits"),
             }
-            first
+            false
         });
         if client.who.len() > MAX_WHO {
             let what =

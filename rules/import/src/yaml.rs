@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use crate::{
     ImportError,
-    limits::{MAX_DEPTH, MAX_NODES, MAX_TEXT_BYTES},
+    limits::{MAX_DEPTH, MAX_NODES, MAX_REPEATED_BYTES, MAX_TEXT_BYTES},
 };
 
 /// A value and the line where it begins.
@@ -42,7 +42,8 @@ impl Node {
             ));
         }
         let text = crate::error::text(file, bytes)?;
-        Tree { file, nodes: 0, open: Vec::new(), anchors: BTreeMap::new(), root: None }.build(text)
+        Tree { file, nodes: 0, repeated: 0, open: Vec::new(), anchors: BTreeMap::new(), root: None }
+            .build(text)
     }
 
     /// The value at a path; nothing where there is none.
@@ -103,6 +104,16 @@ impl Node {
         }
     }
 
+    /// Bytes of its texts.
+    fn bytes(&self) -> usize {
+        match &self.value {
+            Value::Null => 0,
+            Value::Text(text) => text.len(),
+            Value::List(nodes) => nodes.iter().map(Self::bytes).sum(),
+            Value::Map(entries) => entries.iter().map(|(key, node)| key.len() + node.bytes()).sum(),
+        }
+    }
+
     fn depth(&self) -> usize {
         1 + match &self.value {
             Value::Null | Value::Text(_) => 0,
@@ -123,6 +134,8 @@ struct Open {
 struct Tree<'a> {
     file: &'a str,
     nodes: usize,
+    /// Bytes of texts that anchors keep and aliases repeat.
+    repeated: usize,
     open: Vec<Open>,
     anchors: BTreeMap<usize, Node>,
     root: Option<Node>,
@@ -158,7 +171,8 @@ impl Tree<'_> {
                         return Err(ImportError::at(self.file, line, "an alias into itself", help));
                     };
                     self.nodes += node.size();
-                    if self.nodes > MAX_NODES || self.open.len() + node.depth() > MAX_DEPTH {
+                    self.repeated += node.bytes();
+                    if self.is_too_much() || self.open.len() + node.depth() > MAX_DEPTH {
                         return Err(self.too_much(line));
                     }
                     let node = node.clone();
@@ -179,7 +193,8 @@ impl Tree<'_> {
 
     fn too_much(&self, line: usize) -> ImportError {
         let what = format!(
-            "has more than {MAX_NODES} values or {MAX_DEPTH} levels, those that aliases repeat counted"
+            "has more than {MAX_NODES} values, {MAX_DEPTH} levels or {MAX_REPEATED_BYTES} bytes, those that aliases \
+             repeat counted"
         );
         ImportError::at(
             self.file,
@@ -187,6 +202,10 @@ impl Tree<'_> {
             what,
             "take aliases out, and put long rules into a list of their own",
         )
+    }
+
+    fn is_too_much(&self) -> bool {
+        self.nodes > MAX_NODES || self.repeated > MAX_REPEATED_BYTES
     }
 
     fn open(&mut self, line: usize, value: Value, anchor: usize) -> Result<(), ImportError> {
@@ -199,11 +218,14 @@ impl Tree<'_> {
 
     fn put(&mut self, node: Node, anchor: usize) -> Result<(), ImportError> {
         self.nodes += 1;
-        if self.nodes > MAX_NODES {
+        if anchor > 0 {
+            self.nodes += node.size();
+            self.repeated += node.bytes();
+        }
+        if self.is_too_much() {
             return Err(self.too_much(node.line));
         }
         if anchor > 0 {
-            self.nodes += node.size();
             self.anchors.insert(anchor, node.clone());
         }
         let Some(open) = self.open.last_mut() else {
@@ -250,6 +272,9 @@ mod tests {
         }
         let error = Node::read("f", bomb.as_bytes()).unwrap_err();
         assert!(error.message.contains("aliases"), "{error}");
+        let long = format!("a: &a {}\nb: [{}]\n", "x".repeat(1 << 20), "*a, ".repeat(1 << 8));
+        let error = Node::read("f", long.as_bytes()).unwrap_err();
+        assert!(error.message.contains("bytes, those that aliases repeat"), "{error}");
         let deep = "[".repeat(10_000);
         assert!(Node::read("f", deep.as_bytes()).is_err());
         let error = Node::read("f", b"a: 1\n---\nb: 2\n").unwrap_err();

@@ -5,7 +5,7 @@ mod support;
 use import::{Files, Gravity, pihole};
 use lists::{Asked, DomainSetBuilder, Effect, GroupSet};
 use model::Mode;
-use support::database;
+use support::{checked, database};
 
 #[test]
 fn own_rules_decide_as_in_pi_hole() {
@@ -21,10 +21,10 @@ fn own_rules_decide_as_in_pi_hole() {
     let mut files = Files::new("backup");
     files.add("pihole.toml".into(), Vec::new());
     let import = pihole(&files, Some(gravity)).unwrap();
-    let fragment = import.fragment("/lists");
+    let config = checked(&import, "/lists");
     let mut builder = DomainSetBuilder::new(1);
     for list in import.settings.own_lists() {
-        let table = fragment.split("[[lists]]").find(|table| table.contains(&list.file())).unwrap();
+        let table = config.split("[[lists]]").find(|table| table.contains(&list.file())).unwrap();
         let format = table.split("format = \"").nth(1).unwrap().split('"').next().unwrap();
         let groups = if table.contains("groups = [\"kids\"]") { GroupSet(2) } else { GroupSet::DEFAULT };
         let report = builder

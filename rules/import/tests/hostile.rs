@@ -1,15 +1,40 @@
 //! What is no backup, half of one, or made to hurt: an error that names the file and says what to do, in bounded time
 //! and memory.
 
+#![expect(clippy::unwrap_used, reason = "test code")]
+
 mod support;
 
 use flate2::{Compression, write::GzEncoder};
 use import::{Files, Gravity, Import, ImportError, adguard, limits, pihole};
 use proptest::prelude::*;
-use std::io::Write;
-use support::{checked, database, tar_gz, zip};
+use std::io::{Cursor, Write};
+use support::{checked, database};
 
 const SETTINGS: &str = "[dns]\nupstreams = [\"9.9.9.9\"]\nhosts = [\"10.0.0.2 nas.example\"]\n";
+
+/// A zip archive of files.
+fn zip(files: &[(&str, &[u8])]) -> Vec<u8> {
+    let mut archive = zip::ZipWriter::new(Cursor::new(Vec::new()));
+    for (name, bytes) in files {
+        archive.start_file(*name, zip::write::SimpleFileOptions::default()).unwrap();
+        archive.write_all(bytes).unwrap();
+    }
+    archive.finish().unwrap().into_inner()
+}
+
+/// A gzipped tar archive of files.
+fn tar_gz(files: &[(&str, &[u8])]) -> Vec<u8> {
+    let mut archive =
+        tar::Builder::new(flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast()));
+    for (name, bytes) in files {
+        let mut header = tar::Header::new_ustar();
+        header.set_size(bytes.len() as u64);
+        header.set_mode(0o644);
+        archive.append_data(&mut header, name, *bytes).unwrap();
+    }
+    archive.into_inner().unwrap().finish().unwrap()
+}
 
 fn archive() -> Vec<u8> {
     let database = database("INSERT INTO adlist (address) VALUES ('https://lists.example/ads.txt')");
@@ -163,6 +188,19 @@ fn a_table_with_too_many_rows_is_refused() {
     let bytes = database(&sql);
     let error = Gravity::read("gravity.db", bytes.as_slice(), bytes.len()).unwrap_err();
     assert!(error.message.contains("rows"), "{error}");
+}
+
+/// Cells may share their pages in a database that was made to: what is read is more than the file.
+#[test]
+fn a_table_with_too_many_bytes_is_refused() {
+    let sql = format!(
+        "WITH RECURSIVE n(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i < {})
+         INSERT INTO client (ip, comment) SELECT i, printf('%.*c', 1000000, 'x') FROM n",
+        limits::MAX_TABLE_BYTES / 1_000_000
+    );
+    let bytes = database(&sql);
+    let error = Gravity::read("gravity.db", bytes.as_slice(), bytes.len()).unwrap_err();
+    assert!(error.message.contains("`client` have more than"), "{error}");
 }
 
 /// Far more of everything than a config may have: what is over is told, and none of it takes time by its square.

@@ -156,7 +156,8 @@ const TYPES: [(&str, u16); 40] = [
 ];
 
 /// The number of a record type, by name or as `TYPE65` (RFC 3597).
-pub(crate) fn type_number(text: &str) -> Option<u16> {
+#[must_use]
+pub fn type_number(text: &str) -> Option<u16> {
     let known = TYPES.iter().find(|(name, _)| name.eq_ignore_ascii_case(text)).map(|&(_, number)| number);
     known.or_else(|| {
         let (word, number) = text.split_at_checked(4)?;

@@ -366,7 +366,7 @@ impl Taker for Insertion<'_> {
 impl DomainSet {
     fn insert_name(&mut self, name: &str, rule: &Rule, says: Says) {
         let is_zone = self.lists.get(usize::from(says.list)).is_some_and(|info| info.zone.is_some());
-        let mut merge = None;
+        let (extra, mut merge) = (rule.extra(), None);
         for (at, known) in self.names.find(name.as_bytes()) {
             let shapeless = |flags: u8| flags & !(EXACT | BELOW);
             let same_list = known.list == says.list;
@@ -379,7 +379,11 @@ impl DomainSet {
             // `x CNAME .` and `*.x CNAME .` are one entry; the records of one name are one answer.
             let one_entry =
                 is_zone && same_list && !says.is(EXTRA) && shapeless(known.flags) == shapeless(says.flags);
-            let one_answer = same_list && known.flags == says.flags && says.action() == ANSWER;
+            let one_answer = same_list
+                && known.flags == says.flags
+                && says.action() == ANSWER
+                && self.names.extra(at, known).map(|known| &known.condition)
+                    == extra.as_ref().map(|extra| &extra.condition);
             if one_entry || one_answer {
                 merge = Some(at);
             } else if is_zone && same_list && known.flags & says.flags & (EXACT | BELOW) != 0 {
@@ -387,7 +391,6 @@ impl DomainSet {
                 return;
             }
         }
-        let extra = rule.extra();
         match (merge, extra) {
             (Some(at), None) => {
                 if let Some(flags) = self.names.flags_mut(at) {
@@ -395,10 +398,8 @@ impl DomainSet {
                 }
             }
             (Some(at), Some(extra)) => {
-                let known = self.names.extra_mut(at).filter(|known| known.condition == extra.condition);
-                match known {
-                    Some(known) => join(&mut known.records, extra.records),
-                    None => self.names.push(name, says, Some(extra)),
+                if let Some(known) = self.names.extra_mut(at) {
+                    join(&mut known.records, extra.records);
                 }
             }
             (None, extra) => self.names.push(name, says, extra),

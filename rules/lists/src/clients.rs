@@ -92,7 +92,7 @@ pub struct Facts<'a> {
 pub struct Client {
     /// Its name in the config; empty for everybody else.
     pub name: Arc<str>,
-    /// Its groups.
+    /// Its groups; [`GroupSet::EVERYBODY`] is among them where [`Clients::find`] gives it.
     pub groups: GroupSet,
 }
 
@@ -119,8 +119,9 @@ impl Clients {
     /// such a file, and one beyond [`MAX_CLIENTS`] or [`MAX_WHO`].
     #[must_use]
     pub fn new(clients: impl IntoIterator<Item = (Client, Vec<Who>)>) -> Self {
-        let everybody_else = Client { name: "".into(), groups: GroupSet::DEFAULT };
-        let named: Vec<_> = clients.into_iter().collect();
+        let everybody = |client: Client| Client { groups: client.groups.or(GroupSet::EVERYBODY), ..client };
+        let everybody_else = everybody(Client { name: "".into(), groups: GroupSet::DEFAULT });
+        let named: Vec<_> = clients.into_iter().map(|(client, who)| (everybody(client), who)).collect();
         let mut places = HashMap::new();
         let (mut lengths_v4, mut lengths_v6) = (Vec::new(), Vec::new());
         for ((_, all), client) in named.iter().zip(0..) {
@@ -231,8 +232,11 @@ mod tests {
         assert_eq!(found("10.9.0.1", None, None, "iot"), "all-iot");
         assert_eq!(found("10.9.0.1", None, None, "home"), "");
         let nobody = Facts { address: [10, 9, 0, 1].into(), mac: None, host: None, zone: "home" };
-        assert_eq!(clients.find(&nobody).groups, GroupSet::DEFAULT);
-        assert_eq!(clients.get("net").map(|client| client.groups), Some(GroupSet(0b100)));
+        assert_eq!(clients.find(&nobody).groups, GroupSet::DEFAULT.or(GroupSet::EVERYBODY));
+        assert_eq!(
+            clients.get("net").map(|client| client.groups),
+            Some(GroupSet(0b100).or(GroupSet::EVERYBODY))
+        );
     }
 
     #[test]

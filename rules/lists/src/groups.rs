@@ -11,7 +11,7 @@ use std::{
 };
 
 /// Groups of one config, `default` included. A config with more is refused.
-pub const MAX_GROUPS: usize = 64;
+pub const MAX_GROUPS: usize = 63;
 /// The name of the group that everything and everyone is in that names no other.
 pub const DEFAULT_GROUP: &str = "default";
 
@@ -24,7 +24,10 @@ impl GroupSet {
     pub const NONE: Self = Self(0);
     /// The group `default` alone.
     pub const DEFAULT: Self = Self(1);
-    /// Every group.
+    /// The bit behind all groups. Every client has it, so that what is denied to everybody holds also for those of whom
+    /// no group is in force; only a pause of everything takes it away.
+    pub const EVERYBODY: Self = Self(1 << MAX_GROUPS);
+    /// Every group, and everybody.
     pub const ALL: Self = Self(u64::MAX);
 
     /// The group at `place` alone; none beyond [`MAX_GROUPS`].
@@ -88,7 +91,7 @@ impl GroupSet {
     /// of your own goes before `default`.
     #[must_use]
     pub const fn last(self) -> Option<usize> {
-        match self.0.checked_ilog2() {
+        match self.without(Self::EVERYBODY).0.checked_ilog2() {
             Some(place) => Some(place as usize),
             None => None,
         }
@@ -194,10 +197,10 @@ impl Group {
         set
     }
 
-    /// The groups of `set` that carry out what they say.
+    /// The groups of `set` that carry out what they say; everybody does.
     #[must_use]
     pub fn enforcing(groups: &[Self], set: GroupSet) -> GroupSet {
-        Self::all_where(groups, |group| group.mode == Mode::Enforce).and(set)
+        set.without(Self::all_where(groups, |group| group.mode == Mode::Observe))
     }
 }
 
@@ -208,13 +211,13 @@ mod tests {
     #[test]
     fn sets_are_bits() {
         let mut set = GroupSet::DEFAULT;
+        set.insert(62);
+        assert!(set.contains(0) && set.contains(62) && !set.contains(1) && !set.contains(63));
+        assert_eq!(set.places().collect::<Vec<_>>(), [0, 62]);
+        assert_eq!((set.last(), GroupSet::EVERYBODY.last()), (Some(62), None));
         set.insert(63);
-        assert!(set.contains(0) && set.contains(63) && !set.contains(1) && !set.contains(64));
-        assert_eq!(set.places().collect::<Vec<_>>(), [0, 63]);
-        assert_eq!((set.last(), GroupSet::NONE.last()), (Some(63), None));
-        set.insert(64);
         assert_eq!(set.places().count(), 2, "beyond the limit there is nothing");
-        set.remove(63);
+        set.remove(62);
         assert_eq!(set, GroupSet::DEFAULT);
         assert!(GroupSet::ALL.intersects(set) && !GroupSet::one(1).intersects(set));
         assert_eq!(GroupSet(0b110).without(GroupSet(0b100)).or(GroupSet::DEFAULT), GroupSet(0b011));
@@ -241,6 +244,7 @@ mod tests {
         let watched = Group { mode: Mode::Observe, ..Group::named("watched") };
         let groups = [Group::named(DEFAULT_GROUP), watched, Group::named("kids")];
         assert_eq!(Group::enforcing(&groups, GroupSet(0b011)), GroupSet(0b001));
-        assert_eq!(Group::enforcing(&groups, GroupSet::ALL), GroupSet(0b101));
+        assert_eq!(Group::enforcing(&groups, GroupSet(0b111)), GroupSet(0b101));
+        assert!(Group::enforcing(&groups, GroupSet::ALL).intersects(GroupSet::EVERYBODY));
     }
 }

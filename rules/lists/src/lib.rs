@@ -43,14 +43,14 @@ pub mod limits;
 
 pub use addresses::{AddressList, AddressReading};
 pub use answer::{Effect, Record, RecordData};
-pub use asked::Asked;
+pub use asked::{Asked, type_number};
 pub use builder::DomainSetBuilder;
 pub use builtin::{Service, YouTube, canaries, probes, services};
 pub use clients::{Client, Clients, Facts, MAX_CLIENTS, MAX_WHO, Who};
 pub use delta::{AddressDelta, Delta};
 pub use format::{Column, Format, FormatError};
 pub use groups::{Blocking, DEFAULT_GROUP, Group, GroupSet, MAX_GROUPS};
-pub use language::name::unicode;
+pub use language::name::{is_of_the_machine, unicode};
 pub use merge::{AddressLists, AddressOrigin, ListedAs};
 pub use overrides::{Asker, Override, Overrides};
 pub use report::{Dangers, ListError, Reject, Report, guard, guard_report};

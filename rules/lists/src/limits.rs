@@ -16,6 +16,9 @@ pub const MAX_ZONE_FILES: usize = 64;
 pub const MAX_DOMAINS: usize = 2_000_000;
 /// Entries with conditions, records or networks in one set. The list that would go beyond is refused as a whole.
 pub const MAX_EXTRAS: usize = 200_000;
+/// Entries with conditions about one name in one file: each question for the name is held against all of them. A further
+/// one is rejected.
+pub const MAX_CONDITIONED: usize = 64;
 /// Records of one entry; further ones are left out.
 pub const MAX_RECORDS: usize = 64;
 /// Expressions of one set. The list that would go beyond is refused as a whole.

@@ -13,6 +13,13 @@ impl Mac {
     pub const fn is_group(self) -> bool {
         self.0[0] & 1 != 0
     }
+
+    /// Whether the device made it up (IEEE 802c: the second lowest bit of the first byte says that it is administered
+    /// locally): phones do, and then have another one in another network, or some time later.
+    #[must_use]
+    pub const fn is_randomised(self) -> bool {
+        self.0[0] & 2 != 0
+    }
 }
 
 impl std::fmt::Display for Mac {
@@ -68,5 +75,6 @@ mod tests {
             assert!(wrong.parse::<Mac>().is_err(), "{wrong}");
         }
         assert!(Mac([0xff; 6]).is_group() && !mac.is_group());
+        assert!(mac.is_randomised() && !Mac([0x00, 0x11, 0x22, 0x33, 0x44, 0x55]).is_randomised());
     }
 }

@@ -92,7 +92,7 @@ impl Settings {
             .collect();
         let _ = writeln!(
             text,
-            "[dns]\nlisten = [{}]\nupstreams = [\"{}:53\", \"{}:53\"]\n",
+            "[dns]\nlisten = [{}]\nupstreams = [\"{}:53\", \"{}:53\"]\n# The lab has no root that could sign its names.\ndnssec = false\n",
             listen.join(", "),
             UPSTREAMS[0],
             UPSTREAMS[1]

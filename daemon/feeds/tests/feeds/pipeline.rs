@@ -563,7 +563,7 @@ async fn every_kind_has_its_parser() {
         kind,
         ..addresses(server.url(path))
     };
-    let names = Kind::Domains { format: lists::Format::Auto };
+    let names = Kind::Domains { format: lists::Format::Auto, own: Vec::new() };
     let subscriptions = [
         of("names", names.clone(), "/names"),
         of("rules", Kind::Rules, "/rules"),

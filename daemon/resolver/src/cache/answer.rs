@@ -60,7 +60,7 @@ pub(crate) struct Answer {
 }
 
 impl Answer {
-    /// Takes what an upstream said; none if that cannot be written.
+    /// Takes what an upstream said; none if that cannot be written, or leads to more names than [`MAX_ALIASES`].
     pub(crate) fn new(
         question: &Question,
         message: &Message,
@@ -68,7 +68,9 @@ impl Answer {
         lifetimes: Lifetimes,
         now: Duration,
     ) -> Option<Self> {
+        // What goes beyond the header's four bits is between us and the upstream (RFC 6891 §6.1.3, RFC 7873 §5.3).
         let code = message.metadata.response_code;
+        let code = if u16::from(code) > 15 { ResponseCode::ServFail } else { code };
         let name = question.name();
         let mut kept = Message::response(0, OpCode::Query);
         kept.metadata.response_code = code;
@@ -87,6 +89,9 @@ impl Answer {
             }
         }
         let (targets, addresses) = facts(&name, &kept);
+        if targets.len() > MAX_ALIASES {
+            return None;
+        }
         let wire = kept.to_vec().ok()?;
         let ttls =
             records(&wire)?.iter().map(|record| u16::try_from(record.ttl)).collect::<Result<_, _>>().ok()?;
@@ -143,18 +148,15 @@ impl Answer {
 
     /// Starts to write it for a client, its TTLs counted down, or those of an answer past its time.
     pub(crate) fn reply<'o>(&self, out: &'o mut Vec<u8>, question: &Question, now: Duration) -> Reply<'o> {
+        let authentic = self.secure && !question.checking_disabled;
+        Reply::kept(out, question, &self.wire, &self.ttls, authentic, self.left(now))
+    }
+
+    /// What is left of a TTL; for an answer past its time, what such ones get.
+    pub(crate) fn left(&self, now: Duration) -> impl Fn(u32) -> u32 + use<> {
         let age = self.age(now);
         let stale = self.ttl > 0 && age >= self.ttl;
-        Reply::kept(
-            out,
-            question,
-            &self.wire,
-            &self.ttls,
-            self.secure && !question.checking_disabled,
-            |ttl| {
-                if stale { STALE_TTL } else { ttl.saturating_sub(age) }
-            },
-        )
+        move |ttl| if stale { STALE_TTL } else { ttl.saturating_sub(age) }
     }
 
     /// Counts a use, and says whether it is time to ask anew, ahead of the end: once, for what is asked for often.
@@ -191,22 +193,25 @@ impl Answer {
 
     /// The answer as hickory-proto reads it, to be put behind a rewrite.
     pub(crate) fn message(&self, now: Duration) -> Option<Message> {
-        let age = self.age(now);
+        let left = self.left(now);
         let mut message = Message::from_vec(&self.wire).ok()?;
         for record in message.answers.iter_mut().chain(&mut message.authorities) {
-            record.ttl = record.ttl.saturating_sub(age);
+            record.ttl = left(record.ttl);
         }
         Some(message)
     }
 }
 
-/// Names and addresses that the client learns.
+/// Names and addresses that the client learns; of more names than [`MAX_ALIASES`] one more, to tell.
 fn facts(name: &Name, message: &Message) -> (Box<[Box<str>]>, Box<[IpAddr]>) {
     let mut targets: Vec<Box<str>> = Vec::new();
     let mut addresses = Vec::new();
     let mut target = |found: &Name| {
-        if !found.is_root() && found != name && targets.len() < MAX_ALIASES {
-            targets.push(text(found).into());
+        if !found.is_root() && found != name && targets.len() <= MAX_ALIASES {
+            let found: Box<str> = text(found).into();
+            if !targets.contains(&found) {
+                targets.push(found);
+            }
         }
     };
     for record in &message.answers {
@@ -325,6 +330,19 @@ mod tests {
         assert_eq!(life(good, &[], None, LIFE), None, "no data, no SOA");
         assert_eq!(life(good, &[], Some((900, 60)), LIFE), Some(60));
         assert_eq!(life(ResponseCode::ServFail, &[300], None, LIFE), None);
+    }
+
+    #[test]
+    fn a_code_that_does_not_fit_the_header_is_a_failure() {
+        let question = Question::about("x", 1, false, false).unwrap();
+        for code in [ResponseCode::BADVERS, ResponseCode::BADCOOKIE] {
+            let answer =
+                Answer::new(&question, &message(code, &[300], None), false, LIFE, Duration::ZERO).unwrap();
+            let mut out = Vec::new();
+            let extras = crate::wire::reply::Extras::default();
+            answer.reply(&mut out, &question, Duration::ZERO).finish(&question, extras);
+            assert_eq!((answer.code, out[3] & 0x0f, answer.ttl()), (2, 2, 0), "{code}");
+        }
     }
 
     #[test]

@@ -90,8 +90,9 @@ impl Run<'_> {
     /// How the last of the groups blocks.
     pub(crate) fn blocking(&self, groups: GroupSet) -> Blocking {
         let groups_of = &self.active.settings.policy.groups;
-        let last = groups.and(self.groups()).last();
-        last.and_then(|place| groups_of.get(place)).map_or(Blocking::Null, |group| group.blocking)
+        // What is denied to everybody is answered as `default` says where no group of the client is in force.
+        let last = groups.and(self.groups()).last().unwrap_or(0);
+        groups_of.get(last).map_or(Blocking::Null, |group| group.blocking)
     }
 }
 

@@ -68,11 +68,18 @@ impl Run<'_> {
             }
             (told.action, told.by) = (EventAction::Observe, by);
         }
-        let stale = matches!(told.from, From::Stale).then(|| (answer.stale(), "no upstream answered"));
+        let stale = stale(&told.from, answer);
         let explained = answer.explained.as_ref().map(|(code, text)| (Extended::Number(*code), &**text));
         answer
             .reply(out, self.question, self.now.steady)
             .finish(self.question, self.extras(stale.or(explained)));
+        self.learns(answer);
+        self.tell(told);
+        Step::Reply
+    }
+
+    /// Tells which addresses the client is about to learn, where its network asks for that.
+    fn learns(&self, answer: &Answer) {
         if self.asker.resolved && !answer.addresses.is_empty() {
             self.engine.sink.resolved(&Resolved {
                 client: self.asker.address,
@@ -80,11 +87,9 @@ impl Run<'_> {
                 name: self.question.text(),
                 aliases: &answer.targets,
                 addresses: &answer.addresses,
-                ttl: answer.ttl().saturating_sub(answer.age(self.now.steady)),
+                ttl: answer.left(self.now.steady)(answer.ttl()),
             });
         }
-        self.tell(told);
-        Step::Reply
     }
 
     /// The first name or address behind the question that is blocked. An enforced block goes before an observed one.
@@ -143,11 +148,13 @@ impl Run<'_> {
     }
 
     /// The answer to a question that was led elsewhere by a rewrite.
-    pub(crate) fn deliver_via(&self, out: &mut Vec<u8>, via: &Via, answer: &Answer) {
+    pub(crate) fn deliver_via(&self, out: &mut Vec<u8>, via: &Via, answer: &Answer, from: &From) {
         let text =
             via.said.as_ref().map(|(by, _)| Text::<MAX_EXTRA_TEXT>::of(format_args!("rewritten by {by}")));
         let explained = text.as_ref().map(|text| (Extended::Forged, text.as_str()));
-        via.write(out, self.question, answer, self.now, self.extras(explained));
+        let extras = self.extras(explained.or_else(|| stale(from, answer)));
+        via.write(out, self.question, answer, self.now, extras);
+        self.learns(answer);
         let action = if via.said.is_some() { EventAction::Sinkhole } else { EventAction::Pass };
         self.tell(Told {
             code: answer.code,
@@ -156,4 +163,9 @@ impl Run<'_> {
             ..Told::pass(Code::NoError, via.from.clone())
         });
     }
+}
+
+/// The word that an answer is past its time.
+fn stale(from: &From, answer: &Answer) -> Option<(Extended, &'static str)> {
+    matches!(from, From::Stale).then(|| (answer.stale(), "no upstream answered"))
 }

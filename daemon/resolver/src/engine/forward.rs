@@ -12,11 +12,12 @@ use tokio::{sync::oneshot, time::timeout};
 
 use crate::{
     Engine, Now,
-    cache::Answer,
+    cache::{Answer, Found},
     engine::{Pending, Refresh, Step, run::Run},
     forwarder::Wanted,
     journal::{Decider, From},
     limits::{MAX_LOCAL_ALIASES, MAX_LOCAL_ANSWER, STALE_AFTER},
+    quota::Place,
     stats::count,
     upstream::{Trouble, Validation},
     wire::{
@@ -130,45 +131,23 @@ type Fetched = Result<(Arc<Answer>, Arc<str>), Trouble>;
 impl Engine {
     /// Asks the upstreams, and answers. Says whether there is an answer at all.
     pub(crate) async fn forward(self: &Arc<Self>, pending: Box<Pending>, out: &mut Vec<u8>) -> bool {
-        let Pending { question, asker, started, via, stale, .. } = &*pending;
+        let Pending { question, asker, started, via, stale, place } = &*pending;
         let wanted = via.as_ref().map_or(question, |via| &via.question);
         let fetched = match stale {
             None => Some(self.fetch(wanted).await),
-            Some(_) => self.fetch_in_time(wanted.clone()).await,
+            Some(old) => self.fetch_in_time(wanted.clone(), Arc::clone(old), Arc::clone(place)).await,
         };
-        let now = self.now();
-        let (active, lists) = (self.active.load_full(), self.sources.lists.load_full());
-        let (overrides, local) = (self.sources.overrides.load_full(), self.sources.local.load_full());
-        let run = Run {
-            engine: self,
-            active: &active,
-            lists: &lists,
-            overrides: &overrides,
-            local: &local,
-            asker,
-            question,
-            now,
-            started: *started,
-        };
-        let helps = |answer: &Answer| stale.is_none() || matches!(answer.code, 0 | 3);
-        let step = match (fetched, stale.as_ref()) {
-            (Some(Ok((answer, upstream))), _) if helps(&answer) => {
+        let view = self.view();
+        let run = view.run(self, asker, question, *started, self.now());
+        let step = match (fetched, stale) {
+            (Some(Ok((answer, upstream))), _) => {
                 count(&self.counters.forwarded);
                 run.finish(out, via.as_ref(), &answer, From::Upstream(upstream))
             }
-            (Some(Ok(_) | Err(Trouble::Unreachable(_) | Trouble::Overload)), Some(old)) => {
-                old.excuse(now.steady);
-                count(&self.counters.stale);
-                run.finish(out, via.as_ref(), old, From::Stale)
-            }
+            (Some(Err(trouble)), _) => run.trouble(out, &trouble),
             (None, Some(old)) => {
                 count(&self.counters.stale);
                 run.finish(out, via.as_ref(), old, From::Stale)
-            }
-            (Some(Err(trouble)), _) => run.trouble(out, &trouble),
-            // An answer without an old one to stand in for it helps, whatever it says.
-            (Some(Ok((answer, upstream))), None) => {
-                run.finish(out, via.as_ref(), &answer, From::Upstream(upstream))
             }
             (None, None) => run.trouble(out, &Trouble::Overload),
         };
@@ -203,31 +182,61 @@ impl Engine {
         let lifetimes = active.lifetimes();
         let answer = Answer::new(question, &answered.message, secure, lifetimes, self.now().steady)
             .ok_or_else(|| {
-                Trouble::Unreachable(format!("{}: the answer cannot be written", answered.upstream))
+                Trouble::Unreachable(format!("{}: the answer cannot be used", answered.upstream))
             })?;
         let answer = Arc::new(answer);
         self.cache.load().put(question, &answer);
         Ok((answer, answered.upstream))
     }
 
-    /// Asks, but waits no longer than a client should; the asking goes on and its answer is kept. None: not in time.
-    async fn fetch_in_time(self: &Arc<Self>, question: Question) -> Option<Fetched> {
+    /// Asks, but waits no longer than a client should; the asking goes on, counted as under way, and its answer is kept.
+    /// None: not in time, or what came is no better than the old answer, which then stands in for a while.
+    async fn fetch_in_time(
+        self: &Arc<Self>,
+        question: Question,
+        old: Arc<Answer>,
+        place: Arc<Place>,
+    ) -> Option<Fetched> {
         let (tell, told) = oneshot::channel();
         let engine = Arc::clone(self);
         tokio::spawn(async move {
+            let _place = place;
             let fetched = engine.fetch(&question).await;
+            let helps = match &fetched {
+                Ok((answer, _)) => matches!(answer.code, 0 | 3),
+                Err(Trouble::Bogus { .. }) => true,
+                Err(Trouble::Unreachable(_) | Trouble::Overload) => false,
+            };
+            if !helps {
+                old.excuse(engine.now().steady);
+            }
             // Nobody may be waiting any more.
-            let _ = tell.send(fetched);
+            let _ = tell.send(helps.then_some(fetched));
         });
-        match timeout(STALE_AFTER, told).await {
-            Ok(Ok(fetched)) => Some(fetched),
-            Ok(Err(_)) | Err(_) => None,
-        }
+        timeout(STALE_AFTER, told).await.ok()?.ok()?
     }
 }
 
 impl Run<'_> {
-    fn finish(&self, out: &mut Vec<u8>, via: Option<&Via>, answer: &Answer, from: From) -> Step {
+    /// What is at the end of aliases, from the cache, or from upstreams.
+    pub(super) fn look_up_via(&self, out: &mut Vec<u8>, via: Via) -> Step {
+        let counters = &self.engine.counters;
+        match self.engine.cache.load().get(&via.question, self.now.steady) {
+            Found::Fresh(answer) => {
+                count(&counters.from_cache);
+                let step = self.finish(out, Some(&via), &answer, From::Cache);
+                self.refresh(step, &via.question, &answer)
+            }
+            Found::Stale(answer) if answer.is_excused(self.now.steady) => {
+                count(&counters.stale);
+                self.finish(out, Some(&via), &answer, From::Stale)
+            }
+            Found::Stale(answer) => self.start_forward(out, Some(via), Some(answer)),
+            Found::Nothing => self.start_forward(out, Some(via), None),
+        }
+    }
+
+    pub(super) fn finish(&self, out: &mut Vec<u8>, via: Option<&Via>, answer: &Answer, from: From) -> Step {
         match via {
             None => {
                 // Lists may have changed in the meantime.
@@ -235,7 +244,7 @@ impl Run<'_> {
                 self.deliver(out, &verdict, answer, from)
             }
             Some(via) => {
-                self.deliver_via(out, via, answer);
+                self.deliver_via(out, via, answer, &from);
                 Step::Reply
             }
         }

@@ -142,7 +142,7 @@ impl<'a> Judge<'a> {
         {
             return Verdict::Allowed(said(&found));
         }
-        let Some((order, entry)) = self.overrides.decide(asked.name, self.date) else {
+        let Some((order, entry)) = self.overrides.decide_for(asked.name, asker(asked), self.date) else {
             return listed.map_or(Verdict::Clean, |(found, mode)| verdict(&found, mode));
         };
         let by_order = Said::Order(order, entry);
@@ -184,13 +184,22 @@ impl<'a> Judge<'a> {
     }
 }
 
+/// Whoever asks, as orders name them.
+fn asker<'a>(asked: &Asked<'a>) -> lists::Asker<'a> {
+    lists::Asker { client: asked.client, address: asked.address }
+}
+
 fn said<'a>(found: &DomainMatch<'a>) -> Said<'a> {
     Said::List(found.info, found.line, found.entry)
 }
 
+/// An exception that only observes lets nothing pass that is enforced, such as an alias behind the name.
 fn verdict<'a>(found: &DomainMatch<'a>, mode: Mode) -> Verdict<'a> {
-    match found.kind {
-        DomainKind::Allow => Verdict::Allowed(said(found)),
-        DomainKind::Block => Verdict::Blocked(said(found), mode, found.effect, found.groups),
+    match (found.kind, mode) {
+        (DomainKind::Allow, Mode::Enforce) => Verdict::Allowed(said(found)),
+        (DomainKind::Allow, Mode::Observe) => Verdict::Clean,
+        (DomainKind::Block, Mode::Enforce | Mode::Observe) => {
+            Verdict::Blocked(said(found), mode, found.effect, found.groups)
+        }
     }
 }

@@ -7,6 +7,7 @@ mod deliver;
 mod forward;
 mod judge;
 mod own;
+mod probe;
 mod rebinding;
 mod run;
 mod special;
@@ -15,9 +16,10 @@ mod write;
 
 pub use asker::{Device, Devices};
 pub use judge::{By, Judgement};
+pub use probe::Probed;
 pub use why::Why;
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, Guard};
 use lists::{DomainSet, Group, GroupSet, Overrides};
 use model::Name;
 use std::{
@@ -91,6 +93,14 @@ struct Active {
     forwarded: Vec<Box<str>>,
 }
 
+/// Everything that may be exchanged, as it is at one moment.
+struct View {
+    active: Guard<Arc<Active>>,
+    lists: Guard<Arc<DomainSet>>,
+    overrides: Guard<Arc<Overrides>>,
+    local: Guard<Arc<Local>>,
+}
+
 /// The resolver without its sockets.
 pub struct Engine {
     active: ArcSwap<Active>,
@@ -137,7 +147,8 @@ pub(crate) struct Pending {
     via: Option<Via>,
     /// An answer past its time, in case no upstream answers.
     stale: Option<Arc<Answer>>,
-    _place: Place,
+    /// Given back when neither the question nor the asking for it is under way.
+    place: Arc<Place>,
 }
 
 /// An answer that is to be asked for anew.
@@ -308,6 +319,16 @@ impl Engine {
         self.sources.clock.now()
     }
 
+    /// What questions are judged by now.
+    fn view(&self) -> View {
+        View {
+            active: self.active.load(),
+            lists: self.sources.lists.load(),
+            overrides: self.sources.overrides.load(),
+            local: self.sources.local.load(),
+        }
+    }
+
     /// What can be said about a query without waiting.
     pub(crate) fn step(
         &self,
@@ -317,29 +338,16 @@ impl Engine {
         now: Now,
         scratch: &mut Scratch,
     ) -> Step {
-        let active = self.active.load();
+        let view = self.view();
         let Scratch { askers, question, out } = scratch;
         let client = client.to_canonical();
-        let look = || Asker::find(client, &active.settings, &self.sources.devices);
-        let Some(asker) = askers.find(client, active.version, now.steady, look) else {
+        let look = || Asker::find(client, &view.active.settings, &self.sources.devices);
+        let Some(asker) = askers.find(client, view.active.version, now.steady, look) else {
             count(&self.counters.refused_clients);
             return Step::Ignore;
         };
         let received = question.read(bytes, transport);
-        let lists = self.sources.lists.load();
-        let overrides = self.sources.overrides.load();
-        let local = self.sources.local.load();
-        let run = Run {
-            engine: self,
-            active: &active,
-            lists: &lists,
-            overrides: &overrides,
-            local: &local,
-            asker,
-            question,
-            now,
-            started: now,
-        };
+        let run = view.run(self, asker, question, now, now);
         match received {
             Received::Question => run.answer(out),
             Received::Refused(code) => {
@@ -355,6 +363,30 @@ impl Engine {
                 count(&self.counters.malformed);
                 Step::Ignore
             }
+        }
+    }
+}
+
+impl View {
+    /// A question under this view: asked at `started`, answered at `now`.
+    fn run<'a>(
+        &'a self,
+        engine: &'a Engine,
+        asker: &'a Asker,
+        question: &'a Question,
+        started: Now,
+        now: Now,
+    ) -> Run<'a> {
+        Run {
+            engine,
+            active: &self.active,
+            lists: &self.lists,
+            overrides: &self.overrides,
+            local: &self.local,
+            asker,
+            question,
+            now,
+            started,
         }
     }
 }

@@ -64,7 +64,7 @@ impl Run<'_> {
         match self.local.find(name) {
             LocalFound::Records(records) => return Some(Ok(records.to_vec())),
             // A forward knows more about a part of our domain than a table without it.
-            LocalFound::Absent if !self.is_forwarded() => {}
+            LocalFound::Absent if !self.is_forwarded(name) => {}
             LocalFound::Absent | LocalFound::Unknown => {
                 let designated = self.active.settings.designated.as_ref()?;
                 return (*designated.name == *name).then(|| {
@@ -120,7 +120,7 @@ impl Run<'_> {
             };
             let said = told.by.clone();
             let via = Via { records: chain.records, question, from: told.from, said };
-            return self.start_forward(out, Some(via), None);
+            return self.look_up_via(out, via);
         }
         let mut reply = Reply::start(out, self.question, Code::NoError);
         for (owner, record) in &chain.records {

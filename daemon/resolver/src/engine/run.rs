@@ -16,7 +16,7 @@ use crate::{
         asker::Asker,
         forward::Via,
         judge::{Judge, Verdict},
-        special::{Special, special},
+        special::special,
     },
     journal::{Decider, From, Query},
     limits::MAX_PREFETCHES,
@@ -89,7 +89,7 @@ impl<'a> Run<'a> {
             return step;
         }
         let special = special(self.question.text(), self.question.qtype);
-        if let Some(first @ (Special::Loopback | Special::Discovery | Special::Empty)) = special {
+        if let Some(first) = special.filter(|special| special.is_always_ours()) {
             return self.answer_special(out, first);
         }
         let has_local = !self.local.is_empty() || self.active.settings.designated.is_some();
@@ -97,7 +97,7 @@ impl<'a> Run<'a> {
             return self.answer_local(out, found);
         }
         if let Some(special) = special
-            && !self.is_forwarded()
+            && !self.is_forwarded(self.question.text())
         {
             return self.answer_special(out, special);
         }
@@ -170,8 +170,17 @@ impl<'a> Run<'a> {
         Extras { error, cookie }
     }
 
-    pub(super) fn is_forwarded(&self) -> bool {
-        self.active.forwarded.iter().any(|domain| is_within(self.question.text(), domain))
+    /// Whether the name is answered here, whatever lists and upstreams say.
+    pub(super) fn is_ours(&self) -> bool {
+        let name = self.question.text();
+        self.find_local(name).is_some()
+            || special(name, self.question.qtype)
+                .is_some_and(|special| special.is_always_ours() || !self.is_forwarded(name))
+    }
+
+    /// Whether others than the upstreams are asked about a name.
+    pub(super) fn is_forwarded(&self, name: &str) -> bool {
+        self.active.forwarded.iter().any(|domain| is_within(name, domain))
     }
 
     /// Whether something that is decided in this mode is carried out.
@@ -221,7 +230,7 @@ impl<'a> Run<'a> {
             Found::Fresh(answer) => {
                 count(&counters.from_cache);
                 let step = self.deliver(out, verdict, &answer, From::Cache);
-                self.refresh(step, &answer)
+                self.refresh(step, self.question, &answer)
             }
             Found::Stale(answer) if answer.is_excused(self.now.steady) => {
                 count(&counters.stale);
@@ -232,7 +241,7 @@ impl<'a> Run<'a> {
         }
     }
 
-    fn refresh(&self, step: Step, answer: &Arc<Answer>) -> Step {
+    pub(super) fn refresh(&self, step: Step, question: &Question, answer: &Arc<Answer>) -> Step {
         let prefetches = &self.engine.prefetches;
         let wanted = matches!(step, Step::Reply)
             && self.active.settings.cache.prefetch
@@ -246,10 +255,7 @@ impl<'a> Run<'a> {
             return step;
         }
         count(&self.engine.counters.prefetched);
-        Step::ReplyAndRefresh(Box::new(Refresh {
-            question: self.question.clone(),
-            answer: Arc::clone(answer),
-        }))
+        Step::ReplyAndRefresh(Box::new(Refresh { question: question.clone(), answer: Arc::clone(answer) }))
     }
 
     pub(super) fn start_forward(
@@ -265,14 +271,13 @@ impl<'a> Run<'a> {
                 started: self.now,
                 via,
                 stale,
-                _place: place,
+                place: Arc::new(place),
             }));
         }
         count(&self.engine.counters.overloaded);
         if let Some(answer) = stale {
             count(&self.engine.counters.stale);
-            let verdict = self.judge(self.question.text());
-            return self.deliver(out, &verdict, &answer, From::Stale);
+            return self.finish(out, via.as_ref(), &answer, From::Stale);
         }
         self.fail(out, From::Overload, Extended::Other, "too many questions wait for upstreams");
         Step::Reply

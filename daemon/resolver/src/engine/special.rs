@@ -19,6 +19,16 @@ pub(crate) enum Special {
     Ours,
 }
 
+impl Special {
+    /// Whether not even a forward or a local name changes it.
+    pub(crate) const fn is_always_ours(self) -> bool {
+        match self {
+            Self::Loopback | Self::Discovery | Self::Empty => true,
+            Self::Nothing | Self::Ipv4Only | Self::Ours => false,
+        }
+    }
+}
+
 /// Names that do not exist, with everything below them.
 const NOTHING: [&str; 9] = [
     // RFC 6761 §6.2 and §6.4, RFC 7686, RFC 9476, RFC 9665, RFC 9140, RFC 9031.

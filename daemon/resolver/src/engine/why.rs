@@ -8,13 +8,8 @@ use super::{
     Engine, Judgement,
     asker::Asker,
     run::{Behind, Run},
-    special::special,
 };
-use crate::{
-    cache::Found,
-    local::LocalFound,
-    wire::{name::is_within, question::Question},
-};
+use crate::{cache::Found, wire::question::Question};
 
 /// Why a name is answered as it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,11 +41,9 @@ impl Engine {
     /// Why a name is answered as it is, now, to a client that asks for one of these types.
     #[must_use]
     pub fn why(&self, name: &Name, qtypes: &[u16], client: Option<IpAddr>) -> Why {
-        let active = self.active.load();
-        let (lists, overrides) = (self.sources.lists.load(), self.sources.overrides.load());
-        let local = self.sources.local.load();
+        let view = self.view();
         let asker = client
-            .and_then(|client| Asker::find(client, &active.settings, &self.sources.devices))
+            .and_then(|client| Asker::find(client, &view.active.settings, &self.sources.devices))
             .unwrap_or_else(Asker::nobody);
         let now = self.now();
         let mut why = Why {
@@ -63,20 +56,8 @@ impl Engine {
         };
         for &qtype in qtypes {
             let Some(question) = Question::about(name.as_str(), qtype, false, false) else { continue };
-            let run = Run {
-                engine: self,
-                active: &active,
-                lists: &lists,
-                overrides: &overrides,
-                local: &local,
-                asker: &asker,
-                question: &question,
-                now,
-                started: now,
-            };
-            why.special = local.find(name.as_str()) != LocalFound::Unknown
-                || special(name.as_str(), qtype).is_some()
-                    && !active.forwarded.iter().any(|domain| is_within(name.as_str(), domain));
+            let run = view.run(self, &asker, &question, now, now);
+            why.special = run.is_ours();
             let verdict = run.judge(question.text());
             why.take(&run, &verdict);
             if why.judgement == Judgement::Clean
@@ -118,5 +99,36 @@ impl Why {
                 Effect::Answer(_) => "answer".into(),
             });
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Local, Query, Settings, Sources, UpstreamForward};
+    use lists::DomainSetBuilder;
+    use std::sync::Arc;
+
+    #[test]
+    fn what_is_ours_is_what_is_answered_here() {
+        let mut settings = Settings::default();
+        settings.upstreams.forwards.push(UpstreamForward {
+            names: vec!["lab.lan.example.".parse().unwrap(), "localhost.".parse().unwrap()],
+            to: Vec::new(),
+            dnssec: false,
+        });
+        let mut builder = DomainSetBuilder::new(1);
+        builder.add("ads", Mode::Enforce, b"||lan.example^\n||localhost^").unwrap();
+        let sources = Sources::default();
+        sources.lists.store(Arc::new(builder.finish()));
+        sources.local.store(Arc::new(Local::new(["lan.example"])));
+        let engine = Engine::new(settings, sources, |_: &Query<'_>| {});
+        let why = |name: &str| {
+            let why = engine.lookup_why(&name.parse().unwrap());
+            (why.special, why.blocked)
+        };
+        assert_eq!(why("pc.lan.example"), (true, false));
+        assert_eq!(why("pc.lab.lan.example"), (false, true), "asked of others, and so judged");
+        assert_eq!(why("x.localhost"), (true, false), "whoever else is asked");
     }
 }

@@ -187,7 +187,7 @@ impl Query<'_> {
 }
 
 /// The name of an answer code as tools print it.
-fn code_name(code: u16) -> String {
+pub(crate) fn code_name(code: u16) -> String {
     match code {
         0 => "NOERROR".into(),
         1 => "FORMERR".into(),

@@ -9,7 +9,7 @@ use model::Name;
 use std::{
     collections::BTreeMap,
     net::{IpAddr, SocketAddr},
-    sync::Arc,
+    sync::{Arc, Mutex, PoisonError},
     thread::JoinHandle as Thread,
 };
 use tokio::{net::TcpListener, sync::watch, task::JoinHandle, time::timeout};
@@ -30,6 +30,8 @@ pub struct Handle {
     engine: Arc<Engine>,
     connections: Arc<Quota>,
     listeners: tokio::sync::Mutex<BTreeMap<SocketAddr, Listener>>,
+    /// Why it does not listen where it should.
+    unopened: Mutex<Vec<ResolverError>>,
     stop: watch::Sender<bool>,
     teller: Option<Thread<()>>,
 }
@@ -58,10 +60,11 @@ impl Drop for Handle {
 
 impl Resolver {
     /// Opens the sockets of `settings` and answers from then on. What is in `sources` may be exchanged at any time; it
-    /// holds from the next question on, also for what is cached.
+    /// holds from the next question on, also for what is cached. An address that cannot be had leaves the others in
+    /// peace; see [`Handle::unopened`].
     ///
     /// # Errors
-    /// The settings cannot work, or a socket or thread cannot be had.
+    /// The settings cannot work, or none of the addresses, or no thread can be had.
     pub async fn start(
         settings: Settings,
         sources: Sources,
@@ -79,6 +82,7 @@ impl Resolver {
             engine,
             connections: Quota::new(MAX_TCP_CONNECTIONS, MAX_TCP_PER_CLIENT),
             listeners: tokio::sync::Mutex::default(),
+            unopened: Mutex::default(),
             stop: watch::Sender::new(false),
             teller: Some(teller),
         };
@@ -89,10 +93,11 @@ impl Resolver {
 }
 
 impl Handle {
-    /// Takes new settings. New addresses are opened before anything else changes, so that an error changes nothing.
+    /// Takes new settings. New addresses are opened before anything else changes, so that an error changes nothing. What
+    /// could not be opened is tried again by whoever gives the settings again; see [`Handle::unopened`].
     ///
     /// # Errors
-    /// The settings cannot work, or a socket cannot be opened; the old settings stay.
+    /// The settings cannot work, or none of the addresses can be had; the old settings stay.
     pub async fn update(&self, settings: Settings) -> Result<(), ResolverError> {
         settings.check()?;
         let mut listeners = self.listeners.lock().await;
@@ -106,6 +111,13 @@ impl Handle {
     /// Addresses it listens on; with port 0 in the settings, the port that was chosen.
     pub async fn addresses(&self) -> Vec<SocketAddr> {
         self.listeners.lock().await.values().map(|listener| listener.local).collect()
+    }
+
+    /// Why it does not listen on addresses of the settings, each named once.
+    #[must_use]
+    pub fn unopened(&self) -> Vec<String> {
+        let unopened = self.unopened.lock().unwrap_or_else(PoisonError::into_inner);
+        unopened.iter().map(ToString::to_string).collect()
     }
 
     /// Counters and state.
@@ -160,12 +172,25 @@ impl Handle {
         wanted: &[SocketAddr],
         known: &BTreeMap<SocketAddr, Listener>,
     ) -> Result<BTreeMap<SocketAddr, Listener>, ResolverError> {
-        let mut opened = BTreeMap::new();
+        let (mut opened, mut unopened) = (BTreeMap::new(), Vec::new());
         for &address in wanted {
             if !known.contains_key(&address) && !opened.contains_key(&address) {
-                opened.insert(address, self.listen(address).await?);
+                match self.listen(address).await {
+                    Ok(listener) => {
+                        opened.insert(address, listener);
+                    }
+                    Err(error) => unopened.push(error),
+                }
             }
         }
+        let stays = wanted.iter().any(|address| known.contains_key(address));
+        if opened.is_empty()
+            && !stays
+            && let Some(error) = unopened.pop()
+        {
+            return Err(error);
+        }
+        *self.unopened.lock().unwrap_or_else(PoisonError::into_inner) = unopened;
         Ok(opened)
     }
 

@@ -7,10 +7,10 @@ use tokio::{
     time::{Instant, timeout_at},
 };
 
-use super::limits::MAX_IN_FLIGHT_PER_UPSTREAM;
 use super::{
     encrypted::{Https, Tls},
     health::Health,
+    limits::MAX_IN_FLIGHT_PER_UPSTREAM,
     plain::Plain,
     question::Outgoing,
     settings::{Server, Transport},

@@ -11,7 +11,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use std::{
     io,
     net::{IpAddr, SocketAddr},
-    sync::{Arc, OnceLock},
+    sync::{Arc, OnceLock, atomic::AtomicU64},
     time::Duration,
 };
 use tokio::{
@@ -33,15 +33,15 @@ use tokio_rustls::{
     },
 };
 
-use super::limits::{CONNECT_TIMEOUT, MAX_ADDRESSES, MAX_BOOTSTRAP_TTL, MIN_BOOTSTRAP_TTL, UPSTREAM_IDLE};
 use super::{
     Clock,
     attempt::AttemptError,
     health::Health,
+    limits::{CONNECT_TIMEOUT, MAX_ADDRESSES, MAX_BOOTSTRAP_TTL, MIN_BOOTSTRAP_TTL, UPSTREAM_IDLE},
     plain::Plain,
     question::{Letters, Outgoing, Said},
     settings::{Host, Roots},
-    slot::Slot,
+    slot::{Held, Lost, Slot},
     stream::Connection,
 };
 
@@ -58,14 +58,14 @@ pub(crate) struct Secrets {
 /// A server asked over TLS.
 pub(crate) struct Tls {
     door: Door,
-    connection: Slot,
+    connection: Slot<Connection>,
 }
 
 /// A server asked over HTTPS.
 pub(crate) struct Https {
     door: Door,
     target: String,
-    connection: Mutex<Option<Exchange>>,
+    connection: Slot<Exchange>,
 }
 
 /// An HTTP/2 connection. Dropped when idle.
@@ -73,6 +73,17 @@ pub(crate) struct Https {
 struct Exchange {
     sender: http2::SendRequest<Full<Bytes>>,
     used: Arc<Notify>,
+    answers: Arc<AtomicU64>,
+}
+
+impl Held for Exchange {
+    fn is_open(&self) -> bool {
+        !self.sender.is_closed()
+    }
+
+    fn answers(&self) -> &Arc<AtomicU64> {
+        &self.answers
+    }
 }
 
 /// How a connection is opened.
@@ -178,7 +189,10 @@ impl Secrets {
     /// the certificate shows whether they were true.
     async fn resolve(&self, name: &str) -> Result<(Vec<IpAddr>, Duration), String> {
         let name = Name::from_ascii(format!("{name}.")).map_err(|error| error.to_string())?;
-        let mut trouble = "there is no bootstrap server, give dns.bootstrap one".to_owned();
+        let mut trouble = match self.bootstrap.as_slice() {
+            [] => "there is no bootstrap server, give dns.bootstrap one".to_owned(),
+            _ => "no bootstrap server knows an address of it".to_owned(),
+        };
         for server in &self.bootstrap {
             let (four, six) =
                 tokio::join!(address(server, &name, RecordType::A), address(server, &name, RecordType::AAAA));
@@ -236,12 +250,11 @@ impl Tls {
         outgoing: &Outgoing,
         health: &Arc<Health>,
     ) -> Result<Message, AttemptError> {
-        self.connection
-            .ask(outgoing, true, health, || async {
-                let health = Arc::clone(health);
-                Ok(Connection::new(self.door.open(None).await?, move || health.wrong()))
-            })
-            .await
+        let open = || async {
+            let health = Arc::clone(health);
+            Ok(Connection::new(self.door.open(None).await?, move || health.wrong()))
+        };
+        self.connection.ask(open, |connection| connection.ask(outgoing, true, health)).await
     }
 }
 
@@ -252,7 +265,7 @@ impl Https {
             443 => format!("https://{name}{path}"),
             port => format!("https://{name}:{port}{path}"),
         };
-        Self { door: Door::new(host, secrets), target, connection: Mutex::default() }
+        Self { door: Door::new(host, secrets), target, connection: Slot::default() }
     }
 
     pub(crate) async fn ask(
@@ -262,12 +275,9 @@ impl Https {
     ) -> Result<Message, AttemptError> {
         // The id is 0, so that caches on the way can help (RFC 8484 §4.1); each answer belongs to its request.
         let body = Bytes::from(outgoing.to_bytes(0, true));
-        let answer = match self.exchange(body.clone()).await {
-            // An old connection that was closed meanwhile says nothing about the server.
-            (Err(AttemptError::Encryption(_)), true) => self.exchange(body).await.0,
-            (answer, _) => answer,
-        };
-        match outgoing.read(0, Letters::Any, &answer?) {
+        let answer =
+            self.connection.ask(|| self.open(), |exchange| self.post(exchange, body.clone())).await?;
+        match outgoing.read(0, Letters::Any, &answer) {
             Ok(Said::Answer(message)) => Ok(message),
             Ok(Said::Truncated) | Err(_) => {
                 health.wrong();
@@ -276,52 +286,30 @@ impl Https {
         }
     }
 
-    /// The body of the answer, and whether it was asked over a connection that was open before.
-    async fn exchange(&self, body: Bytes) -> (Result<Bytes, AttemptError>, bool) {
-        let (mut exchange, reused) = match self.connected().await {
-            Ok(connected) => connected,
-            Err(error) => return (Err(error), false),
-        };
-        exchange.used.notify_one();
-        let result = self.post(&mut exchange.sender, body).await;
-        if matches!(result, Err(AttemptError::Encryption(_))) {
-            // Broken; the next question opens another.
-            *self.connection.lock().await = None;
-        }
-        (result, reused)
-    }
-
-    async fn post(
-        &self,
-        sender: &mut http2::SendRequest<Full<Bytes>>,
-        body: Bytes,
-    ) -> Result<Bytes, AttemptError> {
-        let broken = |error: hyper::Error| AttemptError::Encryption(format!("HTTP: {error}"));
+    /// The body of the answer.
+    async fn post(&self, mut exchange: Exchange, body: Bytes) -> Result<Bytes, Lost> {
+        let broken = |error: hyper::Error| Lost::Broken(AttemptError::Encryption(format!("HTTP: {error}")));
         let kind = "application/dns-message";
         let request = Request::post(&self.target)
             .header("content-type", kind)
             .header("accept", kind)
             .body(Full::new(body))
-            .map_err(|error| AttemptError::Encryption(error.to_string()))?;
-        sender.ready().await.map_err(broken)?;
-        let response = sender.send_request(request).await.map_err(broken)?;
+            .map_err(|error| Lost::Unanswered(AttemptError::Encryption(error.to_string())))?;
+        exchange.used.notify_one();
+        exchange.sender.ready().await.map_err(broken)?;
+        let response = exchange.sender.send_request(request).await.map_err(broken)?;
         if response.status().as_u16() != 200 {
-            return Err(AttemptError::Status(response.status().as_u16()));
+            return Err(Lost::Unanswered(AttemptError::Status(response.status().as_u16())));
         }
+        let unreadable = || Lost::Unanswered(AttemptError::Unreadable);
         if response.headers().get("content-type").is_none_or(|value| value.as_bytes() != kind.as_bytes()) {
-            return Err(AttemptError::Unreadable);
+            return Err(unreadable());
         }
         let body = Limited::new(response.into_body(), usize::from(u16::MAX));
-        Ok(body.collect().await.map_err(|_| AttemptError::Unreadable)?.to_bytes())
+        Ok(body.collect().await.map_err(|_| unreadable())?.to_bytes())
     }
 
-    async fn connected(&self) -> Result<(Exchange, bool), AttemptError> {
-        let mut slot = self.connection.lock().await;
-        if let Some(exchange) = &*slot
-            && !exchange.sender.is_closed()
-        {
-            return Ok((exchange.clone(), true));
-        }
+    async fn open(&self) -> Result<Exchange, AttemptError> {
         let stream = self.door.open(Some(b"h2")).await?;
         if stream.get_ref().1.alpn_protocol() != Some(b"h2") {
             return Err(AttemptError::Encryption("it does not speak HTTP/2".into()));
@@ -331,7 +319,7 @@ impl Https {
             .await
             .map_err(|error| AttemptError::Encryption(format!("HTTP: {error}")))?;
         let used = Arc::<Notify>::default();
-        let exchange = Exchange { sender, used: Arc::clone(&used) };
+        let exchange = Exchange { sender, used: Arc::clone(&used), answers: Arc::default() };
         tokio::spawn(async move {
             let mut connection = std::pin::pin!(connection);
             loop {
@@ -345,8 +333,7 @@ impl Https {
                 }
             }
         });
-        *slot = Some(exchange.clone());
-        Ok((exchange, false))
+        Ok(exchange)
     }
 }
 

@@ -22,6 +22,8 @@ pub(super) struct Key {
     pub(super) dnssec_ok: bool,
     pub(super) checking_disabled: bool,
     pub(super) raw: bool,
+    /// Who is not asked, where there are others: an answer of theirs was not believed.
+    pub(super) doubted: Option<Arc<str>>,
 }
 
 pub(super) type Outcome = Result<Arc<Answered>, Trouble>;

@@ -162,7 +162,7 @@ impl Upstreams {
     /// # Errors
     /// No upstream answered in time, the answer is bogus, or too much is under way.
     pub async fn ask(&self, ask: &Ask<'_>) -> Result<Answered, Trouble> {
-        let answered = self.0.share(ask, false).await?;
+        let answered = self.0.share(ask, false, None).await?;
         let mut answered = Arc::unwrap_or_clone(answered);
         // Whoever asked first may have used other letters.
         for record in &mut answered.message.answers {
@@ -177,30 +177,31 @@ impl Upstreams {
     #[must_use]
     pub fn status(&self) -> Vec<UpstreamStatus> {
         let (forwards, general) = self.0.routes.split_at(self.0.routes.len() - 1);
-        let status = |route: &Route, upstream: &Upstream, names: &[Name]| UpstreamStatus {
+        let status = |upstream: &Upstream, names: &[Name]| UpstreamStatus {
             server: upstream.name.to_string(),
             names: names.iter().map(|name| name.to_string().trim_end_matches('.').to_owned()).collect(),
-            ..route.status_of(upstream)
+            ..upstream.health.status()
         };
         general
             .iter()
-            .flat_map(|route| route.servers.iter().map(move |upstream| status(route, upstream, &[])))
-            .chain(forwards.iter().flat_map(|route| {
-                route.servers.iter().map(move |upstream| status(route, upstream, &route.names))
-            }))
+            .flat_map(|route| route.servers.iter().map(move |upstream| status(upstream, &[])))
+            .chain(
+                forwards.iter().flat_map(|route| {
+                    route.servers.iter().map(move |upstream| status(upstream, &route.names))
+                }),
+            )
             .collect()
-    }
-}
-
-impl Route {
-    fn status_of(&self, upstream: &Upstream) -> UpstreamStatus {
-        upstream.health.status()
     }
 }
 
 impl Inner {
     /// Asks, or waits with those who do. `raw`: a link of the chain of trust, not itself validated here.
-    async fn share(self: &Arc<Self>, ask: &Ask<'_>, raw: bool) -> Result<Arc<Answered>, Trouble> {
+    async fn share(
+        self: &Arc<Self>,
+        ask: &Ask<'_>,
+        raw: bool,
+        doubted: Option<&Arc<str>>,
+    ) -> Result<Arc<Answered>, Trouble> {
         let key = Key {
             name: ask.name.clone(),
             qtype: ask.qtype,
@@ -208,6 +209,7 @@ impl Inner {
             dnssec_ok: ask.dnssec_ok,
             checking_disabled: ask.checking_disabled,
             raw,
+            doubted: doubted.cloned(),
         };
         let flight = self.flights.board(key, |key| {
             let (inner, deadline) = (Arc::clone(self), ask.deadline.min(Instant::now() + QUERY_DEADLINE));
@@ -219,28 +221,71 @@ impl Inner {
     }
 
     /// A link of the chain of trust. A box ends the recursion of types.
-    fn link<'a>(self: &'a Arc<Self>, ask: Ask<'a>) -> BoxFuture<'a, Result<Arc<Answered>, Trouble>> {
-        async move { self.share(&ask, true).await }.boxed()
+    fn link<'a>(
+        self: &'a Arc<Self>,
+        ask: Ask<'a>,
+        doubted: Option<&'a Arc<str>>,
+    ) -> BoxFuture<'a, Result<Arc<Answered>, Trouble>> {
+        async move { self.share(&ask, true, doubted).await }.boxed()
     }
 
     async fn answer(self: &Arc<Self>, key: &Key, deadline: Instant) -> Result<Answered, Trouble> {
-        let route = self.route(&key.name);
+        let mut route = self.route(&key.name);
+        if key.qtype == RecordType::DS && route.dnssec {
+            // It is in the zone above, which others may be asked about.
+            route = self.route(&key.name.base_name());
+        }
         let validates = self.validates(route, key);
         let mut outgoing = Outgoing::new(&key.name, key.qtype, key.class)
             .ok_or_else(|| Trouble::Unreachable(format!("{} cannot be written", key.name)))?;
         outgoing.dnssec_ok = key.dnssec_ok || key.raw || validates;
         // What an upstream thinks bogus is judged here; only so can a negative trust anchor help (RFC 6840 §5.9).
         outgoing.checking_disabled = key.checking_disabled || key.raw || (self.dnssec && route.dnssec);
+        outgoing.is_link = key.raw;
         if self.case_randomisation {
             outgoing.randomise_case();
         }
-        let (mut message, upstream) = route.ask(&outgoing, deadline).await?;
+        // Who was not believed, and why.
+        let mut doubted: Option<(Arc<str>, Trouble)> = None;
+        loop {
+            let not = doubted.as_ref().map(|(upstream, _)| upstream).or(key.doubted.as_ref());
+            let (message, upstream) = match (route.ask(&outgoing, not, deadline).await, &doubted) {
+                // The others are of no help: what is wrong is what is known.
+                (Err(_), Some((_, trouble))) => return Err(trouble.clone()),
+                (Ok((message, _)), Some((_, trouble))) if is_excuse(&message) => return Err(trouble.clone()),
+                (asked, _) => asked?,
+            };
+            let fetch = Chain { inner: self, doubted: not, deadline };
+            match self.believe(key, validates, message, &upstream, &fetch).await {
+                // One upstream that lies or cuts signatures out does not speak for the others.
+                Err(trouble @ Trouble::Bogus { .. }) if doubted.is_none() && route.servers.len() > 1 => {
+                    route
+                        .servers
+                        .iter()
+                        .filter(|server| server.name == upstream)
+                        .for_each(|server| server.health.wrong());
+                    doubted = Some((upstream, trouble));
+                }
+                Err(trouble) => return Err(trouble),
+                Ok((message, validated)) => return Ok(Answered { message, upstream, validated }),
+            }
+        }
+    }
+
+    /// Takes of an answer what is about the question, and judges it.
+    async fn believe(
+        self: &Arc<Self>,
+        key: &Key,
+        validates: bool,
+        mut message: Message,
+        upstream: &str,
+        fetch: &Chain<'_>,
+    ) -> Result<(Message, Validation), Trouble> {
         let end = scrub(&key.name, key.qtype, &mut message).map_err(|_| {
             Trouble::Unreachable(format!("{upstream} answers {} with endless aliases", key.name))
         })?;
         let validated = if validates {
-            let fetch = Chain { inner: self, deadline };
-            timeout_at(deadline, self.validator.validate(key.qtype, &end, &mut message, &fetch))
+            timeout_at(fetch.deadline, self.validator.validate(key.qtype, &end, &mut message, fetch))
                 .await
                 .unwrap_or_else(|_| Err(Trouble::Unreachable("the chain of trust took too long".into())))?
         } else if self.is_exempt(&key.name) {
@@ -248,7 +293,7 @@ impl Inner {
         } else {
             Validation::Unchecked
         };
-        Ok(Answered { message, upstream, validated })
+        Ok((message, validated))
     }
 
     fn validates(&self, route: &Route, key: &Key) -> bool {
@@ -279,8 +324,14 @@ impl Inner {
 }
 
 impl Route {
-    /// Asks the servers as ordered, until one gives an answer that helps.
-    async fn ask(&self, outgoing: &Outgoing, deadline: Instant) -> Result<(Message, Arc<str>), Trouble> {
+    /// Asks the servers as ordered, but not the doubted one where there are others, until one gives an answer that
+    /// helps.
+    async fn ask(
+        &self,
+        outgoing: &Outgoing,
+        doubted: Option<&Arc<str>>,
+        deadline: Instant,
+    ) -> Result<(Message, Arc<str>), Trouble> {
         let mut troubles = Troubles::default();
         let now = Instant::now();
         self.probe(now);
@@ -288,6 +339,7 @@ impl Route {
         let order: Vec<&Arc<Upstream>> = arrange(self.order, &glances, rand::random())
             .into_iter()
             .filter_map(|place| self.servers.get(place))
+            .filter(|upstream| self.servers.len() == 1 || doubted != Some(&upstream.name))
             .collect();
         let mut at_once = match self.order {
             Order::Parallel => {
@@ -302,18 +354,26 @@ impl Route {
                 && let Some(upstream) = left.next()
             {
                 let until = deadline.min(Instant::now() + ATTEMPT_TIMEOUT);
-                racing.push(async move { (upstream, upstream.ask(outgoing, until).await) });
+                let (upstream, outgoing) = (Arc::clone(upstream), outgoing.clone());
+                racing.push(async move {
+                    let result = upstream.ask(&outgoing, until).await;
+                    (upstream, result)
+                });
             }
             at_once = at_once.min(racing.len()).max(1);
             let Some((upstream, result)) = racing.next().await else { break };
             match result {
                 // Not broken, but of no help: another may know more.
-                Ok(message) => match message.metadata.response_code {
-                    ResponseCode::NoError | ResponseCode::NXDomain => {
-                        return Ok((message, Arc::clone(&upstream.name)));
+                Ok(message) if is_excuse(&message) || !outgoing.is_served_by(&message) => {
+                    troubles.excuse(message, &upstream.name, order.len());
+                }
+                Ok(message) => {
+                    if !racing.is_empty() {
+                        // Too late for this question, but it shows how they stand, and keeps their connections.
+                        tokio::spawn(async move { while racing.next().await.is_some() {} });
                     }
-                    _ => troubles.excuse(message, &upstream.name, order.len()),
-                },
+                    return Ok((message, Arc::clone(&upstream.name)));
+                }
                 Err(error) => troubles.add(&upstream.name, &error),
             }
             if troubles.all_excused || Instant::now() >= deadline {
@@ -334,6 +394,11 @@ impl Route {
             });
         }
     }
+}
+
+/// Whether an upstream says neither what there is nor that there is nothing.
+fn is_excuse(message: &Message) -> bool {
+    !matches!(message.metadata.response_code, ResponseCode::NoError | ResponseCode::NXDomain)
 }
 
 /// What went wrong with the upstreams of one question.
@@ -375,6 +440,7 @@ impl Troubles {
 /// Asks for links of the chain of trust.
 struct Chain<'a> {
     inner: &'a Arc<Inner>,
+    doubted: Option<&'a Arc<str>>,
     deadline: Instant,
 }
 
@@ -388,7 +454,11 @@ impl Fetch for Chain<'_> {
             checking_disabled: true,
             deadline: self.deadline,
         };
-        self.inner.link(ask).await
+        self.inner.link(ask, self.doubted).await
+    }
+
+    fn is_second_look(&self) -> bool {
+        self.doubted.is_some()
     }
 
     fn is_exempt(&self, name: &Name) -> bool {

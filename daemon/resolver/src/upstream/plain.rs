@@ -2,6 +2,7 @@
 //! where the answer is truncated, or where too much comes that is not the answer.
 
 use hickory_proto::op::Message;
+use socket2::{Domain, Protocol, Socket, Type};
 use std::{
     io,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
@@ -9,10 +10,10 @@ use std::{
 };
 use tokio::net::{TcpStream, UdpSocket};
 
-use super::limits::{MAX_MISMATCHES, MAX_PORT_TRIES, MAX_UDP_ANSWER};
 use super::{
     attempt::AttemptError,
     health::Health,
+    limits::{MAX_MISMATCHES, MAX_PORT_TRIES, MAX_UDP_ANSWER},
     question::{Outgoing, Said, Wrong},
     slot::Slot,
     stream::Connection,
@@ -21,7 +22,7 @@ use super::{
 /// A plain server, with its TCP connection while there is one.
 pub(crate) struct Plain {
     address: SocketAddr,
-    connection: Slot,
+    connection: Slot<Connection>,
 }
 
 impl Plain {
@@ -38,27 +39,33 @@ impl Plain {
         match self.datagram(outgoing, health).await? {
             Said::Answer(message) => Ok(message),
             Said::Truncated => {
-                self.connection
-                    .ask(outgoing, false, health, || async {
-                        let stream = TcpStream::connect(self.address).await?;
-                        let _ = stream.set_nodelay(true);
-                        let health = Arc::clone(health);
-                        Ok(Connection::new(stream, move || health.wrong()))
-                    })
-                    .await
+                let open = || async {
+                    let stream = TcpStream::connect(self.address).await?;
+                    let _ = stream.set_nodelay(true);
+                    let health = Arc::clone(health);
+                    Ok(Connection::new(stream, move || health.wrong()))
+                };
+                self.connection.ask(open, |connection| connection.ask(outgoing, false, health)).await
             }
         }
     }
 
     async fn datagram(&self, outgoing: &Outgoing, health: &Health) -> Result<Said, AttemptError> {
-        let socket = socket(self.address).await.map_err(AttemptError::NoSocket)?;
-        // Connected: the kernel drops what others send, and tells when nobody listens.
-        socket.connect(self.address).await?;
         let id: u16 = rand::random();
+        let socket = socket(self.address).map_err(AttemptError::NoSocket)?;
+        // Connected: the kernel drops what others send, and tells when nobody listens.
+        socket.connect(&self.address.into())?;
+        let socket = UdpSocket::from_std(socket.into()).map_err(AttemptError::NoSocket)?;
         socket.send(&outgoing.to_bytes(id, false)).await?;
-        let mut buffer = [0; MAX_UDP_ANSWER];
-        for _ in 0..MAX_MISMATCHES {
-            let length = socket.recv(&mut buffer).await?;
+        let mut read = 0;
+        while read < MAX_MISMATCHES {
+            socket.readable().await?;
+            let mut buffer = [0; MAX_UDP_ANSWER];
+            let length = match socket.try_recv(&mut buffer) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => continue,
+                result => result?,
+            };
+            read += 1;
             match outgoing.read(id, outgoing.letters, buffer.get(..length).unwrap_or_default()) {
                 Ok(said) => return Ok(said),
                 Err(wrong) => {
@@ -78,17 +85,21 @@ impl Plain {
 
 /// A socket on a random port of 1024–65535. The system's own choice comes from a range half as large, and on some
 /// systems in a row.
-async fn socket(to: SocketAddr) -> io::Result<UdpSocket> {
+fn socket(to: SocketAddr) -> io::Result<Socket> {
+    let socket =
+        Socket::new(Domain::for_address(to), Type::DGRAM.nonblocking().cloexec(), Some(Protocol::UDP))?;
     let any = match to {
         SocketAddr::V4(_) => IpAddr::from(Ipv4Addr::UNSPECIFIED),
         SocketAddr::V6(_) => IpAddr::from(Ipv6Addr::UNSPECIFIED),
     };
     for _ in 0..MAX_PORT_TRIES {
-        match UdpSocket::bind((any, rand::random_range(1024..=u16::MAX))).await {
+        match socket.bind(&SocketAddr::new(any, rand::random_range(1024..=u16::MAX)).into()) {
+            Ok(()) => return Ok(socket),
             Err(error)
                 if matches!(error.kind(), io::ErrorKind::AddrInUse | io::ErrorKind::PermissionDenied) => {}
-            result => return result,
+            Err(error) => return Err(error),
         }
     }
-    UdpSocket::bind((any, 0)).await
+    socket.bind(&SocketAddr::new(any, 0).into())?;
+    Ok(socket)
 }

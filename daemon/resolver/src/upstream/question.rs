@@ -2,7 +2,7 @@
 
 use hickory_proto::{
     op::Message,
-    rr::{DNSClass, Name, RecordType},
+    rr::{DNSClass, Name, Record, RecordType},
     serialize::binary::BinEncodable,
 };
 
@@ -16,6 +16,8 @@ pub(crate) struct Outgoing {
     section: Vec<u8>,
     pub(crate) dnssec_ok: bool,
     pub(crate) checking_disabled: bool,
+    /// It is asked for the chain of trust.
+    pub(crate) is_link: bool,
     /// What the letters of an answer in a datagram must be.
     pub(crate) letters: Letters,
 }
@@ -54,7 +56,20 @@ impl Outgoing {
         let mut section = name.to_bytes().ok()?;
         section.extend_from_slice(&u16::from(qtype).to_be_bytes());
         section.extend_from_slice(&u16::from(class).to_be_bytes());
-        Some(Self { section, dnssec_ok: false, checking_disabled: false, letters: Letters::Any })
+        Some(Self {
+            section,
+            dnssec_ok: false,
+            checking_disabled: false,
+            is_link: false,
+            letters: Letters::Any,
+        })
+    }
+
+    /// Whether an answer is of use: a link of the chain of trust is none without any signature, which some upstreams
+    /// cut out.
+    pub(crate) fn is_served_by(&self, answer: &Message) -> bool {
+        let is_signature = |record: &Record| record.record_type() == RecordType::RRSIG;
+        !self.is_link || answer.answers.iter().chain(&answer.authorities).any(is_signature)
     }
 
     /// Gives the letters of the name random case.

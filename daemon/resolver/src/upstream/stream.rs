@@ -1,13 +1,11 @@
 //! A connection that carries many questions at a time (RFC 7766 §6.2.1), over TCP or TLS: opened when one is needed,
 //! kept while it is used, closed when it is idle, opened anew when it broke.
 
+use hickory_proto::op::Message;
 use std::{
     collections::HashMap,
     io,
-    sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU64, Ordering::Relaxed},
-    },
+    sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::AtomicU64},
 };
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
@@ -15,7 +13,13 @@ use tokio::{
     time::timeout,
 };
 
-use super::limits::{MAX_PIPELINED, UPSTREAM_IDLE};
+use super::{
+    attempt::AttemptError,
+    health::Health,
+    limits::{MAX_PIPELINED, UPSTREAM_IDLE},
+    question::{Letters, Outgoing, Said},
+    slot::{Held, Lost},
+};
 
 /// A connection that is open, or was. Cheap to clone.
 #[derive(Clone)]
@@ -55,21 +59,30 @@ impl Connection {
         Self { queue, waiting, answers: Arc::default() }
     }
 
-    pub(crate) fn is_same(&self, other: &Self) -> bool {
-        self.queue.same_channel(&other.queue)
-    }
-
-    pub(crate) fn is_open(&self) -> bool {
-        !self.queue.is_closed()
-    }
-
-    /// Answers it has carried. Where there were some, that it is closed now says nothing about the server.
-    pub(crate) fn answers(&self) -> u64 {
-        self.answers.load(Relaxed)
+    /// Asks, and reads the answer; to be called by way of the [`Slot`](super::slot::Slot) that holds this.
+    pub(crate) async fn ask(
+        self,
+        outgoing: &Outgoing,
+        padded: bool,
+        health: &Health,
+    ) -> Result<Message, Lost> {
+        let (id, answer) =
+            self.exchange(|id| outgoing.to_bytes(id, padded)).await.map_err(|error| match error.kind() {
+                io::ErrorKind::WouldBlock => Lost::Unanswered(error.into()),
+                _ => Lost::Broken(error.into()),
+            })?;
+        match outgoing.read(id, Letters::Any, &answer) {
+            Ok(Said::Answer(message)) => Ok(message),
+            // Truncated without need, or not the answer.
+            Ok(Said::Truncated) | Err(_) => {
+                health.wrong();
+                Err(Lost::Unanswered(AttemptError::Unreadable))
+            }
+        }
     }
 
     /// Sends a query made for an id that is free, and waits for the answer with it.
-    pub(crate) async fn exchange(&self, query: impl FnOnce(u16) -> Vec<u8>) -> io::Result<(u16, Vec<u8>)> {
+    async fn exchange(&self, query: impl FnOnce(u16) -> Vec<u8>) -> io::Result<(u16, Vec<u8>)> {
         let closed = || io::Error::new(io::ErrorKind::ConnectionAborted, "the connection was closed");
         let (teller, answer) = oneshot::channel();
         let id = {
@@ -93,22 +106,34 @@ impl Connection {
             id
         };
         self.queue.send(query(id)).await.map_err(|_| closed())?;
-        let answer = answer.await.map_err(|_| closed())?;
-        self.answers.fetch_add(1, Relaxed);
-        Ok((id, answer))
+        Ok((id, answer.await.map_err(|_| closed())?))
     }
 }
 
-/// Writes what is asked. Ends when the stream breaks, or nothing is asked for a while.
+impl Held for Connection {
+    fn is_open(&self) -> bool {
+        !self.queue.is_closed()
+    }
+
+    fn answers(&self) -> &Arc<AtomicU64> {
+        &self.answers
+    }
+}
+
+/// Writes what is asked. Ends when the stream breaks, or nothing is asked or taken for a while.
 async fn send(mut writer: impl AsyncWrite + Unpin, mut questions: mpsc::Receiver<Vec<u8>>) {
     while let Ok(Some(question)) = timeout(UPSTREAM_IDLE, questions.recv()).await {
         let Ok(length) = u16::try_from(question.len()) else { return };
         let frame = [&length.to_be_bytes(), &question[..]].concat();
-        if writer.write_all(&frame).await.is_err() || writer.flush().await.is_err() {
+        let write = async {
+            writer.write_all(&frame).await?;
+            writer.flush().await
+        };
+        if !matches!(timeout(UPSTREAM_IDLE, write).await, Ok(Ok(()))) {
             return;
         }
     }
-    let _ = writer.shutdown().await;
+    let _ = timeout(UPSTREAM_IDLE, writer.shutdown()).await;
 }
 
 /// Hands answers to those who wait; what nobody waits for is counted by `wrong`.
@@ -131,7 +156,7 @@ async fn receive(mut reader: impl AsyncRead + Unpin, waiting: &Waiting, wrong: i
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::sync::atomic::AtomicUsize;
+    use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
     use tokio::io::duplex;
 
     async fn read(stream: &mut (impl AsyncRead + Unpin)) -> Vec<u8> {
@@ -170,7 +195,6 @@ mod tests {
         assert_eq!((one.unwrap().1[2], two.unwrap().1[2]), (1, 2));
         assert_eq!(strays.load(Relaxed), 3, "empty, foreign, duplicate");
         assert!(connection.is_open());
-        assert_eq!(connection.answers(), 2);
     }
 
     #[tokio::test]
@@ -194,6 +218,17 @@ mod tests {
         assert!(theirs.read_u16().await.is_err(), "closed by us");
         connection.queue.closed().await;
         assert!(!connection.is_open());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_server_that_does_not_read_is_left() {
+        let (ours, theirs) = duplex(1);
+        let connection = Connection::new(ours, || {});
+        let mut question = Box::pin(connection.exchange(|id| id.to_be_bytes().to_vec()));
+        assert!(futures_util::poll!(&mut question).is_pending());
+        timeout(UPSTREAM_IDLE * 2, connection.queue.closed()).await.unwrap();
+        assert_eq!(question.await.unwrap_err().kind(), io::ErrorKind::ConnectionAborted);
+        drop(theirs);
     }
 
     #[tokio::test]

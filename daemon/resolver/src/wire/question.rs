@@ -207,10 +207,10 @@ impl Question {
         loop {
             let length = usize::from(*bytes.get(at)?);
             // Nothing stands before the name of a question that a pointer could point to.
-            if length > 63 || at + 1 + length - start >= MAX_WIRE {
+            at += 1 + length;
+            if length > 63 || at - start > MAX_WIRE {
                 return None;
             }
-            at += 1 + length;
             if length == 0 {
                 break;
             }
@@ -388,6 +388,15 @@ mod tests {
             |rest: &[u8]| read(&query(HEADER_BYTES, rest)).0 == Received::Unreadable(Code::FormErr);
         assert!(unreadable(&ADS[..9]), "cut");
         assert!(unreadable(b"\xc0\x0c\x00\x01\x00\x01"), "a pointer to itself");
+        let longest = |last: u8| {
+            let labels =
+                [63, 63, 63, last].into_iter().flat_map(|length| vec![length; usize::from(length) + 1]);
+            labels.chain([0, 0, 1, 0, 1]).collect::<Vec<u8>>()
+        };
+        let (received, question) = read(&query(HEADER_BYTES, &longest(61)));
+        assert_eq!((received, question.asked().len()), (Received::Question, 255), "as long as names can be");
+        assert_eq!((question.text().len(), question.name().num_labels()), (253, 4));
+        assert!(unreadable(&longest(62)), "256 bytes");
         let long: Vec<u8> = [&[63; 64][..]; 4].concat().into_iter().chain([0, 0, 1, 0, 1]).collect();
         assert!(unreadable(&long), "257 bytes");
         let chaos = b"\x07version\x04bind\x00\x00\x10\x00\x03";

@@ -7,7 +7,13 @@
     reason = "each test uses its part of it; helpers of tests"
 )]
 
+#[path = "../upstream/fake.rs"]
+mod fake;
+
+pub(crate) use fake::Fake;
+
 use arc_swap::ArcSwap;
+use fake::{By, bytes, name};
 use hickory_proto::{
     op::{Edns, Message, OpCode, Query as Asked, ResponseCode},
     rr::{
@@ -26,15 +32,12 @@ use std::{
     collections::{BTreeMap, HashMap},
     net::{Ipv4Addr, SocketAddr},
     str::FromStr,
-    sync::{
-        Arc, Mutex,
-        atomic::{AtomicUsize, Ordering::SeqCst},
-    },
+    sync::{Arc, Mutex},
     time::Duration,
 };
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
-    net::{TcpListener, TcpStream, UdpSocket},
+    net::{TcpStream, UdpSocket},
     time::timeout,
 };
 
@@ -44,26 +47,6 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 /// What an upstream does when asked `NAME TYPE`; records as `TTL TYPE DATA`, or a word: `silent`, `servfail`, `refused`,
 /// `nxdomain TTL`, `nodata TTL`, `truncated` (then the rest over TCP), `forged-id`, `forged-name` (then the rest).
 pub(crate) type Script = BTreeMap<String, Vec<String>>;
-
-/// An upstream that answers from a script, over UDP and TCP.
-pub(crate) struct Upstream {
-    pub(crate) address: SocketAddr,
-    pub(crate) udp: Arc<AtomicUsize>,
-    pub(crate) tcp: Arc<AtomicUsize>,
-    /// Ids and source ports of the queries.
-    pub(crate) seen: Arc<Mutex<Vec<(u16, u16)>>>,
-    tasks: Vec<tokio::task::JoinHandle<()>>,
-}
-
-impl Drop for Upstream {
-    fn drop(&mut self) {
-        self.tasks.iter().for_each(|task| task.abort());
-    }
-}
-
-fn name(text: &str) -> Name {
-    Name::from_ascii(text).unwrap()
-}
 
 fn record(owner: &Name, text: &str) -> Record {
     let mut words = text.split(' ');
@@ -116,7 +99,7 @@ pub(crate) fn script_line(answer: &mut Message, asked: &Name, line: &str) {
 }
 
 /// The answers to a query, in the order they are to be sent.
-fn scripted(script: &Script, query: &Message, tcp: bool) -> Vec<Message> {
+fn answers(script: &Script, query: &Message, by: By) -> Vec<Message> {
     let asked = &query.queries[0];
     let key = format!("{} {}", asked.name.to_lowercase().to_ascii().trim_end_matches('.'), asked.query_type);
     let mut answer = Message::response(query.metadata.id, OpCode::Query);
@@ -132,7 +115,7 @@ fn scripted(script: &Script, query: &Message, tcp: bool) -> Vec<Message> {
         match line.split_once(' ').unwrap_or((line, "")) {
             ("silent", _) => return Vec::new(),
             ("truncated", _) => {
-                if !tcp {
+                if by == By::Udp {
                     answer.metadata.truncation = true;
                     return vec![answer];
                 }
@@ -156,50 +139,14 @@ fn scripted(script: &Script, query: &Message, tcp: bool) -> Vec<Message> {
     answers
 }
 
-impl Upstream {
-    pub(crate) async fn start(script: Script) -> Self {
-        let script = Arc::new(script);
-        let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
-        let address = socket.local_addr().unwrap();
-        let listener = TcpListener::bind(address).await.unwrap();
-        let (udp, tcp): (Arc<AtomicUsize>, Arc<AtomicUsize>) = Default::default();
-        let seen: Arc<Mutex<Vec<_>>> = Arc::default();
-        let by_udp = {
-            let (script, udp, seen) = (Arc::clone(&script), Arc::clone(&udp), Arc::clone(&seen));
-            tokio::spawn(async move {
-                let mut buffer = [0; 4096];
-                while let Ok((length, from)) = socket.recv_from(&mut buffer).await {
-                    udp.fetch_add(1, SeqCst);
-                    let query = Message::from_vec(&buffer[..length]).unwrap();
-                    seen.lock().unwrap().push((query.metadata.id, from.port()));
-                    for answer in scripted(&script, &query, false) {
-                        let _ = socket.send_to(&answer.to_vec().unwrap(), from).await;
-                    }
-                }
-            })
-        };
-        let by_tcp = {
-            let tcp = Arc::clone(&tcp);
-            tokio::spawn(async move {
-                while let Ok((mut stream, _)) = listener.accept().await {
-                    tcp.fetch_add(1, SeqCst);
-                    let mut query = vec![0; stream.read_u16().await.unwrap().into()];
-                    stream.read_exact(&mut query).await.unwrap();
-                    for answer in scripted(&script, &Message::from_vec(&query).unwrap(), true) {
-                        let bytes = answer.to_vec().unwrap();
-                        let length = u16::try_from(bytes.len()).unwrap();
-                        let _ = stream.write_all(&[&length.to_be_bytes(), &bytes[..]].concat()).await;
-                    }
-                }
-            })
-        };
-        Self { address, udp, tcp, seen, tasks: vec![by_udp, by_tcp] }
-    }
+/// An upstream that answers from a script, over UDP and TCP.
+pub(crate) async fn upstream(script: Script) -> Fake {
+    Fake::start(move |query, by| answers(&script, query, by).iter().map(bytes).collect()).await
+}
 
-    /// An address where nobody listens.
-    pub(crate) async fn dead() -> SocketAddr {
-        UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap().local_addr().unwrap()
-    }
+/// An address where nobody listens.
+pub(crate) async fn dead() -> SocketAddr {
+    UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap().local_addr().unwrap()
 }
 
 /// A resolver under test with everything that can be changed about it.
@@ -342,10 +289,10 @@ pub(crate) fn extended(message: &Message) -> Option<String> {
 }
 
 /// Scripts of several upstreams by number, started.
-pub(crate) async fn upstreams(scripts: Vec<Script>) -> Vec<Upstream> {
+pub(crate) async fn upstreams(scripts: Vec<Script>) -> Vec<Fake> {
     let mut started = Vec::new();
     for script in scripts {
-        started.push(Upstream::start(script).await);
+        started.push(upstream(script).await);
     }
     started
 }

@@ -20,7 +20,7 @@ use std::{
 };
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
-    net::TcpListener,
+    net::{TcpListener, TcpStream},
 };
 use tokio_rustls::{
     TlsAcceptor,
@@ -29,6 +29,7 @@ use tokio_rustls::{
         crypto::ring,
         pki_types::{CertificateDer, PrivateKeyDer},
     },
+    server::TlsStream,
 };
 
 /// Signs certificates.
@@ -82,8 +83,23 @@ impl Drop for Running {
     }
 }
 
-/// Over TLS; closes each connection after `per_connection` answers. Answers carry the number of the connection.
-async fn over_tls(acceptor: TlsAcceptor, per_connection: usize) -> Running {
+/// What becomes of a connection after so many answers.
+#[derive(Clone, Copy)]
+enum End {
+    Closed(usize),
+    /// Open, but nothing comes any more.
+    Silent(usize),
+    Never,
+}
+
+/// Listens, and gives each connection its number and the counter of questions.
+async fn over<F>(
+    acceptor: TlsAcceptor,
+    carry: impl Fn(TlsStream<TcpStream>, usize, Arc<AtomicUsize>) -> F + Clone + Send + 'static,
+) -> Running
+where
+    F: Future<Output = ()> + Send,
+{
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
     let address = listener.local_addr().unwrap();
     let (connections, asked): (Arc<AtomicUsize>, Arc<AtomicUsize>) = Default::default();
@@ -91,23 +107,11 @@ async fn over_tls(acceptor: TlsAcceptor, per_connection: usize) -> Running {
         let (connections, asked) = (Arc::clone(&connections), Arc::clone(&asked));
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
-                let (acceptor, connections, asked) =
-                    (acceptor.clone(), Arc::clone(&connections), Arc::clone(&asked));
+                let (acceptor, carry) = (acceptor.clone(), carry.clone());
+                let (connections, asked) = (Arc::clone(&connections), Arc::clone(&asked));
                 tokio::spawn(async move {
-                    let Ok(mut stream) = acceptor.accept(stream).await else { return };
-                    let number = connections.fetch_add(1, SeqCst) + 1;
-                    for _ in 0..per_connection {
-                        let Ok(length) = stream.read_u16().await else { return };
-                        assert_eq!(length % 128, 0, "padded");
-                        let mut query = vec![0; length.into()];
-                        stream.read_exact(&mut query).await.unwrap();
-                        asked.fetch_add(1, SeqCst);
-                        let answer =
-                            positive(&Message::from_vec(&query).unwrap(), u8::try_from(number).unwrap());
-                        stream.write_all(&frame(&bytes(&answer))).await.unwrap();
-                        stream.flush().await.unwrap();
-                    }
-                    let _ = stream.shutdown().await;
+                    let Ok(stream) = acceptor.accept(stream).await else { return };
+                    carry(stream, connections.fetch_add(1, SeqCst) + 1, asked).await;
                 });
             }
         })
@@ -115,45 +119,58 @@ async fn over_tls(acceptor: TlsAcceptor, per_connection: usize) -> Running {
     Running { address, connections, asked, task }
 }
 
-/// Over HTTPS, with such a status and kind of content.
-async fn over_https(acceptor: TlsAcceptor, status: u16, kind: &'static str) -> Running {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
-    let address = listener.local_addr().unwrap();
-    let (connections, asked): (Arc<AtomicUsize>, Arc<AtomicUsize>) = Default::default();
-    let task = {
-        let (connections, asked) = (Arc::clone(&connections), Arc::clone(&asked));
-        tokio::spawn(async move {
-            while let Ok((stream, _)) = listener.accept().await {
-                let (acceptor, connections, asked) =
-                    (acceptor.clone(), Arc::clone(&connections), Arc::clone(&asked));
-                tokio::spawn(async move {
-                    let Ok(stream) = acceptor.accept(stream).await else { return };
-                    connections.fetch_add(1, SeqCst);
-                    let service = service_fn(move |request: Request<Incoming>| {
-                        asked.fetch_add(1, SeqCst);
-                        async move {
-                            assert_eq!(
-                                (request.method().as_str(), request.uri().path()),
-                                ("POST", "/dns-query")
-                            );
-                            assert_eq!(request.headers()["content-type"], "application/dns-message");
-                            let query = request.into_body().collect().await.unwrap().to_bytes();
-                            let query = Message::from_vec(&query).unwrap();
-                            assert_eq!(query.metadata.id, 0, "the same for everybody");
-                            Response::builder()
-                                .status(status)
-                                .header("content-type", kind)
-                                .body(Full::new(Bytes::from(bytes(&positive(&query, 7)))))
-                        }
-                    });
-                    let _ = hyper::server::conn::http2::Builder::new(TokioExecutor::new())
-                        .serve_connection(TokioIo::new(stream), service)
-                        .await;
-                });
+/// Over TLS. Answers carry the number of the connection.
+async fn over_tls(acceptor: TlsAcceptor, end: End) -> Running {
+    over(acceptor, move |mut stream, number, asked| async move {
+        let answers = match end {
+            End::Closed(answers) | End::Silent(answers) => answers,
+            End::Never => usize::MAX,
+        };
+        for _ in 0..answers {
+            let Ok(length) = stream.read_u16().await else { return };
+            assert_eq!(length % 128, 0, "padded");
+            let mut query = vec![0; length.into()];
+            stream.read_exact(&mut query).await.unwrap();
+            asked.fetch_add(1, SeqCst);
+            let answer = positive(&Message::from_vec(&query).unwrap(), u8::try_from(number).unwrap());
+            stream.write_all(&frame(&bytes(&answer))).await.unwrap();
+            stream.flush().await.unwrap();
+        }
+        if matches!(end, End::Silent(_)) {
+            std::future::pending::<()>().await;
+        }
+        let _ = stream.shutdown().await;
+    })
+    .await
+}
+
+/// Over HTTPS, with such a status and kind of content. The last parts of answers are 7.
+async fn over_https(acceptor: TlsAcceptor, end: End, status: u16, kind: &'static str) -> Running {
+    over(acceptor, move |stream, _, asked| async move {
+        let carried = AtomicUsize::new(0);
+        let service = service_fn(move |request: Request<Incoming>| {
+            asked.fetch_add(1, SeqCst);
+            let carried = carried.fetch_add(1, SeqCst);
+            async move {
+                if matches!(end, End::Silent(answers) if carried >= answers) {
+                    std::future::pending::<()>().await;
+                }
+                assert_eq!((request.method().as_str(), request.uri().path()), ("POST", "/dns-query"));
+                assert_eq!(request.headers()["content-type"], "application/dns-message");
+                let query = request.into_body().collect().await.unwrap().to_bytes();
+                let query = Message::from_vec(&query).unwrap();
+                assert_eq!(query.metadata.id, 0, "the same for everybody");
+                Response::builder()
+                    .status(status)
+                    .header("content-type", kind)
+                    .body(Full::new(Bytes::from(bytes(&positive(&query, 7)))))
             }
-        })
-    };
-    Running { address, connections, asked, task }
+        });
+        let _ = hyper::server::conn::http2::Builder::new(TokioExecutor::new())
+            .serve_connection(TokioIo::new(stream), service)
+            .await;
+    })
+    .await
 }
 
 fn trusting(authority: &Authority, servers: &[String], bootstrap: &[&Fake], clock: Clock) -> Upstreams {
@@ -187,7 +204,7 @@ fn unset() -> Clock {
 #[tokio::test]
 async fn over_tls_with_a_name_that_is_resolved_once() {
     let (authority, names) = (Authority::new(), bootstrap().await);
-    let server = over_tls(authority.server(&["dns.example"], false, b""), 100).await;
+    let server = over_tls(authority.server(&["dns.example"], false, b""), End::Never).await;
     let spelling = format!("tls://dns.example:{}", server.address.port());
     let upstreams = trusting(&authority, std::slice::from_ref(&spelling), &[&names], clock());
     let asks = (0..20).map(|number| {
@@ -205,7 +222,7 @@ async fn over_tls_with_a_name_that_is_resolved_once() {
 #[tokio::test]
 async fn a_connection_that_was_closed_is_opened_anew() {
     let authority = Authority::new();
-    let server = over_tls(authority.server(&["dns.example"], false, b""), 2).await;
+    let server = over_tls(authority.server(&["dns.example"], false, b""), End::Closed(2)).await;
     let spelling = format!("tls://{}#dns.example", server.address);
     let upstreams = trusting(&authority, &[spelling], &[], clock());
     for number in 0..6 {
@@ -243,7 +260,7 @@ async fn certificates_are_checked() {
             [false, false],
         ),
     ] {
-        let server = over_tls(issuer.server(&[names], expired, b""), 100).await;
+        let server = over_tls(issuer.server(&[names], expired, b""), End::Never).await;
         let (place, name) =
             asked_for.split_once('#').map_or((asked_for.as_str(), ""), |(place, name)| (place, name));
         let name = if name.is_empty() { String::new() } else { format!("#{name}") };
@@ -265,8 +282,13 @@ async fn certificates_are_checked() {
 #[tokio::test]
 async fn over_https_with_one_connection() {
     let (authority, names) = (Authority::new(), bootstrap().await);
-    let server =
-        over_https(authority.server(&["dns.example"], false, b"h2"), 200, "application/dns-message").await;
+    let server = over_https(
+        authority.server(&["dns.example"], false, b"h2"),
+        End::Never,
+        200,
+        "application/dns-message",
+    )
+    .await;
     let spelling = format!("https://dns.example:{}/dns-query", server.address.port());
     let upstreams = trusting(&authority, &[spelling], &[&names], clock());
     let asks = (0..20).map(|number| {
@@ -280,6 +302,24 @@ async fn over_https_with_one_connection() {
 }
 
 #[tokio::test]
+async fn a_connection_that_fell_silent_is_left() {
+    let authority = Authority::new();
+    let tls = over_tls(authority.server(&["127.0.0.1"], false, b""), End::Silent(2)).await;
+    let certificate = authority.server(&["127.0.0.1"], false, b"h2");
+    let https = over_https(certificate, End::Silent(2), 200, "application/dns-message").await;
+    for (server, spelling) in
+        [(&tls, format!("tls://{}", tls.address)), (&https, format!("https://{}/dns-query", https.address))]
+    {
+        let upstreams = trusting(&authority, std::slice::from_ref(&spelling), &[], clock());
+        for number in 0..3 {
+            ask(&upstreams, &format!("n{number}.example."), RecordType::A).await.unwrap();
+        }
+        assert_eq!(server.connections.load(SeqCst), 2, "{spelling}");
+        assert_eq!(upstreams.status()[0].failed, 1, "{spelling}: one attempt waited in vain");
+    }
+}
+
+#[tokio::test]
 async fn over_https_what_is_no_dns_is_no_answer() {
     let authority = Authority::new();
     for (protocol, status, kind, told) in [
@@ -287,7 +327,8 @@ async fn over_https_what_is_no_dns_is_no_answer() {
         (b"h2", 200, "text/html", "unreadable answer"),
         (b"", 200, "application/dns-message", "it does not speak HTTP/2"),
     ] {
-        let server = over_https(authority.server(&["127.0.0.1"], false, protocol), status, kind).await;
+        let server =
+            over_https(authority.server(&["127.0.0.1"], false, protocol), End::Never, status, kind).await;
         let spelling = format!("https://{}/dns-query", server.address);
         let upstreams = trusting(&authority, &[spelling], &[], clock());
         let trouble = ask(&upstreams, "www.example.", RecordType::A).await.unwrap_err();
@@ -298,8 +339,15 @@ async fn over_https_what_is_no_dns_is_no_answer() {
 #[tokio::test]
 async fn a_name_that_nobody_resolves_is_told() {
     let authority = Authority::new();
-    let upstreams = trusting(&authority, &["tls://dns.example".into()], &[], clock());
-    let trouble = ask(&upstreams, "www.example.", RecordType::A).await.unwrap_err();
-    let Trouble::Unreachable(told) = &trouble else { panic!("{trouble}") };
-    assert!(told.contains("its name could not be resolved: there is no bootstrap server"), "{told}");
+    let unknown =
+        Fake::start(|query, _| vec![bytes(&empty(query, hickory_proto::op::ResponseCode::NXDomain))]).await;
+    for (bootstrap, cause) in [
+        (&[][..], "there is no bootstrap server"),
+        (&[&unknown], "no bootstrap server knows an address of it"),
+    ] {
+        let upstreams = trusting(&authority, &["tls://dns.example".into()], bootstrap, clock());
+        let trouble = ask(&upstreams, "www.example.", RecordType::A).await.unwrap_err();
+        let Trouble::Unreachable(told) = &trouble else { panic!("{trouble}") };
+        assert!(told.contains(&format!("its name could not be resolved: {cause}")), "{told}");
+    }
 }

@@ -129,7 +129,9 @@ async fn answers_from_elsewhere_do_not_reach_the_socket() {
             tokio::task::yield_now().await;
         }
     };
-    let (answered, ()) = tokio::join!(ask(&upstreams, "www.example.", RecordType::A), forger);
+    let forger = tokio::time::timeout(QUERY_DEADLINE, forger);
+    let (answered, forged) = tokio::join!(ask(&upstreams, "www.example.", RecordType::A), forger);
+    forged.unwrap();
     assert_eq!(lasts(&answered.unwrap()), [1], "the second attempt, answered by the upstream");
     assert_eq!(upstreams.status()[0].wrong, 0);
 }
@@ -400,6 +402,20 @@ async fn several_at_once_take_the_first_good_answer() {
         );
     }
     assert_eq!(good.asked().0, 10);
+}
+
+#[tokio::test]
+async fn of_several_at_once_the_silent_is_noticed() {
+    let (quiet, good) = (silent().await, always(2).await);
+    let upstreams = upstreams(&UpstreamSettings { order: Order::Parallel, ..settings(&[&quiet, &good]) });
+    for number in 0..FAILURES_UNTIL_DOWN {
+        ask(&upstreams, &format!("n{number}.example."), RecordType::A).await.unwrap();
+    }
+    // The time is stepped by the runtime where nothing else is to be done: only silence is waited for.
+    tokio::time::pause();
+    let _ = tokio::time::timeout(ATTEMPT_TIMEOUT * 2, std::future::pending::<()>()).await;
+    let status = upstreams.status();
+    assert_eq!(status.iter().map(|status| status.up).collect::<Vec<_>>(), [false, true], "{status:?}");
 }
 
 #[tokio::test]

@@ -10,9 +10,9 @@ use axum::{
     routing::{MethodRouter, get, post},
 };
 use protocol::{
-    API_HEADER, API_VERSION, ApplyRequest, DecisionsQuery, DeviceOrder, DiffRequest, ErrorReply, FlowsQuery,
-    Lift, ListOrder, MAX_CONFIG_BYTES, MAX_REQUEST_BYTES, ModeRequest, Order, Peer, SettleRequest, TailQuery,
-    TopQuery, WhyQuery, path,
+    API_HEADER, API_VERSION, ApplyRequest, DecisionsQuery, DeviceOrder, DiffRequest, DnsPauseOrder,
+    DnsTestQuery, ErrorReply, FlowsQuery, Lift, ListOrder, MAX_CONFIG_BYTES, MAX_REQUEST_BYTES, ModeRequest,
+    Order, Peer, SettleRequest, TailQuery, TopQuery, WhyQuery, path,
 };
 use serde::Serialize;
 use shippers::Tailed;
@@ -81,6 +81,10 @@ fn router(appliance: Arc<Appliance>) -> Router {
         .route(path::REFRESH, post(refresh))
         .route(path::ACCEPT, post(accept))
         .route(path::DEVICES, get(async |State(secd): Of| Json(secd.device_rows())).post(order_device))
+        .route(path::DNS_GROUPS, get(async |State(secd): Of| Json(secd.dns_groups())))
+        .route(path::DNS_CLIENTS, get(async |State(secd): Of| Json(secd.dns_clients())))
+        .route(path::DNS_TEST, get(dns_test))
+        .route(path::DNS_PAUSE, post(pause))
         .route(path::RULES, get(async |State(secd): Of| Json(secd.rules())))
         .route(path::FLOWS, get(flows))
         .route(path::TOP, get(top))
@@ -111,7 +115,7 @@ type Of = State<Arc<Appliance>>;
 
 async fn why(State(secd): Of, query: Result<Query<WhyQuery>, QueryRejection>) -> Response {
     match query {
-        Ok(Query(query)) => Json(secd.why(&query.target)).into_response(),
+        Ok(Query(query)) => answer(secd.why(&query.target)),
         Err(error) => failure((400, ErrorReply::new(error.body_text(), None))),
     }
 }
@@ -139,14 +143,14 @@ async fn top(State(secd): Of, query: Result<Query<TopQuery>, QueryRejection>) ->
 
 async fn order(State(secd): Of, order: Result<Json<Order>, JsonRejection>) -> Response {
     match order {
-        Ok(Json(order)) => answer(secd.decisions().order(order).await),
+        Ok(Json(order)) => answer(secd.order(order).await),
         Err(error) => unreadable(&error),
     }
 }
 
 async fn lift(State(secd): Of, lift: Result<Json<Lift>, JsonRejection>) -> Response {
     match lift {
-        Ok(Json(lift)) => answer(secd.decisions().lift(lift).await),
+        Ok(Json(lift)) => answer(secd.lift(lift).await),
         Err(error) => unreadable(&error),
     }
 }
@@ -203,6 +207,20 @@ async fn accept(State(secd): Of, order: Result<Json<ListOrder>, JsonRejection>) 
 async fn order_device(State(secd): Of, order: Result<Json<DeviceOrder>, JsonRejection>) -> Response {
     match order {
         Ok(Json(order)) => answer(secd.order_device(order).await),
+        Err(error) => unreadable(&error),
+    }
+}
+
+async fn dns_test(State(secd): Of, query: Result<Query<DnsTestQuery>, QueryRejection>) -> Response {
+    match query {
+        Ok(Query(query)) => answer(secd.dns_test(query).await),
+        Err(error) => failure((400, ErrorReply::new(error.body_text(), None))),
+    }
+}
+
+async fn pause(State(secd): Of, order: Result<Json<DnsPauseOrder>, JsonRejection>) -> Response {
+    match order {
+        Ok(Json(order)) => answer(secd.pause(order).await),
         Err(error) => unreadable(&error),
     }
 }

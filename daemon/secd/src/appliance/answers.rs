@@ -3,6 +3,7 @@
 use abi::{Action, Active, DIRECTION_IN, DIRECTION_OUT, MAX_FLOWS};
 use config::ListKind;
 use ipnet::IpNet;
+use lists::Group;
 use model::{Flow, Mode, Reason, Target};
 use policy::{Policy, ZoneSet};
 use protocol::{
@@ -13,7 +14,14 @@ use protocol::{
 use std::{collections::BTreeMap, net::IpAddr, sync::PoisonError};
 
 use super::{Appliance, Current};
-use crate::{clock, metrics::Page, packets, process::Memory, why::Sources};
+use crate::{
+    clock,
+    decisions::Failure,
+    metrics::Page,
+    packets,
+    process::Memory,
+    why::{Asking, Sources},
+};
 
 impl Appliance {
     /// The state of the whole.
@@ -32,6 +40,7 @@ impl Appliance {
                     blocked: stats.sinkholed,
                     cached: stats.from_cache,
                     failed: stats.failed,
+                    paused: self.pauses(),
                 })
             }
             None => None,
@@ -289,20 +298,34 @@ impl Appliance {
     }
 
     /// Why a subject is blocked, or that it is not.
-    pub fn why(&self, subject: &Subject) -> Why {
+    ///
+    /// # Errors
+    /// 404 it is asked for a client that the config does not have.
+    pub fn why(&self, subject: &Subject) -> Result<Why, Failure> {
         let current = self.current.load_full();
-        match subject {
-            Subject::Target(target) => self.why_target(&current, target, None),
+        let asking = match subject {
+            Subject::Target(Target::DomainFor { client, .. }) => Some(self.asking(&current, client)?),
+            Subject::Target(Target::Net(_) | Target::Domain(_)) | Subject::Flow(_) => None,
+        };
+        Ok(match subject {
+            Subject::Target(target) => self.why_target(&current, target, None, asking.as_ref()),
             Subject::Flow(flow) => self.why_flow(&current, flow),
-        }
+        })
     }
 
     /// `direction`: only what holds in one of these `abi::DIRECTION_*`.
-    fn why_target(&self, current: &Current, target: &Target, direction: Option<u8>) -> Why {
+    fn why_target(
+        &self,
+        current: &Current,
+        target: &Target,
+        direction: Option<u8>,
+        asking: Option<&Asking>,
+    ) -> Why {
         let config = &current.loaded.config;
         let keeper = self.decisions.keeper();
         let lists: Vec<_> =
             config.lists.iter().map(|list| (list.name.clone(), list.path.display().to_string())).collect();
+        let groups: Vec<_> = config.dns.groups.iter().map(|group| group.name.clone()).collect();
         let sources = Sources {
             decisions: match target {
                 Target::Net(net) => keeper.about(*net),
@@ -312,12 +335,15 @@ impl Appliance {
             addresses: &current.feeds.addresses,
             domains: &current.feeds.domains,
             lists: &lists,
+            groups: &groups,
+            observing: Group::all_where(&config.dns.list_groups(), |group| group.mode == Mode::Observe),
             mode: config.mode,
+            dns_mode: config.dns.mode,
             now: clock::now().wall,
         };
         match target {
             Target::Net(net) => sources.net(*net, direction),
-            Target::Domain(name) | Target::DomainFor { name, .. } => sources.name(name),
+            Target::Domain(name) | Target::DomainFor { name, .. } => sources.name(name, asking),
         }
     }
 
@@ -331,7 +357,7 @@ impl Appliance {
         let observes =
             current.loaded.config.policy.zone_of(flow.src).is_some_and(|zone| zone.mode == Mode::Observe);
         for (end, direction) in [(flow.src, DIRECTION_IN), (flow.dst, DIRECTION_OUT)] {
-            let mut about = self.why_target(current, &Target::Net(IpNet::from(end)), Some(direction));
+            let mut about = self.why_target(current, &Target::Net(IpNet::from(end)), Some(direction), None);
             if about.blocked || about.observed {
                 if observes {
                     (about.blocked, about.observed) = (false, true);
@@ -356,6 +382,8 @@ impl Appliance {
             evidence: Vec::new(),
             allow_command: None,
             observed: false,
+            client: None,
+            groups: Vec::new(),
             also: Vec::new(),
         };
         let explained = match current.standing.now.explain(&own, flow) {
@@ -434,6 +462,8 @@ impl Appliance {
                 cut.value.rule
             )),
             observed: false,
+            client: None,
+            groups: Vec::new(),
             also: Vec::new(),
         })
     }

@@ -4,17 +4,11 @@ use anyhow::Result;
 use enforce::nft::early;
 use model::{Mode, Severity};
 use protocol::{Detached, ErrorReply, ModeReply, Problem, Reloaded};
-use resolver::{CacheSettings, ClientNetwork, Resolver, Settings, Sources, UpstreamSettings};
 use std::{collections::HashMap, sync::Arc};
 
-use super::{Appliance, Current, SHIP_BY, Walls, apply::Lasting, plan::Wanted, tell};
+use super::{Appliance, Current, SHIP_BY, Walls, apply::Lasting, plan::Wanted};
 use crate::{
-    clock,
-    decisions::Failure,
-    events::{self, QuerySink},
-    loading::Loaded,
-    machine::Machine,
-    packets::Names,
+    clock, decisions::Failure, events, loading::Loaded, machine::Machine, packets::Names,
     subscriptions::subscriptions,
 };
 
@@ -265,30 +259,6 @@ impl Appliance {
         self.trouble("what holds before secd is up", kept.err().map(why));
     }
 
-    pub(super) async fn update_resolver(&self, loaded: &Loaded) -> Result<()> {
-        let settings = dns_settings(loaded);
-        let mut resolver = self.resolver.write().await;
-        if settings.listen.is_empty() {
-            if let Some(running) = resolver.take() {
-                running.shutdown().await;
-            }
-            return Ok(());
-        }
-        match resolver.as_ref() {
-            Some(running) => running.update(settings).await?,
-            None => {
-                let sink = QuerySink(tell(&self.sender));
-                let sources = Sources {
-                    lists: Arc::clone(&self.domains),
-                    overrides: self.decisions.overrides(),
-                    ..Sources::default()
-                };
-                *resolver = Some(Resolver::start(settings, sources, sink).await?);
-            }
-        }
-        Ok(())
-    }
-
     /// Lifts bans of what has become protected.
     pub(super) async fn end_now_protected(&self, ids: &[u64]) {
         for id in ids {
@@ -322,37 +292,6 @@ pub(super) fn names(loaded: &Loaded, machine: &Machine) -> Names {
             .iter()
             .map(|(index, name)| (*index, name.clone()))
             .collect::<HashMap<_, _>>(),
-    }
-}
-
-/// The resolver answers the zones, never the WAN.
-fn dns_settings(loaded: &Loaded) -> Settings {
-    let config = &loaded.config;
-    let zones = config.policy.zones.iter().filter(|zone| !zone.wan);
-    let mut clients: Vec<_> = zones
-        .flat_map(|zone| {
-            zone.networks.iter().map(|net| ClientNetwork {
-                net: *net,
-                zone: zone.name.as_str().into(),
-                resolved: false,
-            })
-        })
-        .collect();
-    for loopback in ["127.0.0.0/8", "::1/128"] {
-        if let Ok(net) = loopback.parse() {
-            clients.push(ClientNetwork { net, zone: "self".into(), resolved: false });
-        }
-    }
-    Settings {
-        listen: config.dns.listen.clone(),
-        upstreams: UpstreamSettings {
-            servers: config.dns.plain_upstreams().into_iter().map(Into::into).collect(),
-            ..UpstreamSettings::default()
-        },
-        mode: config.mode.and(config.dns.mode),
-        cache: CacheSettings { entries: config.dns.cache_entries, ..CacheSettings::default() },
-        clients,
-        ..Settings::default()
     }
 }
 

@@ -50,6 +50,7 @@ impl Appliance {
                 tracing::warn!(%error, "new devices may be told of again: {} cannot be written", file.display());
             }
         }
+        self.learn_macs();
         for device in new {
             self.sender.send(Event {
                 ts: now,
@@ -86,6 +87,7 @@ impl Appliance {
             let quarantine = policy.zones.iter().any(|at| at.quarantine && Some(&at.name) == zone.as_ref());
             DeviceRow {
                 mac,
+                randomised: mac.is_randomised(),
                 held: quarantine && groups.is_empty(),
                 zone,
                 groups,

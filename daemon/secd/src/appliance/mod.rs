@@ -5,6 +5,7 @@ mod apply;
 mod changes;
 mod diagnosis;
 mod diff;
+mod dns;
 mod floods;
 mod flows;
 mod hosts;
@@ -74,6 +75,8 @@ pub struct Appliance {
     store: Store,
     decisions: Arc<Decisions<KernelOrders>>,
     resolver: tokio::sync::RwLock<Option<resolver::Handle>>,
+    /// What the resolver asks of the rest.
+    dns: dns::Shared,
     logs: Arc<Pipeline>,
     inspection: Inspection,
     sender: EventSender,
@@ -186,6 +189,7 @@ impl Appliance {
         let allowed = AllowedDevices::open(&allowed)
             .with_context(|| format!("devices that were let in: {} cannot be read", allowed.display()))?;
         let told = read_told(&flags.state_dir.join(hosts::TOLD_FILE));
+        let pauses = dns::kept_pauses(&store).await;
         let packet_ring = dataplane.packet_ring()?;
         let appliance = Arc::new(Self {
             started,
@@ -211,6 +215,7 @@ impl Appliance {
             store,
             decisions,
             resolver: tokio::sync::RwLock::new(None),
+            dns: dns::Shared::new(pauses),
             logs,
             inspection,
             sender,

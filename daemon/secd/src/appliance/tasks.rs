@@ -110,6 +110,7 @@ impl Appliance {
                     Err(error) => self.trouble("devices", Some(format!("{error:#}"))),
                 }
             }
+            self.look_at_groups().await;
             let current = self.current.load_full();
             let scheduled = current.standing.next_change.is_some_and(|at| at <= clock::now().wall);
             let machine = Machine::read() != current.machine;

@@ -133,10 +133,18 @@ fn format(draft: &ListDraft, kind: ListKind, known: Option<&Entry>, report: &mut
                     "write the format without its score, or `kind = \"addresses\"`",
                 );
             }
+            if kind == ListKind::Addresses && format.is_of_names() {
+                report.add(
+                    text.at,
+                    format!("{} is how names are written", quoted(text)),
+                    "write how the addresses stand (`auto`, `csv:2`, `json:ip`), or `kind = \"domains\"`",
+                );
+            }
             format
         }
         Err(error) => {
-            let words = ["auto", "plain", "score", "csv", "json"];
+            let words =
+                ["auto", "plain", "hosts", "adblock", "dnsmasq", "rpz", "regex", "score", "csv", "json"];
             let first = text.split(':').next().unwrap_or_default();
             let help = match nearest(first, words) {
                 Some(near) if near != first => format!("did you mean `{}`?", text.replacen(first, near, 1)),

@@ -78,6 +78,8 @@ pub struct Dns {
     pub reflect: Vec<Reflect>,
     /// What holds for each zone, as in the file.
     pub zones: Vec<DnsZone>,
+    /// Keys that say something other than their default and that nothing carries out yet.
+    pub unheard: Vec<&'static str>,
 }
 
 /// Certificate and key, PEM.

@@ -25,18 +25,21 @@ pub(crate) struct DnsDraft {
     #[schemars(extend("examples" = [["10.1.0.1:53", "[fd00:1::1]:53"]]))]
     pub(crate) listen: Vec<Located<String>>,
     /// Own addresses to answer on by TLS (RFC 7858); port 853 where none is written.
+    /// Not carried out yet: nothing answers there.
     #[schemars(extend("examples" = [["10.1.0.1:853"]]))]
     pub(crate) listen_tls: Vec<Located<String>>,
     /// Own addresses to answer on by HTTPS at `/dns-query` (RFC 8484); port 443 where none is written.
+    /// Not carried out yet: nothing answers there.
     #[schemars(extend("examples" = [["10.1.0.1:8443"]]))]
     pub(crate) listen_https: Vec<Located<String>>,
     /// The resolver's own name, which its certificate has and which devices are told that look for encrypted DNS
-    /// (RFC 9462).
+    /// (RFC 9462). Not carried out yet: no device is told of it.
     pub(crate) name: Located<String>,
     /// Certificate of the resolver, PEM, with those above it. Left out: one is made and kept in the state folder.
+    /// Not carried out yet: the resolver answers without TLS only.
     #[schemars(length(min = 1), extend("examples" = ["/etc/secd/dns.pem"]))]
     pub(crate) certificate: Option<Located<String>>,
-    /// Key of the certificate, PEM, readable by secd.
+    /// Key of the certificate, PEM, readable by secd. Not carried out yet, as the certificate.
     #[schemars(length(min = 1), extend("examples" = ["/etc/secd/dns.key"]))]
     pub(crate) key: Option<Located<String>>,
     /// Servers to ask, in this order of preference: an address (port 53 where none is written),
@@ -114,9 +117,10 @@ pub(crate) struct DnsDraft {
     pub(crate) records: Entries<Vec<Located<String>>>,
     /// Names of devices.
     pub(crate) local: LocalDraft,
-    /// The log of questions.
+    /// The log of questions. Not carried out yet: questions are told as events, and none is kept.
     pub(crate) log: QueryLogDraft,
     /// Services that zones find in each other (mDNS is reflected), and that they may then use.
+    /// Not carried out yet: mDNS and SSDP stay in their zones.
     pub(crate) reflect: Vec<Located<ReflectDraft>>,
 }
 
@@ -221,10 +225,10 @@ pub(crate) struct DnsGroupDraft {
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct DnsClientDraft {
     /// Who it is: addresses, networks, MAC addresses, `host:NAME` by its lease, `zone:NAME`. What is most specific
-    /// holds: address, MAC address, host name, network, zone.
+    /// holds: address, MAC address, host name, network, zone. Not carried out yet: `host:NAME` finds nobody.
     #[schemars(
         length(min = 1),
-        extend("x-required" = true, "examples" = [["10.4.0.9", "aa:bb:cc:dd:ee:01", "host:kids-tablet"]])
+        extend("x-required" = true, "examples" = [["10.4.0.9", "aa:bb:cc:dd:ee:01"]])
     )]
     pub(crate) who: Located<Vec<Located<String>>>,
     /// Its groups, and no others.
@@ -248,7 +252,7 @@ pub(crate) struct LocalDraft {
     /// The domain of your network: a device `nas` is `nas.DOMAIN`, and nothing below it is asked outside.
     #[schemars(length(min = 1))]
     pub(crate) domain: Located<String>,
-    /// Where leases are read: `kea:FILE`, `dnsmasq:FILE`, `networkd`.
+    /// Where leases are read: `kea:FILE`, `dnsmasq:FILE`, `networkd`. Not carried out yet: none is read.
     #[schemars(extend("examples" = [[
         "kea:/var/lib/kea/kea-leases4.csv", "dnsmasq:/var/lib/misc/dnsmasq.leases", "networkd"
     ]]))]
@@ -265,17 +269,17 @@ impl Default for LocalDraft {
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct QueryLogDraft {
-    /// Days that questions are kept, 0 to 3650. `0`: they are not kept.
+    /// Days that questions are kept, 0 to 3650. `0`: they are not kept. Not carried out yet: none is kept.
     #[schemars(range(min = 0, max = 3650))]
-    pub(crate) days: u32,
-    /// Room that they may take, `1MB` to `1TB`; the oldest go first.
+    pub(crate) days: Located<u32>,
+    /// Room that they may take, `1MB` to `1TB`; the oldest go first. Not carried out yet: they take none.
     #[schemars(length(min = 1))]
     pub(crate) size: Located<String>,
 }
 
 impl Default for QueryLogDraft {
     fn default() -> Self {
-        Self { days: 91, size: text("256MB") }
+        Self { days: Located::from(91), size: text("256MB") }
     }
 }
 

@@ -155,10 +155,11 @@ pub(crate) struct ZoneDraft {
     /// whom (`no-clients`), or neither (`none`).
     pub(crate) dns_privacy: Privacy,
     /// Where flows from here may go out to: wherever rules allow (`any`), or of that only to addresses that the resolver
-    /// answered the zone (`resolved`; `resolved-learn` tells what it would drop).
+    /// answered the zone (`resolved`; `resolved-learn` tells what it would drop). Not carried out yet: flows go wherever
+    /// rules allow.
     pub(crate) egress: Egress,
     /// What becomes of questions to other resolvers: `allow` leaves them to the rules, `redirect` answers plain ones
-    /// here, `drop` drops encrypted ones as well.
+    /// here, `drop` drops encrypted ones as well. Not carried out yet: they go as rules say.
     pub(crate) dns_others: DnsOthers,
 }
 

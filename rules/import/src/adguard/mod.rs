@@ -358,6 +358,12 @@ impl Making<'_> {
             }
             // A text of YAML may have several lines.
             for line in written.lines() {
+                if let Some(rules) = hosts_line(line) {
+                    self.report.translate(format!("rule `{line}`"), format!("`{}`", rules.join(" ")));
+                    taken += rules.len();
+                    rules.iter().for_each(|rule| own.add(&self.filtered, "adblock", rule, ""));
+                    continue;
+                }
                 own.add(&self.filtered, "adblock", line, "");
                 taken += usize::from(!line.starts_with(['!', '#']));
             }
@@ -443,4 +449,18 @@ impl Making<'_> {
             self.report.leave(several("blocked hosts", &hosts), why, "write them into `dns.deny`");
         }
     }
+}
+
+/// Rules for the names of a line as in a hosts file, each for the name alone; none for a line of another kind.
+fn hosts_line(line: &str) -> Option<Vec<String>> {
+    let mut words = line.split('#').next().unwrap_or_default().split_whitespace();
+    let address: IpAddr = words.next()?.parse().ok()?;
+    let rewrite = match address.is_unspecified() || address.is_loopback() {
+        true => String::new(),
+        false => format!("$dnsrewrite={address}"),
+    };
+    let rules = words
+        .filter(|name| !lists::is_of_the_machine(name))
+        .map(|name| Some(format!("|{}^{rewrite}", name.parse::<Name>().ok()?)));
+    rules.collect::<Option<Vec<_>>>().filter(|rules| !rules.is_empty())
 }

@@ -8,19 +8,6 @@ use std::net::{IpAddr, SocketAddr};
 use super::Making;
 use crate::{report::several, reverse};
 
-/// Names of the machine itself in a hosts file.
-const OF_THE_MACHINE: [&str; 9] = [
-    "localhost",
-    "localhost.localdomain",
-    "ip6-localhost",
-    "ip6-loopback",
-    "ip6-localnet",
-    "ip6-mcastprefix",
-    "ip6-allnodes",
-    "ip6-allrouters",
-    "ip6-allhosts",
-];
-
 impl Making {
     /// One line of a hosts file: an address and its names. `domain` is put behind names without a dot.
     pub(super) fn hosts_line(&mut self, line: &str, domain: Option<&str>) {
@@ -36,7 +23,7 @@ impl Making {
             return;
         };
         for name in words {
-            if OF_THE_MACHINE.contains(&name) || address.is_loopback() || address.is_multicast() {
+            if lists::is_of_the_machine(name) || address.is_loopback() || address.is_multicast() {
                 continue;
             }
             self.address_record(name, address, domain);
@@ -44,14 +31,18 @@ impl Making {
     }
 
     fn address_record(&mut self, name: &str, address: IpAddr, domain: Option<&str>) {
-        match (name.parse::<Name>(), domain) {
-            (Ok(name), Some(domain)) if !name.as_str().contains('.') => {
-                let full = format!("{name}.{domain}");
-                self.report.translate(format!("local name `{name}`"), format!("`{full}`"));
-                self.settings.record(&full, address.to_string());
+        let full = match domain {
+            Some(domain) if !name.contains('.') => format!("{name}.{domain}"),
+            _ => name.to_owned(),
+        };
+        match full.parse::<Name>() {
+            Ok(known) => {
+                if full != name {
+                    self.report.translate(format!("local name `{name}`"), format!("`{known}`"));
+                }
+                self.settings.record(known.as_str(), address.to_string());
             }
-            (Ok(name), _) => self.settings.record(name.as_str(), address.to_string()),
-            (Err(error), _) => self.report.leave(
+            Err(error) => self.report.leave(
                 format!("local name `{name}`"),
                 format!("no domain name: {error}"),
                 "write it with letters, digits and `-` under `[dns.records]`",
@@ -104,9 +95,14 @@ impl Making {
             self.report
                 .translate(&what, format!("of the wider `{}`: networks end between labels", names.join(" ")));
         }
-        let domain = domain.trim().trim_end_matches('.');
-        if !domain.is_empty() {
-            names.push(domain.to_ascii_lowercase());
+        match domain.parse::<Name>() {
+            Ok(domain) => names.push(domain.to_string()),
+            Err(_) if domain.is_empty() => {}
+            Err(error) => self.report.leave(
+                format!("the domain `{domain}` of {what}"),
+                format!("no domain name: {error}"),
+                "write it into `names` of the `[[dns.forwards]]`",
+            ),
         }
         if local_to_the_old_machine(&to) {
             self.report.leave(
@@ -177,9 +173,10 @@ impl Making {
         }
     }
 
-    /// `name,name,address,address`.
+    /// `name,name,address,address`, and a time to live.
     fn host_record(&mut self, value: &str) -> bool {
-        let parts: Vec<&str> = value.split(',').map(str::trim).collect();
+        let parts: Vec<&str> =
+            value.split(',').map(str::trim).filter(|part| part.parse::<u32>().is_err()).collect();
         let addresses: Vec<IpAddr> = parts.iter().filter_map(|part| part.parse().ok()).collect();
         for name in
             parts.iter().filter(|part| part.parse::<Name>().is_ok() && part.parse::<IpAddr>().is_err())

@@ -1,11 +1,9 @@
-//! What tests of this crate share: a database as Pi-hole has it, archives of it, and the check of what comes out.
+//! What tests of this crate share: a database as Pi-hole has it, and the check of what comes out.
 
-#![allow(dead_code, reason = "each test program uses its part")]
 #![allow(clippy::unwrap_used, reason = "test code")]
 
 use import::Import;
 use rusqlite::Connection;
-use std::io::{Cursor, Write};
 
 /// Tables of gravity.db that matter, in the words of its documentation.
 const SCHEMA: &str = "
@@ -43,31 +41,8 @@ pub(crate) fn database(sql: &str) -> Vec<u8> {
     connection.serialize(rusqlite::MAIN_DB).unwrap().to_vec()
 }
 
-/// A zip archive of files.
-pub(crate) fn zip(files: &[(&str, &[u8])]) -> Vec<u8> {
-    let mut archive = zip::ZipWriter::new(Cursor::new(Vec::new()));
-    for (name, bytes) in files {
-        archive.start_file(*name, zip::write::SimpleFileOptions::default()).unwrap();
-        archive.write_all(bytes).unwrap();
-    }
-    archive.finish().unwrap().into_inner()
-}
-
-/// A gzipped tar archive of files.
-pub(crate) fn tar_gz(files: &[(&str, &[u8])]) -> Vec<u8> {
-    let mut archive =
-        tar::Builder::new(flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast()));
-    for (name, bytes) in files {
-        let mut header = tar::Header::new_ustar();
-        header.set_size(bytes.len() as u64);
-        header.set_mode(0o644);
-        archive.append_data(&mut header, name, *bytes).unwrap();
-    }
-    archive.into_inner().unwrap().finish().unwrap()
-}
-
 /// A config that the settings are put into.
-pub(crate) const ROUTER: &str = r#"# My router.
+const ROUTER: &str = r#"# My router.
 mode = "observe" # for now
 
 [zones.wan]

@@ -22,12 +22,12 @@ pub(crate) mod pihole;
 pub(crate) mod rpz;
 
 use model::Name;
-use std::net::IpAddr;
+use std::{collections::HashMap, net::IpAddr};
 
 use crate::{
     Format,
     asked::{Condition, is_within},
-    limits::{MAX_LINE_BYTES, MAX_REGEX_STATES, MAX_REGEX_TOTAL},
+    limits::{MAX_CONDITIONED, MAX_EXTRAS, MAX_LINE_BYTES, MAX_REGEX_STATES, MAX_REGEX_TOTAL},
     regexes,
     report::Refusal,
     rule::{Pattern, Rule, Shape},
@@ -44,6 +44,8 @@ pub(crate) struct Reader<'a> {
     own: &'a [Name],
     /// Bytes of automata that were made of expressions, also of those that were too large.
     spent: usize,
+    /// Entries with conditions by their names; a file with more names than there may be such entries is refused.
+    conditioned: HashMap<Name, usize>,
 }
 
 /// The language of a line.
@@ -66,7 +68,13 @@ impl<'a> Reader<'a> {
             Format::Regex => Some(Language::Regex),
             Format::Auto | Format::Plain | Format::Score | Format::Csv { .. } | Format::Json { .. } => None,
         };
-        Self { only, zone: rpz::Zone::new(only == Some(Language::Zone)), own, spent: 0 }
+        Self {
+            only,
+            zone: rpz::Zone::new(only == Some(Language::Zone)),
+            own,
+            spent: 0,
+            conditioned: HashMap::new(),
+        }
     }
 
     /// Whether the lines read so far are those of a zone file.
@@ -93,13 +101,14 @@ impl<'a> Reader<'a> {
             return reject(bytes, "not UTF-8 text".into());
         };
         let language = self.only.unwrap_or_else(|| self.language(text, line.indented));
-        let (own, spent) = (self.own, &mut self.spent);
-        let mut take = |part: &[u8], rule: Rule, reject: &mut dyn FnMut(&[u8], Refusal)| match guard(
-            &rule, own, spent,
-        ) {
-            Ok(()) => take(rule),
-            Err(refusal) => reject(part, refusal),
-        };
+        let (own, spent, conditioned) = (self.own, &mut self.spent, &mut self.conditioned);
+        let mut take =
+            |part: &[u8], rule: Rule, reject: &mut dyn FnMut(&[u8], Refusal)| match guard(&rule, own, spent)
+                .and_then(|()| few(&rule, conditioned))
+            {
+                Ok(()) => take(rule),
+                Err(refusal) => reject(part, refusal),
+            };
         let mut one = |rule: Result<Rule, Refusal>| match rule {
             Ok(rule) => take(bytes, rule, &mut reject),
             Err(refusal) => reject(bytes, refusal),
@@ -219,6 +228,21 @@ fn misread(text: &str) -> Option<String> {
         return Some("a wildcard stands for whole labels at the beginning, as in `*.ads.example`; write `||ads*.example^` for others".into());
     }
     None
+}
+
+/// Refuses more entries with conditions about one name than a question may be held against.
+fn few(rule: &Rule, conditioned: &mut HashMap<Name, usize>) -> Result<(), Refusal> {
+    let (Pattern::Name(name, _), Some(_)) = (&rule.pattern, &rule.condition) else { return Ok(()) };
+    let is_full = conditioned.len() == MAX_EXTRAS;
+    match conditioned.get_mut(name) {
+        Some(count) if *count == MAX_CONDITIONED => {
+            return Err(format!("`{name}` has {MAX_CONDITIONED} entries with conditions before it").into());
+        }
+        Some(count) => *count += 1,
+        None if is_full => {}
+        None => drop(conditioned.insert(name.clone(), 1)),
+    }
+    Ok(())
 }
 
 /// Refuses what would do great harm: a public suffix, everything, the resolver's own upstreams.

@@ -20,9 +20,15 @@ const HOUSEKEEPING: [&str; 14] = [
     "0.0.0.0",
 ];
 
+/// Whether hosts files hold this name for the machine itself (`localhost`).
+#[must_use]
+pub fn is_of_the_machine(text: &str) -> bool {
+    HOUSEKEEPING.iter().any(|known| text.eq_ignore_ascii_case(known))
+}
+
 /// A name that may stand in a list; none for a name of the machine itself.
 pub(crate) fn read(text: &str) -> Result<Option<Name>, String> {
-    if HOUSEKEEPING.iter().any(|known| text.eq_ignore_ascii_case(known)) {
+    if is_of_the_machine(text) {
         return Ok(None);
     }
     let name = any(text)?;

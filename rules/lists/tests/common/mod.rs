@@ -1,22 +1,14 @@
 //! Questions and verdicts as the case files write them.
 
-#![allow(dead_code, unreachable_pub, clippy::unwrap_used, clippy::expect_used, reason = "helpers of tests")]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "helpers of tests")]
 
 use lists::{Asked, DomainKind, DomainMatch, DomainSet, Effect, GroupSet, Record, RecordData};
+use serde::{Deserialize, de::DeserializeOwned};
 use std::{net::IpAddr, path::Path};
 
 /// What the set makes of `NAME [TYPE] [from ADDRESS] [as CLIENT] [in GROUP,…]`, or `answer ADDRESS …` for what an answer
-/// holds: `block 3`.
-pub fn said(set: &DomainSet, question: &str) -> String {
-    ask(set, question, &|_| String::new())
-}
-
-/// The same with the list before it: `ads block 3`.
-pub fn said_by(set: &DomainSet, question: &str) -> String {
-    ask(set, question, &|found| format!("{} ", found.info.name))
-}
-
-fn ask(set: &DomainSet, question: &str, front: &dyn Fn(&DomainMatch<'_>) -> String) -> String {
+/// holds.
+pub(crate) fn ask<'a>(set: &'a DomainSet, question: &'a str) -> Option<DomainMatch<'a>> {
     let mut words = question.split_ascii_whitespace();
     let mut name = words.next().unwrap();
     let mut answer = None;
@@ -50,15 +42,14 @@ fn ask(set: &DomainSet, question: &str, front: &dyn Fn(&DomainMatch<'_>) -> Stri
             }
         }
     }
-    let found = match answer {
+    match answer {
         Some(address) => set.decide_address(address, &asked),
         None => set.decide(&asked),
-    };
-    found.map_or("-".into(), |found| front(&found) + &verdict(&found))
+    }
 }
 
 /// `block 3`, `nxdomain 3`, `answer 3: A 192.0.2.1`.
-pub fn verdict(found: &DomainMatch<'_>) -> String {
+pub(crate) fn verdict(found: &DomainMatch<'_>) -> String {
     assert_eq!(found.kind == DomainKind::Allow, found.effect == Effect::Allow);
     let (word, records) = match found.effect {
         Effect::Block => ("block", &[][..]),
@@ -98,8 +89,16 @@ fn record(record: &Record) -> String {
     record.ttl.map_or(data.clone(), |ttl| format!("{data} ({ttl} s)"))
 }
 
-/// The text of a case file.
-pub fn file(name: &str) -> String {
-    std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/cases/lists").join(name))
-        .unwrap()
+/// The cases of a file.
+pub(crate) fn cases<C: DeserializeOwned>(name: &str) -> Vec<C> {
+    #[derive(Deserialize)]
+    #[serde(bound = "C: DeserializeOwned")]
+    struct File<C> {
+        case: Vec<C>,
+    }
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/cases/lists").join(name);
+    let text = std::fs::read_to_string(path).unwrap();
+    let file: File<C> = toml::from_str(&text).unwrap_or_else(|error| panic!("{name}: {error}"));
+    assert!(!file.case.is_empty(), "{name}");
+    file.case
 }

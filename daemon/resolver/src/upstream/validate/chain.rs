@@ -47,7 +47,11 @@ enum Cut {
     /// The name does not exist, so nothing is below it.
     Absent,
     /// What should be here cannot be believed.
-    Bogus(Trouble),
+    Bogus {
+        trouble: Trouble,
+        /// Nor what others say.
+        second_look: bool,
+    },
 }
 
 /// What was found, bounded; the least recently used goes first.
@@ -85,7 +89,7 @@ impl Validator {
         }
         let mut zone = match self.cut(&Name::root(), None, fetch, budget).await? {
             Cut::Zone(zone) => zone,
-            Cut::Bogus(trouble) => return Err(trouble),
+            Cut::Bogus { trouble, .. } => return Err(trouble),
             Cut::Unsigned | Cut::None | Cut::Absent => return Ok(Status::Insecure),
         };
         for labels in 1..=name.iter().count() {
@@ -94,7 +98,7 @@ impl Validator {
                 Cut::None => {}
                 Cut::Absent => break,
                 Cut::Unsigned => return Ok(Status::Insecure),
-                Cut::Bogus(trouble) => return Err(trouble),
+                Cut::Bogus { trouble, .. } => return Err(trouble),
             }
         }
         Ok(Status::Secure(zone))
@@ -107,8 +111,10 @@ impl Validator {
         fetch: &impl Fetch,
         budget: &mut Budget,
     ) -> Result<Cut, Trouble> {
-        if let Some(cut) = self.cuts.get(name) {
-            return Ok(cut);
+        match self.cuts.get(name) {
+            Some(Cut::Bogus { second_look: false, .. }) if fetch.is_second_look() => {}
+            Some(cut) => return Ok(cut),
+            None => {}
         }
         let found = match parent {
             None => self.keys(name, None, fetch, budget).await,
@@ -121,7 +127,7 @@ impl Validator {
                 Ok(cut)
             }
             Err(trouble @ Trouble::Bogus { .. }) => {
-                let cut = Cut::Bogus(trouble);
+                let cut = Cut::Bogus { trouble, second_look: fetch.is_second_look() };
                 // Where only the budget of this answer ran out, another may get further.
                 if budget.signatures > 0 && budget.hashes > 0 && budget.questions > 0 {
                     self.cuts.put(name, &cut, BOGUS_LIFETIME);

@@ -47,6 +47,9 @@ pub(crate) trait Fetch: Sync {
         qtype: RecordType,
     ) -> impl Future<Output = Result<Arc<Answered>, Trouble>> + Send;
 
+    /// Others are asked than those whose answer was not believed.
+    fn is_second_look(&self) -> bool;
+
     /// Nothing is demanded of this name and what is below it.
     fn is_exempt(&self, name: &Name) -> bool;
 }
@@ -106,6 +109,7 @@ impl Validator {
         let mut budget = Budget::default();
         let mut secure = true;
         let mut lifetimes = Vec::new();
+        let mut proving = Vec::new();
         let sets = rrsets(&message.answers);
         for (at, set) in sets.iter().enumerate() {
             if is_made_from(set, sets.get(at.wrapping_sub(1))) {
@@ -118,7 +122,7 @@ impl Validator {
                     if let Some(labels) = verified.wildcard {
                         let denial = self.denial_of(&zone, &message.authorities, &mut budget)?;
                         match denial.wildcard(set.owner, labels, &mut budget) {
-                            Proof::Secure => {}
+                            Proof::Secure => proving.push(zone),
                             Proof::Insecure => secure = false,
                             Proof::Missing => {
                                 return Err(bogus(
@@ -137,7 +141,13 @@ impl Validator {
         }
         drop(sets);
         if !end.found || code == ResponseCode::NXDomain {
-            secure &= self.absence(qtype, end, message, fetch, &mut budget).await?;
+            match self.absence(qtype, end, message, fetch, &mut budget).await? {
+                Some(zone) => proving.push(zone),
+                None => secure = false,
+            }
+        }
+        if secure {
+            keep_proofs(&proving, &mut message.authorities);
         }
         for (owner, kind, lifetime) in lifetimes {
             let of_it = |record: &&mut Record| record.name == owner && signature::is_part(record, kind);
@@ -153,6 +163,9 @@ impl Validator {
         fetch: &impl Fetch,
         budget: &mut Budget,
     ) -> Result<Option<(Verified, Arc<Zone>)>, Trouble> {
+        if fetch.is_exempt(set.owner) {
+            return Ok(None);
+        }
         let Some(signer) = set.signer() else {
             return match self.walk(&set.zone_side(), fetch, budget).await? {
                 Status::Insecure => Ok(None),
@@ -172,7 +185,7 @@ impl Validator {
         }
     }
 
-    /// Judges that there is nothing at the end of an answer. False if the zone is not signed.
+    /// Judges that there is nothing at the end of an answer, and gives the zone that proves it; none if it is not signed.
     async fn absence(
         &self,
         qtype: RecordType,
@@ -180,20 +193,23 @@ impl Validator {
         message: &Message,
         fetch: &impl Fetch,
         budget: &mut Budget,
-    ) -> Result<bool, Trouble> {
+    ) -> Result<Option<Arc<Zone>>, Trouble> {
+        if fetch.is_exempt(&end.name) {
+            return Ok(None);
+        }
         let sets = rrsets(&message.authorities);
         let side = if qtype == RecordType::DS { end.name.base_name() } else { end.name.clone() };
+        // The nearest: proofs of a zone further up are there too, where a wildcard of it leads here.
         let signer = sets
             .iter()
-            .filter(|set| set.kind != RecordType::SOA)
-            .chain(sets.iter())
-            .find_map(Rrset::signer)
-            .filter(|signer| signer.zone_of(&side));
+            .filter_map(Rrset::signer)
+            .filter(|signer| signer.zone_of(&side))
+            .max_by_key(|signer| signer.iter().count());
         let zone = match signer {
             Some(signer) => self.walk(signer, fetch, budget).await?,
             None => self.walk(&side, fetch, budget).await?,
         };
-        let Status::Secure(zone) = zone else { return Ok(false) };
+        let Status::Secure(zone) = zone else { return Ok(None) };
         let denial = self.denial_of(&zone, &message.authorities, budget)?;
         if let Some(soa) = sets.iter().find(|set| set.kind == RecordType::SOA) {
             self.judge(soa, fetch, budget).await?;
@@ -204,12 +220,12 @@ impl Validator {
             denial.no_data(&end.name, qtype, budget)
         };
         match proof {
-            Proof::Secure => Ok(true),
-            Proof::Insecure => Ok(false),
+            Proof::Secure => Ok(Some(zone)),
+            Proof::Insecure => Ok(None),
             Proof::Missing => {
                 // The proof may be missing because the zone ends above the name.
                 match self.walk(&side, fetch, budget).await? {
-                    Status::Insecure => Ok(false),
+                    Status::Insecure => Ok(None),
                     Status::Secure(zone) => Err(bogus(
                         ede::NSEC_MISSING,
                         &zone.name,
@@ -242,6 +258,18 @@ impl Validator {
         }
         Ok(denial)
     }
+}
+
+/// Leaves of the authority section what was verified: what one of these zones has signed itself.
+fn keep_proofs(zones: &[Arc<Zone>], authorities: &mut Vec<Record>) {
+    let verified: Vec<(Name, RecordType)> = rrsets(authorities)
+        .iter()
+        .filter(|set| zones.iter().any(|zone| set.signer() == Some(&zone.name)))
+        .map(|set| (set.owner.clone(), set.kind))
+        .collect();
+    authorities.retain(|record| {
+        verified.iter().any(|(owner, kind)| record.name == *owner && signature::is_part(record, *kind))
+    });
 }
 
 /// An alias that was made from the DNAME before it needs no signature of its own (RFC 6672 §5.3.1).

@@ -125,7 +125,7 @@ pub(super) fn log(draft: &QueryLogDraft, report: &mut Report<'_>) -> QueryLog {
             LEAST_LOG
         }
     };
-    QueryLog { days: draft.days, bytes }
+    QueryLog { days: draft.days.value, bytes }
 }
 
 /// A size in decimal units.

@@ -3,6 +3,7 @@
 mod groups;
 mod local;
 mod records;
+mod unheard;
 mod upstreams;
 
 use lists::GroupSet;
@@ -94,6 +95,7 @@ pub(super) fn check(
     let groups = groups::groups(draft, others.schedules, report);
     let names = group_names(&draft.groups.0);
     Dns {
+        unheard: unheard::unheard(draft, others, report, warnings),
         upstreams,
         bootstrap,
         forwards,
