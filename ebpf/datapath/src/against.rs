@@ -2,13 +2,13 @@
 
 use abi::{
     ACTIVE_ALLOWS, ACTIVE_BANS, ACTIVE_RANGES, Action, Address, DIRECTION_IN, DIRECTION_OUT, RULE_NONE,
-    Reason, ZONE_FIRST,
+    Reason, ZONE_NONE,
     image::{ADDRESS_IN_OBSERVED, ADDRESS_OUT_OBSERVED, ADDRESS_PROTECTED, AddressClass, NOTHING},
 };
 
 use crate::{
     Tables, Verdict, flow,
-    ingress::is_start,
+    ingress::may_answer,
     parse::Kind,
     source::{is_bogon, is_spoofed},
 };
@@ -54,6 +54,11 @@ pub(crate) fn look_up<T: Tables>(tables: &T, verdict: &mut Verdict, side: Side) 
 /// that ends the matter. Of later fragments and of ICMP errors it is not asked what is against them.
 #[inline(always)]
 pub(crate) fn source<T: Tables>(tables: &T, verdict: &mut Verdict) -> bool {
+    if verdict.work.packet.kind == Kind::Opening && !may_answer(verdict) {
+        // Needed later, and slow to come: meanwhile the source is looked up.
+        flow::touch(tables, &verdict.flow.words());
+        flow::touch(tables, &verdict.flow.answer_words(ZONE_NONE));
+    }
     look_up(tables, verdict, Side::Source);
     if is_spoofed(tables, verdict) && verdict.deny(Action::Drop, Reason::Spoofed, RULE_NONE) {
         return true;
@@ -64,30 +69,19 @@ pub(crate) fn source<T: Tables>(tables: &T, verdict: &mut Verdict) -> bool {
     if matches!(verdict.work.packet.kind, Kind::Fragment | Kind::Error) {
         return false;
     }
-    if unwanted(tables, verdict, Side::Source, DIRECTION_IN) {
-        return true;
-    }
-    // The flow table's memory is slow: it is asked for before it is needed.
-    if is_start(verdict) {
-        flow::touch(tables, &verdict.flow.words());
-    }
-    false
+    unwanted(tables, verdict, Side::Source, DIRECTION_IN)
 }
 
 /// Looks up what is known of the destination. `true`: a ban or list is against what is started towards it, and that ends
 /// the matter.
 #[inline(always)]
 pub(crate) fn destination<T: Tables>(tables: &T, verdict: &mut Verdict) -> bool {
+    if may_answer(verdict) {
+        // As above. The tuple itself was looked for already.
+        flow::touch(tables, &verdict.flow.answer_words(ZONE_NONE));
+    }
     look_up(tables, verdict, Side::Destination);
-    if unwanted(tables, verdict, Side::Destination, DIRECTION_OUT) {
-        return true;
-    }
-    // As above, for the tuple of the answers.
-    let zone = verdict.work.destination.zone;
-    if verdict.work.packet.kind == Kind::Opening && zone >= ZONE_FIRST {
-        flow::touch(tables, &verdict.flow.answer_words(zone));
-    }
-    false
+    unwanted(tables, verdict, Side::Destination, DIRECTION_OUT)
 }
 
 /// A ban or list is against the address in this direction, and it is not protected. `true` if that ends the matter.

@@ -1,14 +1,14 @@
 //! The verdict about a frame that comes in.
 
 use abi::{
-    Action, FLOW_REPLY, FLOW_TAUGHT, FORGOTTEN_NS, FlowKey, RULE_NONE, Reason, ZONE_FIRST, ZONE_LOOSE,
-    ZONE_NONE, ZONE_OBSERVE, ZONE_SCAN, ZONE_STRICT,
+    Action, FLOW_REPLY, FLOW_TAUGHT, FORGOTTEN_NS, FlowKey, RULE_NONE, Reason, ZONE_LOOSE, ZONE_NONE,
+    ZONE_OBSERVE, ZONE_SCAN, ZONE_STRICT,
 };
 
 use crate::{
     Frame, Input, Step, Tables, Verdict,
     flow::{self, Found, Places, Watch, incoming, is_closed, is_inspected},
-    opening::{found_rule, rejudged, reverse},
+    opening::{found_rule, is_metered, rejudged, reverse},
     parse::{self, ACK, Ethertype, Kind, SYN, TCP, UDP},
     source::{Essential, essential},
     verdict::Quoted,
@@ -134,9 +134,8 @@ pub(crate) fn judge<T: Tables>(tables: &T, verdict: &mut Verdict) {
         Kind::Following => verdict.flow.protocol == parse::TCP || parse::is_echo(&packet),
         Kind::Error | Kind::Fragment | Kind::Portless => false,
     };
-    // What cannot be an answer has its addresses asked first: what a list or ban stops costs no look into the flow
-    // table.
-    let starts = is_start(verdict);
+    // What cannot be an answer has its addresses judged first.
+    let starts = packet.kind == Kind::Opening && !may_answer(verdict);
     if carries_tuple && !starts && is_known(tables, verdict) {
         return;
     }
@@ -176,23 +175,20 @@ pub(crate) fn judge<T: Tables>(tables: &T, verdict: &mut Verdict) {
                 }
                 return;
             }
-            if tables.step(Step::Metered, verdict) {
+            if is_metered(verdict) && tables.step(Step::Metered, verdict) {
                 return;
             }
-            tables.step(Step::EnterPacket, verdict);
-            if verdict.zone_to >= ZONE_FIRST {
-                tables.step(Step::EnterAnswer, verdict);
-            }
+            tables.step(Step::Enter, verdict);
         }
         Kind::Portless => verdict.pass(Reason::Portless, RULE_NONE),
         Kind::Following | Kind::Fragment | Kind::Error => follow(tables, verdict),
     }
 }
 
-/// The packet starts something and cannot be the answer to anything: a SYN, an echo request. (A UDP packet can.)
+/// The packet may open a flow, and may be an answer as well: UDP. (A SYN or an echo request answers nothing.)
 #[inline(always)]
-pub(crate) fn is_start(verdict: &Verdict) -> bool {
-    verdict.work.packet.kind == Kind::Opening && verdict.flow.protocol != UDP
+pub(crate) fn may_answer(verdict: &Verdict) -> bool {
+    verdict.work.packet.kind == Kind::Opening && verdict.flow.protocol == UDP
 }
 
 /// A packet of no known flow that opens none: conntrack knows, unless the zone takes none such.

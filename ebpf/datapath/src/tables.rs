@@ -10,8 +10,7 @@ use crate::{
     against::{self, Side},
     flow::{self, Places},
     image::Question,
-    ingress,
-    opening::{self, Which},
+    ingress, opening,
 };
 
 /// The lookups a decision may make. `slot` selects the image.
@@ -104,7 +103,7 @@ pub enum Step {
     Held,
     /// A new flow: zone and policy.
     Open,
-    /// A new flow: rates.
+    /// A new flow that is metered: rates.
     Metered,
     /// A new flow that may not be, and may be an old one.
     Forgotten,
@@ -120,8 +119,8 @@ pub enum Step {
     Loosen,
     /// Enters the tuple of the packet into the flow table.
     EnterPacket,
-    /// Enters the tuple of its answers.
-    EnterAnswer,
+    /// A new flow passes: enters its tuple and that of its answers.
+    Enter,
 }
 
 impl Step {
@@ -168,11 +167,11 @@ impl Step {
                 true
             }
             Self::EnterPacket => {
-                opening::enter(tables, verdict, Which::Packet);
+                opening::enter_packet(tables, verdict);
                 true
             }
-            Self::EnterAnswer => {
-                opening::enter(tables, verdict, Which::Answer);
+            Self::Enter => {
+                opening::enter(tables, verdict);
                 true
             }
         }

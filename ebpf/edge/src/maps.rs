@@ -326,7 +326,7 @@ impl Tables for Maps {
             Step::Renew => secd_renew(verdict),
             Step::Loosen => secd_loosen(verdict),
             Step::EnterPacket => secd_enter_packet(verdict),
-            Step::EnterAnswer => secd_enter_answer(verdict),
+            Step::Enter => secd_enter(verdict),
         };
         ends != 0
     }
@@ -390,7 +390,7 @@ steps! {
     secd_renew = Renew;
     secd_loosen = Loosen;
     secd_enter_packet = EnterPacket;
-    secd_enter_answer = EnterAnswer;
+    secd_enter = Enter;
 }
 
 #[inline(always)]

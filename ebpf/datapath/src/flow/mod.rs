@@ -142,13 +142,14 @@ fn differs_far<S: Places>(set: &S, way: u32, words: &[u64; 5]) -> u64 {
     (set.load(way, source_at) ^ source) | (set.load(way, destination_at) ^ destination)
 }
 
-/// Asks the machine for the memory of a tuple's set.
+/// Asks the machine for the memory of a tuple's set: two pairs of lines.
 #[inline(always)]
 pub(crate) fn touch<T: Tables>(tables: &T, words: &[u64; 5]) {
     let Active { seed, flow_mask, .. } = tables.active();
-    let spot = spot(words, &seed, flow_mask);
-    if let Some(set) = tables.set(spot.set) {
-        let _ = set.load(spot.way, 0);
+    let home = spot(words, &seed, flow_mask);
+    if let Some(set) = tables.set(home.set) {
+        let _ = set.load(home.way, 0);
+        let _ = set.load(nth_way(home.way, 2), 0);
     }
 }
 
