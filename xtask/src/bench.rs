@@ -17,45 +17,67 @@ pub(crate) struct Options {
 enum Bench {
     /// The packet path: verdicts in nanoseconds beside nftables, ipset, xdp-filter and BPF's own tables
     Packets {
-        /// Write the results as JSON
-        #[arg(long, value_name = "FILE")]
-        json: Option<PathBuf>,
-        /// Fewer sizes and rounds: at most three minutes
-        #[arg(long)]
-        quick: bool,
-        /// Only cases whose name contains this
-        #[arg(long, value_name = "TEXT")]
-        only: Option<String>,
+        #[command(flatten)]
+        common: Common,
         /// Draw the pictures into this folder
         #[arg(long, value_name = "FOLDER")]
         pictures: Option<PathBuf>,
     },
+    /// The resolver: microseconds an answer beside dnsmasq, unbound and pdns-recursor; refreshes and floods
+    Dns {
+        #[command(flatten)]
+        common: Common,
+        /// Write the figures into this page of the documentation (docs/bench/dns.md)
+        #[arg(long, value_name = "FILE")]
+        page: Option<PathBuf>,
+    },
+}
+
+/// What every bench can be told.
+#[derive(clap::Args)]
+struct Common {
+    /// Write the results as JSON
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+    /// Fewer sizes and rounds: at most three minutes
+    #[arg(long)]
+    quick: bool,
+    /// Only cases, or parts, whose name contains this
+    #[arg(long, value_name = "TEXT")]
+    only: Option<String>,
 }
 
 /// Builds and measures.
 pub(crate) fn run(root: &Path, options: &Options) -> Result<()> {
-    let Bench::Packets { json, quick, only, pictures } = &options.bench;
     setup::run(root, setup::How::Install)?;
-    if !machine::is_root() {
-        bail!("packets are measured in this machine's kernel, which needs root; run it as root");
-    }
-    setup::install_peers(root)?;
-    let programs = build_programs(root)?;
-    let bench = build_bench(root)?;
-    let mut command = Command::new(bench);
-    command.arg("packets").arg("--programs").arg(programs).current_dir(root);
-    for (name, path) in [("--json", json), ("--pictures", pictures)] {
+    let (common, mut command, more) = match &options.bench {
+        Bench::Packets { common, pictures } => {
+            if !machine::is_root() {
+                bail!("packets are measured in this machine's kernel, which needs root; run it as root");
+            }
+            setup::install_peers(root, setup::PACKET_PEERS)?;
+            let programs = build_programs(root)?;
+            let mut command = Command::new(build(root, "bench")?);
+            command.arg("packets").arg("--programs").arg(programs);
+            (common, command, ("--pictures", pictures))
+        }
+        Bench::Dns { common, page } => {
+            setup::install_peers(root, setup::DNS_PEERS)?;
+            (common, Command::new(build(root, "bench-dns")?), ("--page", page))
+        }
+    };
+    for (name, path) in [("--json", &common.json), more] {
         if let Some(path) = path {
             command.arg(name).arg(std::path::absolute(path)?);
         }
     }
-    if *quick {
+    if common.quick {
         command.arg("--quick");
     }
-    if let Some(only) = only {
+    if let Some(only) = &common.only {
         command.arg("--only").arg(only);
     }
-    let status = command.status().context("cannot run the bench")?;
+    let status = command.current_dir(root).status().context("cannot run the bench")?;
     if !status.success() {
         bail!("the bench did not end well ({status})");
     }
@@ -95,17 +117,17 @@ fn bpf_cargo() -> Command {
     command
 }
 
-/// Builds the bench for release; returns the program.
-fn build_bench(root: &Path) -> Result<PathBuf> {
+/// Builds a bench for release; returns the program.
+fn build(root: &Path, package: &str) -> Result<PathBuf> {
     let step = Step::begin("bench: build for release");
     let mut command = suite::cargo(root);
-    command.args(["build", "--release", "--package", "bench", "--message-format", "json-render-diagnostics"]);
+    command.args(["build", "--release", "--package", package, "--message-format", "json-render-diagnostics"]);
     let mut program = None;
     let outcome = console::logged(root, "bench-build", &mut command, |line| {
         if let Some(unit) = line.trim_start().strip_prefix("Compiling ") {
             step.at(unit.split(" (").next().unwrap_or(unit));
         }
-        program = executable(line).or(program.take());
+        program = executable(line, package).or(program.take());
     })
     .and_then(|(status, log)| if status.success() { Ok(()) } else { bail!("{}", console::excerpt(&log)) });
     step.end(if outcome.is_ok() { "ok" } else { "failed" });
@@ -113,13 +135,13 @@ fn build_bench(root: &Path) -> Result<PathBuf> {
     program.context("cargo named no program of the bench")
 }
 
-/// The bench's program, where a line of cargo's messages names it.
-fn executable(line: &str) -> Option<PathBuf> {
+/// The program of a bench, where a line of cargo's messages names it.
+fn executable(line: &str, name: &str) -> Option<PathBuf> {
     if !line.starts_with('{') {
         return None;
     }
     let message: serde_json::Value = serde_json::from_str(line).ok()?;
-    let is_bench = message["target"]["name"] == "bench" && message["target"]["kind"][0] == "bin";
+    let is_bench = message["target"]["name"] == name && message["target"]["kind"][0] == "bin";
     message["executable"].as_str().filter(|_| is_bench).map(PathBuf::from)
 }
 
@@ -134,8 +156,9 @@ mod tests {
                 r#"{{"reason":"compiler-artifact","target":{{"kind":["bin"],"name":"{name}"}},"executable":"/t/{name}"}}"#
             )
         };
-        assert_eq!(executable(&message("bench")), Some(PathBuf::from("/t/bench")));
-        assert_eq!(executable(&message("secd")), None);
-        assert_eq!(executable("   Compiling bench v0.1.0"), None);
+        assert_eq!(executable(&message("bench"), "bench"), Some(PathBuf::from("/t/bench")));
+        assert_eq!(executable(&message("bench"), "bench-dns"), None);
+        assert_eq!(executable(&message("secd"), "bench"), None);
+        assert_eq!(executable("   Compiling bench v0.1.0", "bench"), None);
     }
 }

@@ -8,6 +8,7 @@ mod console;
 mod deb;
 mod demo;
 mod directions;
+mod fuzz;
 mod generate;
 mod machine;
 mod setup;
@@ -50,6 +51,8 @@ enum Command {
     Deb,
     /// Measure, beside what others cost in the same run
     Bench(bench::Options),
+    /// Run a fuzz target, or all of them, with libFuzzer
+    Fuzz(fuzz::Options),
     /// Write the generated documents again: the reference of the config and its schema
     Gen,
     /// Check that no crate depends on one it must not see
@@ -66,6 +69,7 @@ fn main() -> ExitCode {
         Command::Demo(options) => demo::run(&root, &options),
         Command::Deb => deb::run(&root),
         Command::Bench(options) => bench::run(&root, &options),
+        Command::Fuzz(options) => fuzz::run(&root, &options),
         Command::Gen => generate::run(&root),
         Command::Directions => {
             directions::check(&root).map(|count| println!("{count} dependencies, none points up"))

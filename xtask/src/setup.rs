@@ -33,15 +33,23 @@ const LAB: &[&str] = &[
     "knot-dnsutils",
     "bind9-dnsutils",
     "curl",
+    "openssl",
+    "dnsmasq-base",
+    "udhcpc",
+    "python3-zeroconf",
 ];
 /// What the packet path is measured against.
-const PEERS: &[&str] = &["nftables", "iptables", "ipset", "xdp-tools", "ethtool", "iproute2"];
+pub(crate) const PACKET_PEERS: &[&str] =
+    &["nftables", "iptables", "ipset", "xdp-tools", "ethtool", "iproute2"];
+/// What the resolver is measured against, and with.
+pub(crate) const DNS_PEERS: &[&str] = &["dnsperf", "dnsmasq-base", "unbound", "pdns-recursor", "util-linux"];
 /// Packages that bring a service, which is neither started nor enabled by this set-up.
 const SERVICES: &[(&str, &[&str])] = &[
     ("openssh-server", &["ssh"]),
     ("nginx-light", &["nginx"]),
     ("nsd", &["nsd"]),
     ("unbound", &["unbound"]),
+    ("pdns-recursor", &["pdns-recursor"]),
     ("nftables", &[]),
 ];
 /// The linker of BPF programs, by exact version.
@@ -50,6 +58,8 @@ const BPF_LINKER: &str = "0.13.0";
 const CARGO_DENY: &str = "0.20.2";
 /// The advisory check, by exact version.
 const CARGO_AUDIT: &str = "0.22.2";
+/// What drives libFuzzer, by exact version.
+const CARGO_FUZZ: &str = "0.13.2";
 
 /// The GeoIP database of the tests.
 const GEOIP: &str = "geo-whois-asn-country";
@@ -169,9 +179,17 @@ pub(crate) fn install_auditors(root: &Path) -> Result<()> {
     Ok(())
 }
 
+/// Installs what only fuzzing needs.
+pub(crate) fn install_fuzzer(root: &Path) -> Result<()> {
+    if machine::tool("cargo-fuzz").is_none() {
+        cargo_install(root, "cargo-fuzz", CARGO_FUZZ, &[])?;
+    }
+    Ok(())
+}
+
 /// Installs the programs that only benches need: those that are measured beside ours.
-pub(crate) fn install_peers(root: &Path) -> Result<()> {
-    let missing = packages_missing(PEERS);
+pub(crate) fn install_peers(root: &Path, peers: &[&'static str]) -> Result<()> {
+    let missing = packages_missing(peers);
     if !missing.is_empty() {
         println!("setup: missing {} Debian packages ({})", missing.len(), missing.join(" "));
     }
@@ -257,6 +275,11 @@ fn programs_missing(wanted: &[&'static str]) -> Vec<&'static str> {
         ("nginx-light", "nginx"),
         ("nsd", "nsd"),
         ("unbound", "unbound"),
+        ("openssl", "openssl"),
+        ("dnsperf", "dnsperf"),
+        ("dnsmasq-base", "dnsmasq"),
+        ("pdns-recursor", "pdns_recursor"),
+        ("util-linux", "taskset"),
         ("ldnsutils", "ldns-signzone"),
         ("knot-dnsutils", "kdig"),
         ("curl", "curl"),

@@ -61,6 +61,7 @@ fn print(output: &mut Output<'_>, devices: &Devices) -> io::Result<()> {
     output.table(
         &[
             Column::new("DEVICE").whole(),
+            Column::new("NAME").whole(),
             Column::new("ZONE").whole(),
             Column::new("GROUPS"),
             Column::new("STATE").whole(),
@@ -89,6 +90,7 @@ fn row(device: &DeviceRow, now: model::Timestamp) -> Vec<Field> {
         } else {
             plain(device.mac.to_string())
         },
+        plain(device.host.clone().unwrap_or_default()),
         plain(device.zone.clone().unwrap_or_default()),
         plain(device.groups.join(", ")),
         state,

@@ -159,11 +159,17 @@ fn merged(import: &mut Import, path: &Path, folder: &str) -> Result<(String, Vec
     }
 }
 
-/// Writes the files of own rules and the config, with a copy of the config as it was. Returns what was written.
+/// Writes the files of own rules and the config, with a copy of the config as it was: all of it beside the old files
+/// first, then each in its place, so that what fails leaves everything as it was. Returns what was written.
 fn write(path: &Path, imported: &Imported<'_>, folder: &Path) -> Result<Vec<String>, Failure> {
+    let before = fs::read(path).ok();
+    let mut staged = Vec::new();
+    if !imported.files.is_empty() {
+        fs::create_dir_all(folder).map_err(|error| Failure::file(folder, "make", &error))?;
+    }
     for file in &imported.files {
         let path = Path::new(&file.path);
-        match fs::read(path) {
+        let before = match fs::read(path) {
             Ok(bytes) if !OwnList::is_ours(&bytes) => {
                 return Err(Failure::Usage {
                     message: format!("{} is there and no import wrote it", file.path),
@@ -173,46 +179,87 @@ fn write(path: &Path, imported: &Imported<'_>, folder: &Path) -> Result<Vec<Stri
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
                 return Err(Failure::file(path, "read", &error));
             }
-            Ok(_) | Err(_) => {}
+            Ok(bytes) => Some(bytes),
+            Err(_) => None,
+        };
+        staged.push(Staged::write(path.to_owned(), file.text.as_bytes(), before)?);
+    }
+    let is_new = before.as_deref() != Some(imported.config.as_bytes());
+    if is_new {
+        if before.as_ref().is_some_and(|before| !before.is_empty()) {
+            let copy = with_ending(path, ".before-import");
+            let bytes = before.as_deref().unwrap_or_default();
+            // With the permissions of the config.
+            staged.push(Staged::like(path, copy.clone(), bytes, fs::read(&copy).ok())?);
         }
+        staged.push(Staged::write(path.to_owned(), imported.config.as_bytes(), before)?);
     }
+    let mut done: Vec<Staged> = Vec::new();
     let mut written = Vec::new();
-    if !imported.files.is_empty() {
-        fs::create_dir_all(folder).map_err(|error| Failure::file(folder, "make", &error))?;
+    for file in staged {
+        if let Err(failure) = file.put() {
+            done.iter().for_each(Staged::take_back);
+            return Err(failure);
+        }
+        written.push(file.path.display().to_string());
+        done.push(file);
     }
-    for file in &imported.files {
-        replace(Path::new(&file.path), file.text.as_bytes())?;
-        written.push(file.path.clone());
-    }
-    let before = fs::read(path).unwrap_or_default();
-    if before == imported.config.as_bytes() {
-        return Ok(written);
-    }
-    if !before.is_empty() {
-        let mut copy = path.as_os_str().to_owned();
-        copy.push(".before-import");
-        let copy = PathBuf::from(copy);
-        // With its permissions.
-        fs::copy(path, &copy).map_err(|error| Failure::file(&copy, "write", &error))?;
-        written.push(copy.display().to_string());
-    }
-    replace(path, imported.config.as_bytes())?;
-    written.push(path.display().to_string());
     Ok(written)
 }
 
-/// Writes a file as a whole or not at all; one that is there keeps its permissions.
-fn replace(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
-    let failed = |error| Failure::file(path, "write", &error);
-    let mut beside = path.as_os_str().to_owned();
-    beside.push(".new");
-    let beside = PathBuf::from(beside);
-    let mut file = File::create(&beside).map_err(failed)?;
-    if let Ok(metadata) = fs::metadata(path) {
-        file.set_permissions(metadata.permissions()).map_err(failed)?;
+/// A file that is written beside its place. Dropped before it was put there, it is gone.
+struct Staged {
+    path: PathBuf,
+    beside: PathBuf,
+    /// What is in its place.
+    before: Option<Vec<u8>>,
+}
+
+impl Staged {
+    /// One that keeps the permissions of what is there.
+    fn write(path: PathBuf, bytes: &[u8], before: Option<Vec<u8>>) -> Result<Self, Failure> {
+        let like = path.clone();
+        Self::like(&like, path, bytes, before)
     }
-    file.write_all(bytes).and_then(|()| file.sync_all()).map_err(failed)?;
-    fs::rename(&beside, path).map_err(failed)
+
+    fn like(like: &Path, path: PathBuf, bytes: &[u8], before: Option<Vec<u8>>) -> Result<Self, Failure> {
+        let staged = Self { beside: with_ending(&path, ".new"), path, before };
+        let failed = |error| Failure::file(&staged.path, "write", &error);
+        if staged.path.is_dir() {
+            return Err(failed(io::ErrorKind::IsADirectory.into()));
+        }
+        let mut file = File::create(&staged.beside).map_err(failed)?;
+        if let Ok(metadata) = fs::metadata(like) {
+            file.set_permissions(metadata.permissions()).map_err(failed)?;
+        }
+        file.write_all(bytes).and_then(|()| file.sync_all()).map_err(failed)?;
+        Ok(staged)
+    }
+
+    fn put(&self) -> Result<(), Failure> {
+        fs::rename(&self.beside, &self.path).map_err(|error| Failure::file(&self.path, "write", &error))
+    }
+
+    /// Puts back what was there, as far as that can be done where something fails already.
+    fn take_back(&self) {
+        let _ = match &self.before {
+            Some(before) => Self::write(self.path.clone(), before, None).and_then(|file| file.put()),
+            None => fs::remove_file(&self.path).map_err(|error| Failure::file(&self.path, "remove", &error)),
+        };
+    }
+}
+
+impl Drop for Staged {
+    fn drop(&mut self) {
+        // Not there any more once it was put in its place.
+        let _ = fs::remove_file(&self.beside);
+    }
+}
+
+fn with_ending(path: &Path, ending: &str) -> PathBuf {
+    let mut path = path.as_os_str().to_owned();
+    path.push(ending);
+    path.into()
 }
 
 /// An archive or a folder of Pi-hole.

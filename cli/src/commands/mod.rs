@@ -68,7 +68,7 @@ pub(crate) fn run(arguments: Arguments, environment: &Environment, output: &mut 
         Command::Device(asked) => online(&|online| device::run(&asked, online)),
         Command::Dns(asked) => {
             if asked.is_offline() {
-                dns::services(output)
+                dns::services::run(output)
             } else {
                 online(&|online| dns::run(&asked, online))
             }

@@ -69,6 +69,11 @@ fn print(output: &mut Output<'_>, status: &Status) -> io::Result<()> {
             },
         ),
     ));
+    if let Some(dns) = &status.dns
+        && let Some(log) = query_log(&dns.log)
+    {
+        rows.push(log);
+    }
     if let Some(paused) = status.dns.as_ref().and_then(|dns| super::dns::paused(&dns.paused, output.now())) {
         rows.push(("", painted(paused, Paint::Warn)));
     }
@@ -225,4 +230,20 @@ fn logs(output: &mut Output<'_>, status: &Status) -> io::Result<()> {
         ],
         rows,
     )
+}
+
+/// The log of questions, where there is one or ought to be.
+fn query_log(log: &protocol::DnsLogStatus) -> Option<(&'static str, crate::output::Field)> {
+    let mut text = match (&log.error, log.bytes) {
+        (None, 0) => return None,
+        (None, size) => format!("{} kept in {}", count(log.written, "question", "questions"), bytes(size)),
+        (Some(error), _) => error.clone(),
+    };
+    for (number_of, what) in [(log.lost, "lost"), (log.folded, "kept with a shortened name")] {
+        if number_of > 0 {
+            text += &format!(", {} {what}", number(number_of));
+        }
+    }
+    let paint = if log.error.is_some() || log.lost > 0 { Paint::Warn } else { Paint::Plain };
+    Some(("dns log", painted(text, paint)))
 }

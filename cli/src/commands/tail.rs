@@ -112,8 +112,9 @@ fn what(body: &Body) -> String {
                 endpoint(*dst, *dport, proto, false)
             )
         }
-        Body::Query { client, name, qtype, rcode, from, micros, .. } => {
-            format!("{client} asked {name} {qtype}: {rcode} from {from} in {micros} µs")
+        Body::Query { client, name, qtype, rcode, from, encrypted, micros, .. } => {
+            let how = if *encrypted { " encrypted" } else { "" };
+            format!("{client} asked{how} {name} {qtype}: {rcode} from {from} in {micros} µs")
         }
         Body::Decision { decision } => {
             let kind = match decision.kind {

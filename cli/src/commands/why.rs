@@ -90,6 +90,11 @@ pub(crate) fn print(output: &mut Output<'_>, why: &Why) -> io::Result<()> {
         facts
             .push(("seen", format!("{} {}: {}", output.moment(evidence.at), evidence.source, evidence.text)));
     }
+    facts.extend(why.answered.iter().map(|answer| {
+        let names = if answer.names.is_empty() { String::new() } else { format!(" for {}", answer.names.join(", ")) };
+        let (zone, address, until) = (&answer.zone, answer.address, output.moment(answer.until));
+        ("answered", format!("{address} to the zone {zone}{names}; flows may be opened there until {until}"))
+    }));
     facts.extend(why.also.iter().map(|also| ("also", format!("by {}", source(also)))));
     let facts: Vec<_> = facts.into_iter().map(|(name, text)| (name, plain(text))).collect();
     output.facts(2, &facts)?;
@@ -141,6 +146,8 @@ pub(crate) fn reason(word: &str) -> String {
         "new_device" => "its device is new and nobody has let it in",
         "isolated" => "hosts of its zone are kept apart",
         "bogon" => "its source cannot exist in the Internet",
+        "other_resolver" => "its zone asks no other resolver than the router's own",
+        "unresolved" => "the DNS of its zone did not answer where it goes",
         "unsolicited" => "it belongs to no known connection, and the zone takes no others",
         "not_listed" => "nothing is known against it",
         "allowed" => "it is allowed",

@@ -67,6 +67,11 @@ fn answer(target: &str) -> Vec<u8> {
         path::DNS_GROUPS => ok(typed::<protocol::DnsGroups>("dns-groups")),
         path::DNS_CLIENTS => ok(typed::<protocol::DnsClients>("dns-clients")),
         path::DNS_PAUSE => ok(typed::<protocol::DnsPaused>("dns-paused")),
+        path::DNS_QUERIES if query.contains("nothing") => {
+            ok(r#"{"rows":[],"next":null,"kept_since":"2026-08-24T09:00:00Z"}"#.into())
+        }
+        path::DNS_QUERIES => ok(typed::<model::QueryPage>("dns-queries")),
+        path::DNS_STATS => ok(typed::<model::QueryStats>("dns-stats")),
         path::DNS_TEST => ok(typed::<protocol::DnsTest>("dns-test")),
         path::DEVICES => ok(typed::<protocol::Devices>("devices")),
         path::APPLY => ok(typed::<protocol::Applied>("applied")),

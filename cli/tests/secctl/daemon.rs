@@ -115,6 +115,50 @@ fn requests_are_what_the_protocol_says() {
             vec!["flows", "10.0.0.0/8", "--port", "53", "--proto", "udp", "--sort", "recent"],
             request("GET /v1/flows?address=10.0.0.0%2F8&port=53&proto=udp&sort=recent&limit=100", ""),
         ),
+        (vec!["dns", "queries"], request("GET /v1/dns/queries?limit=50", "")),
+        (
+            vec![
+                "dns",
+                "queries",
+                "--client",
+                "kids-tablet",
+                "--name",
+                "*.example",
+                "--blocked",
+                "--since",
+                "1h",
+            ],
+            request(
+                "GET /v1/dns/queries?since=2026-09-21T14%3A13%3A20.000000Z&client=kids-tablet&name=*.example&blocked=true&limit=50",
+                "",
+            ),
+        ),
+        (
+            vec![
+                "dns",
+                "queries",
+                "--type",
+                "aaaa",
+                "--code",
+                "nxdomain",
+                "--upstream",
+                "9.9.9.9:53",
+                "--limit",
+                "5",
+            ],
+            request("GET /v1/dns/queries?upstream=9.9.9.9%3A53&type=AAAA&code=NXDOMAIN&limit=5", ""),
+        ),
+        (
+            vec!["dns", "top", "--limit", "3"],
+            request("GET /v1/dns/stats?since=2026-09-20T15%3A13%3A20.000000Z&limit=3", ""),
+        ),
+        (
+            vec!["dns", "stats", "--since", "7d", "--client", "10.4.0.*"],
+            request(
+                "GET /v1/dns/stats?since=2026-09-14T15%3A13%3A20.000000Z&bucket=86400&client=10.4.0.*",
+                "",
+            ),
+        ),
         (vec!["top", "--once", "--limit", "3"], request("GET /v1/top?limit=3", "")),
         (vec!["capture", "--zone", "iot"], request("GET /v1/tail?kind=packet&zone=iot", "")),
         (

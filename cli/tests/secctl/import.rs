@@ -176,3 +176,33 @@ fn nothing_is_written_where_something_does_not_fit() {
     refused(2, "gravity.db is missing", &["secd.toml"]);
     assert_eq!(fs::read_to_string(at("secd.toml")).unwrap(), ROUTER);
 }
+
+/// Lists without the config that names them, or a new list under an old config, would be half a migration.
+#[test]
+fn what_cannot_be_written_leaves_everything_as_it_was() {
+    let folder = folder();
+    let at = |name: &str| folder.path().join(name);
+    assert!(import(&folder, &["--into", "secd.toml"]).status.success());
+    let (list, config) = (fs::read(at("lists/pihole-own.txt")).unwrap(), fs::read(at("secd.toml")).unwrap());
+    let connection = rusqlite::Connection::open(at("etc/pihole/gravity.db")).unwrap();
+    let sql = "INSERT INTO domainlist VALUES (2, 1, 'more.example', 1, NULL);
+        INSERT INTO domainlist_by_group VALUES (2, 0);
+        INSERT INTO client VALUES (2, '10.0.0.10', 'phone'); INSERT INTO client_by_group VALUES (2, 0);";
+    connection.execute_batch(sql).unwrap();
+    drop(connection);
+    for (in_the_way, was) in [("secd.toml.before-import", Some(ROUTER)), ("secd.toml.new", None)] {
+        let _ = fs::remove_file(at(in_the_way));
+        fs::create_dir_all(at(in_the_way).join("full")).unwrap();
+        let ran = import(&folder, &["--into", "secd.toml"]);
+        assert!(!ran.status.success());
+        assert_eq!(fs::read(at("lists/pihole-own.txt")).unwrap(), list, "{in_the_way}");
+        assert_eq!(fs::read(at("secd.toml")).unwrap(), config, "{in_the_way}");
+        fs::remove_dir_all(at(in_the_way)).unwrap();
+        if let Some(was) = was {
+            fs::write(at(in_the_way), was).unwrap();
+        }
+        assert_eq!(files(&folder), ["lists/pihole-own.txt", "secd.toml", "secd.toml.before-import"]);
+    }
+    assert!(import(&folder, &["--into", "secd.toml"]).status.success());
+    assert!(fs::read_to_string(at("lists/pihole-own.txt")).unwrap().contains("more.example"));
+}

@@ -30,5 +30,5 @@ pub use keeper::{AcceptError, Held, Keeper, State};
 pub use signature::SignatureError;
 pub use subscription::{Kind, Location, LocationError, Subscription};
 pub use targets::{is_public, nat64};
-pub use unpack::UnpackError;
+pub use unpack::{UnpackError, unpack};
 pub use web::{Resolve, SystemResolver, Web, WebLimits};

@@ -30,7 +30,10 @@ pub enum UnpackError {
 }
 
 /// Unpacks what is packed, once; anything else stays as it is.
-pub(crate) fn unpack(bytes: &[u8], limit: usize) -> Result<Cow<'_, [u8]>, UnpackError> {
+///
+/// # Errors
+/// It is broken, or has more bytes unpacked than the limit or than a list would have.
+pub fn unpack(bytes: &[u8], limit: usize) -> Result<Cow<'_, [u8]>, UnpackError> {
     let broken = |format| move |why: String| UnpackError::Broken { format, why };
     let unpacked = if bytes.starts_with(b"\x1f\x8b") {
         drain(flate2::read::MultiGzDecoder::new(bytes), bytes.len(), limit, broken("gzip"))?

@@ -62,6 +62,9 @@ pub struct DnsClientRow {
     pub groups: Vec<String>,
     /// Addresses of devices that are seen now and found to be it.
     pub addresses: Vec<IpAddr>,
+    /// Names of these devices by their leases.
+    #[serde(default)]
+    pub hosts: Vec<String>,
     /// One of the MAC addresses that name it is randomised: the device may have another one later.
     #[serde(default)]
     pub randomised: bool,

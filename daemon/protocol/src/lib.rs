@@ -59,8 +59,8 @@ pub use dns::{
 pub use doctor::{Diagnosis, Finding, Level};
 pub use error::{ErrorBody, ErrorReply, Problem};
 pub use status::{
-    Detached, DnsStatus, EventsStatus, InterfaceStatus, ListSummary, LogStatus, MemoryStatus, ModeReply,
-    ModeRequest, PacketsStatus, Reloaded, SignaturesStatus, Status,
+    Detached, DnsLogStatus, DnsStatus, EventsStatus, InterfaceStatus, ListSummary, LogStatus, MemoryStatus,
+    ModeReply, ModeRequest, PacketsStatus, Reloaded, SignaturesStatus, Status,
 };
 pub use tables::{
     DeviceOrder, DeviceOrdered, DeviceRow, Devices, FetchedList, FlowOrder, FlowRow, Flows, FlowsQuery,
@@ -69,7 +69,7 @@ pub use tables::{
 };
 pub use tail::{EventFilter, TailQuery};
 pub use version::{API_HEADER, API_VERSION, Peer, VersionMismatch};
-pub use why::{By, ByKind, Subject, Why, WhyClient, WhyQuery};
+pub use why::{By, ByKind, Subject, Why, WhyAnswered, WhyClient, WhyQuery};
 
 /// Where `secd` listens unless it is told otherwise.
 pub const DEFAULT_SOCKET: &str = "/run/secd/secd.sock";
@@ -115,6 +115,10 @@ pub mod path {
     pub const DNS_TEST: &str = "/v1/dns/test";
     /// `POST`: [`DnsPaused`](crate::DnsPaused).
     pub const DNS_PAUSE: &str = "/v1/dns/pause";
+    /// `GET` with [`model::QueryFilter`]: [`model::QueryPage`].
+    pub const DNS_QUERIES: &str = "/v1/dns/queries";
+    /// `GET` with [`model::QueryStatsFilter`]: [`model::QueryStats`].
+    pub const DNS_STATS: &str = "/v1/dns/stats";
     /// `GET`: [`Rules`](crate::Rules).
     pub const RULES: &str = "/v1/rules";
     /// `GET`: [`Flows`](crate::Flows).

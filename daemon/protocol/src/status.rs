@@ -100,6 +100,24 @@ pub struct DnsStatus {
     /// Where nothing is blocked for a time.
     #[serde(default)]
     pub paused: Vec<crate::DnsPause>,
+    /// The log of questions.
+    #[serde(default)]
+    pub log: DnsLogStatus,
+}
+
+/// The log of questions.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DnsLogStatus {
+    /// Bytes that it takes; 0 = there is none.
+    pub bytes: u64,
+    /// Questions written since the start of the daemon.
+    pub written: u64,
+    /// Questions since then that could not be kept: too many at once, or no room.
+    pub lost: u64,
+    /// Questions since then that were kept by the end of their name only: too many different names.
+    pub folded: u64,
+    /// Why nothing is written now.
+    pub error: Option<String>,
 }
 
 /// A list in one line.

@@ -110,6 +110,9 @@ pub struct DeviceRow {
     pub held: bool,
     /// Its addresses.
     pub addresses: Vec<IpAddr>,
+    /// Its name by its lease.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub host: Option<String>,
     /// When this daemon first saw it.
     pub first: Option<Timestamp>,
     /// When it was last seen.

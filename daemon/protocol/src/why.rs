@@ -1,6 +1,8 @@
 //! Why something is blocked: the question the whole appliance exists to answer.
 
 use model::{Evidence, Flow, Target, Timestamp};
+use std::net::IpAddr;
+
 use serde::{Deserialize, Serialize};
 
 /// `GET /v1/why?target=…`.
@@ -85,9 +87,25 @@ pub struct Why {
     /// The groups for which the list or entry holds that says so, of a name.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub groups: Vec<String>,
+    /// Of an address, name or flow: to which zones the resolver answered it, where flows depend on that.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub answered: Vec<WhyAnswered>,
     /// What else holds against it, and would go on to after [`Self::allow_command`] unless that is an allow.
     #[serde(default)]
     pub also: Vec<By>,
+}
+
+/// An address that the resolver answered to a zone whose flows depend on that.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WhyAnswered {
+    /// The zone.
+    pub zone: String,
+    /// The address.
+    pub address: IpAddr,
+    /// Names it was answered for, the latest first; empty where the zone's privacy keeps none.
+    pub names: Vec<String>,
+    /// Until when flows may be opened there.
+    pub until: Timestamp,
 }
 
 /// A client of the resolver.

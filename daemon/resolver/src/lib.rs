@@ -30,7 +30,7 @@ pub use engine::{By, Device, Devices, Engine, Judgement, Probed, Sources, Why};
 pub use forwarder::{Asking, Forwarder, Wanted};
 pub use hickory_proto::rr::Name as WireName;
 pub use journal::{Decider, From, Query, Resolved, Sink};
-pub use listen::{Handle, Resolver};
+pub use listen::{Certificate, CertificateError, Door, Handle, Resolver};
 pub use local::{LOCAL_TTL, Local, LocalFound, LocalFull, reverse_name};
 pub use rate::Rate;
 pub use settings::{CacheSettings, ClientNetwork, Designated, Policy, Rebinding, ResolverError, Settings};

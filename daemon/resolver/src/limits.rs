@@ -34,6 +34,34 @@ pub const MAX_TCP_CONNECTIONS: usize = 128;
 pub const MAX_TCP_PER_CLIENT: usize = 16;
 /// Time in which a TCP client must have sent its next query, or taken its answer.
 pub const TCP_IDLE: Duration = Duration::from_secs(10);
+/// Questions of one stream that are under way at a time. Further ones are read when one of them is answered.
+pub const MAX_STREAM_QUESTIONS: usize = 32;
+/// Bytes of answers of one stream that are gathered before they are written. Beyond it nothing more is read.
+pub const MAX_GATHERED: usize = 16 * 1024;
+/// Encrypted connections at a time. Further ones are closed at once and counted.
+pub const MAX_ENCRYPTED_CONNECTIONS: usize = 256;
+/// Encrypted connections of one client at a time. Further ones are closed at once and counted.
+pub const MAX_ENCRYPTED_PER_CLIENT: usize = 16;
+/// Time for a TLS handshake. The connection of a slower client is closed.
+pub const HANDSHAKE_TIME: Duration = Duration::from_secs(5);
+/// Time in which a client of an encrypted connection must have sent its next question, or taken its answer: a new
+/// handshake is dear.
+pub const ENCRYPTED_IDLE: Duration = Duration::from_secs(30);
+/// Requests of one HTTP/2 connection at a time. Further ones are refused by the protocol.
+pub const MAX_HTTP_STREAMS: u32 = 64;
+/// Bytes of the header of an HTTP request, in which a query of [`MAX_QUERY`] bytes has room. More is refused: the
+/// connection is closed, or the answer is 431.
+pub const MAX_HTTP_HEADER: usize = 8192;
+/// Fields of the header of an HTTP/1.1 request. More is refused with 431.
+pub const MAX_HTTP_FIELDS: usize = 32;
+/// Time for the body of an HTTP request. Then 408.
+pub const HTTP_BODY_TIME: Duration = Duration::from_secs(5);
+/// Streams that a client may open and reset before they are answered (CVE-2023-44487); then the connection is closed.
+pub const MAX_HTTP_RESETS: usize = 20;
+/// Bytes of answers of one HTTP connection that its client has not taken. Further ones are 503.
+pub const MAX_UNTAKEN: usize = 128 * 1024;
+/// Certificates of a chain. A longer one is refused.
+pub const MAX_CHAIN: usize = 16;
 /// Bytes of an answer that is cached. Larger ones are asked for each time.
 pub const MAX_CACHED_ANSWER: usize = 4096;
 /// Bytes of answers in the cache. Beyond it the least recently used go.
@@ -50,10 +78,19 @@ pub const STALE_AFTER: Duration = Duration::from_millis(1800);
 pub const STALE_TTL: u32 = 30;
 /// Seconds in which such an answer is given at once after no upstream answered (RFC 8767 §5).
 pub const STALE_RECHECK: u32 = 30;
+/// How long a question that nobody could answer is not asked again (RFC 9520 §3.2: at least a second); twice as long after
+/// each failure in a row.
+pub const SHORTEST_FAILURE: Duration = Duration::from_secs(1);
+/// How long at most. Five minutes are allowed; but an outage of ours is felt for as long after it is over.
+pub const LONGEST_FAILURE: Duration = Duration::from_secs(30);
+/// Questions of which a failure is remembered. The least recently asked go first.
+pub const MAX_FAILURES: usize = 4096;
 /// Answers that live shorter are not asked for ahead of their time.
 pub const PREFETCH_FROM_TTL: u32 = 30;
 /// Times an answer must have been given to be worth asking for ahead of its time.
 pub const PREFETCH_FROM_HITS: u32 = 2;
+/// Seconds after which a refresh that brought nothing is tried again.
+pub const PREFETCH_RETRY: u32 = 5;
 /// Names an answer may lead to: its aliases, and targets of service bindings. One with more is a failure of the upstream.
 pub const MAX_ALIASES: usize = 16;
 /// Time in which questions under way may end at shutdown.

@@ -14,6 +14,8 @@ use crate::{
 
 /// Seconds clients may keep a local answer that says nothing else.
 pub const LOCAL_TTL: u32 = 60;
+/// Seconds clients may keep the address of a lease: it may be another's soon.
+pub(crate) const LEASE_TTL: u32 = 30;
 
 /// Names of this network. Built once, then exchanged as a whole.
 #[derive(Clone, Debug, Default)]
@@ -65,7 +67,8 @@ impl Local {
     }
 
     /// Adds a record of `name`, or of everything below `x` for `*.x`, in lower case without final dot. An address also
-    /// names the reverse: the names of an address stand in the order they came, unless a PTR record says otherwise.
+    /// names the reverse: the names of an address stand in the order they came, unless a PTR record says otherwise. The
+    /// reverse knows [`MAX_LOCAL_NAMES`] addresses; further ones have no name.
     ///
     /// # Errors
     /// A limit is reached; nothing is added.
@@ -92,11 +95,46 @@ impl Local {
             return Ok(());
         }
         let pointer = Record { ttl: record.ttl, data: RecordData::Ptr(name.into()) };
-        // An address of very many names is still an address: further names are left out of the reverse.
+        // An address of very many names, or one of very many addresses, is still an address: it is left out of the
+        // reverse.
         match put(&mut self.reverse, &reverse_name(address), pointer) {
-            Ok(()) | Err(LocalFull::Records) => Ok(()),
-            Err(LocalFull::Names) => Err(LocalFull::Names),
+            Ok(()) | Err(LocalFull::Records | LocalFull::Names) => Ok(()),
         }
+    }
+
+    /// Adds what leases say of a device: its addresses as `name.domain`, and as `name` alone if it may be `bare`. A name
+    /// that is there stays as it is, and so does what a wildcard covers and the reverse name of an address that has one.
+    ///
+    /// # Errors
+    /// A limit is reached; of this device some names may be missing.
+    pub fn insert_host(
+        &mut self,
+        name: &str,
+        domain: &str,
+        bare: bool,
+        addresses: &[IpAddr],
+    ) -> Result<(), LocalFull> {
+        let record = |address: &IpAddr| Record { ttl: Some(LEASE_TTL), data: RecordData::from(*address) };
+        let full = format!("{name}.{domain}");
+        let unnamed: Vec<&IpAddr> = addresses
+            .iter()
+            .filter(|address| !self.reverse.contains_key(&*reverse_name(**address)))
+            .collect();
+        if !matches!(self.find(&full), LocalFound::Records(_)) {
+            for address in addresses {
+                put(&mut self.names, &full, record(address))?;
+            }
+            for address in unnamed {
+                let pointer = Record { ttl: Some(LEASE_TTL), data: RecordData::Ptr(full.as_str().into()) };
+                put(&mut self.reverse, &reverse_name(*address), pointer)?;
+            }
+        }
+        if bare && !matches!(self.find(name), LocalFound::Records(_)) {
+            for address in addresses {
+                put(&mut self.names, name, record(address))?;
+            }
+        }
+        Ok(())
     }
 
     /// What it says about a name in lower case without final dot.
@@ -245,6 +283,41 @@ mod tests {
     }
 
     #[test]
+    fn leases_stand_beside_what_a_person_wrote_and_never_in_its_place() {
+        let mut local = local(&[("nas.home.arpa", a(1)), ("*.apps.home.arpa", a(2)), ("intranet", a(3))]);
+        let six: IpAddr = "fd00:2::9".parse().unwrap();
+        let own = |last| IpAddr::from([10, 2, 0, last]);
+        local.insert_host("tablet", "home.arpa", true, &[own(9), six]).unwrap();
+        local.insert_host("tv", "home.arpa", false, &[own(10)]).unwrap();
+        for (name, last) in [("nas", 66), ("apps", 67), ("x.apps", 68), ("intranet", 69)] {
+            local.insert_host(name, "home.arpa", true, &[own(last)]).unwrap();
+        }
+        let of = |name: &str| match local.find(name) {
+            LocalFound::Records(records) => {
+                records.iter().map(|record| (record.data.clone(), record.ttl)).collect::<Vec<_>>()
+            }
+            LocalFound::Unknown | LocalFound::Absent => panic!("{name}"),
+        };
+        let both = [(own(9).into(), Some(LEASE_TTL)), (six.into(), Some(LEASE_TTL))];
+        assert_eq!((of("tablet.home.arpa"), of("tablet")), (both.to_vec(), both.to_vec()));
+        for address in [own(9), six] {
+            assert_eq!(
+                of(&reverse_name(address)),
+                [(RecordData::Ptr("tablet.home.arpa".into()), Some(LEASE_TTL))]
+            );
+        }
+        assert_eq!(of("tv.home.arpa").len(), 1);
+        assert_eq!(local.find("tv"), LocalFound::Unknown);
+        assert_eq!(of("nas.home.arpa"), [(own(1).into(), None)], "a record of a person");
+        assert_eq!((of("apps.home.arpa"), of("x.apps.home.arpa")), (vec![], vec![(own(2).into(), None)]));
+        assert_eq!(of("intranet"), [(own(3).into(), None)]);
+        // An address has the name that a person gave it.
+        local.insert_host("other", "home.arpa", true, &[own(1)]).unwrap();
+        let LocalFound::Records(names) = local.find("1.0.2.10.in-addr.arpa") else { panic!() };
+        assert_eq!(names.len(), 1);
+    }
+
+    #[test]
     fn the_table_is_bounded() {
         let mut local = Local::default();
         for host in 0..MAX_LOCAL_RECORDS {
@@ -256,5 +329,18 @@ mod tests {
         }
         assert_eq!(local.insert("one-more", a(1)), Err(LocalFull::Names));
         assert_eq!(local.len(), MAX_LOCAL_NAMES);
+    }
+
+    #[test]
+    fn what_the_reverse_has_no_room_for_is_an_address_all_the_same() {
+        let mut local = Local::default();
+        let address = |number: usize| Record::from(RecordData::A(u32::try_from(number).unwrap().into()));
+        for number in 0..MAX_LOCAL_NAMES {
+            local.insert(&format!("n{}", number / MAX_LOCAL_RECORDS), address(number)).unwrap();
+        }
+        assert_eq!(local.insert("one-more", address(MAX_LOCAL_NAMES)), Ok(()));
+        assert!(matches!(local.find("one-more"), LocalFound::Records([_])));
+        assert_eq!(local.find(&reverse_name([0, 1, 0, 0].into())), LocalFound::Unknown);
+        assert!(matches!(local.find(&reverse_name([0, 0, 255, 255].into())), LocalFound::Records([_])));
     }
 }

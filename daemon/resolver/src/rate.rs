@@ -10,11 +10,11 @@ use std::{
 
 use crate::{limits::MAX_RATED_CLIENTS, quota::share};
 
-/// So many questions a second, and as many at once.
+/// One question in so much time, and so many at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rate {
-    /// Questions a second in the long run; at least 1.
-    pub per_second: u32,
+    /// Time that a question costs in the long run.
+    pub interval: Duration,
     /// Questions at once after a silence; at least 1.
     pub burst: u32,
 }
@@ -83,15 +83,14 @@ impl Rates {
 }
 
 impl Account {
-    /// Each question costs 1/rate seconds, which may be owed up to the burst (the generic cell rate algorithm).
+    /// Each question costs its interval, which may be owed up to the burst (the generic cell rate algorithm).
     fn take(&mut self, rate: Rate, now: Duration) -> Pace {
-        let cost = Duration::from_secs(1) / rate.per_second.max(1);
         let owed = self.paid_until.max(now);
-        if owed > now + cost * (rate.burst.max(1) - 1) {
+        if owed > now.saturating_add(rate.interval.saturating_mul(rate.burst.max(1) - 1)) {
             self.over = self.over.wrapping_add(1);
             return if self.over.is_multiple_of(2) { Pace::Slip } else { Pace::Over };
         }
-        self.paid_until = owed + cost;
+        self.paid_until = owed.saturating_add(rate.interval);
         Pace::Within
     }
 }
@@ -100,7 +99,7 @@ impl Account {
 mod tests {
     use super::*;
 
-    const RATE: Rate = Rate { per_second: 10, burst: 3 };
+    const RATE: Rate = Rate { interval: Duration::from_millis(100), burst: 3 };
 
     #[test]
     fn a_burst_then_the_rate_then_every_second_one_slips() {

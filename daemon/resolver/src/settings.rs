@@ -23,6 +23,10 @@ pub struct Settings {
     /// Addresses to answer on, UDP and TCP. Concrete ones: from a wildcard (`0.0.0.0`) the system chooses the source of
     /// an answer, which on a router may be another address than the client asked.
     pub listen: Vec<SocketAddr>,
+    /// Likewise by TLS, with [`crate::Sources::certificate`].
+    pub listen_tls: Vec<SocketAddr>,
+    /// Likewise by HTTPS at `/dns-query`.
+    pub listen_https: Vec<SocketAddr>,
     /// Who is asked, and how.
     pub upstreams: UpstreamSettings,
     /// Observe judges, tells and answers as if nothing were listed.
@@ -160,12 +164,15 @@ pub enum ResolverError {
     /// A thread could not be started.
     #[error("cannot start a thread: {0}")]
     Thread(std::io::Error),
+    /// TLS cannot be used.
+    #[error("TLS cannot be used: {0}")]
+    Tls(tokio_rustls::rustls::Error),
     /// A socket could not be opened.
     #[error("cannot listen on {address}/{transport}: {error}")]
     Listen {
         /// The address.
         address: SocketAddr,
-        /// `udp` or `tcp`.
+        /// `udp`, `tcp`, `tls` or `https`.
         transport: &'static str,
         /// What the system says.
         error: std::io::Error,
@@ -178,16 +185,17 @@ impl Settings {
     /// # Errors
     /// What is wrong and what to write.
     pub fn check(&self) -> Result<(), ResolverError> {
+        let listeners = self.listen.len() + self.listen_tls.len() + self.listen_https.len();
         for (what, count, limit) in [
             ("upstreams", self.upstreams.servers.len(), MAX_UPSTREAMS),
-            ("addresses to listen on", self.listen.len(), MAX_LISTENERS),
+            ("addresses to listen on", listeners, MAX_LISTENERS),
             ("cache entries", self.cache.entries, MAX_CACHE_ENTRIES),
         ] {
             if count > limit {
                 return Err(ResolverError::TooMany { what, count, limit });
             }
         }
-        if !self.listen.is_empty() && self.upstreams.servers.is_empty() {
+        if listeners > 0 && self.upstreams.servers.is_empty() {
             return Err(ResolverError::NoUpstreams);
         }
         let forwards = self.upstreams.forwards.iter().flat_map(|forward| &forward.to);

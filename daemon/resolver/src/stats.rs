@@ -52,7 +52,7 @@ counters! {
     prefetched,
     /// Not given, because it held private addresses for a public name.
     rebinding,
-    /// Beyond the rate of its client: not answered.
+    /// Beyond the rate of its client: not answered, or over a stream refused.
     over_rate,
     /// Beyond the rate of its client: told to come over TCP.
     slipped,
@@ -66,7 +66,7 @@ counters! {
     malformed,
     /// Datagrams and connections of clients outside every zone, not answered.
     refused_clients,
-    /// Connections closed at once, too many were open.
+    /// Connections closed at once: too many were open, or opened in a short time.
     refused_connections,
     /// Answers that could not be sent at once.
     unsent,

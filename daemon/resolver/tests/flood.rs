@@ -131,7 +131,7 @@ async fn the_others_are_answered_while_one_client_floods() {
 #[tokio::test(start_paused = true)]
 async fn a_rate_keeps_the_flood_from_the_upstreams() {
     let upstream = Arc::new(Slow::default());
-    let rate = Rate { per_second: 300, burst: 600 };
+    let rate = Rate { interval: Duration::from_secs(1) / 300, burst: 600 };
     let (asked, answered) = flood(Some(rate), &upstream).await;
     assert_eq!(answered, asked);
     let all = upstream.all.load(SeqCst);

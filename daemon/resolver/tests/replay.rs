@@ -39,10 +39,15 @@ macro_rules! files {
 
 files! {
     answering: "answering.toml",
+    asking: "asking.toml",
     blocking: "blocking.toml",
     caching: "caching.toml",
+    failing: "failing.toml",
     inspection: "inspection.toml",
     limits: "limits.toml",
     local_names: "local.toml",
+    people: "people.toml",
+    policy_zones: "policy-zones.toml",
+    rewriting: "rewriting.toml",
     special_names: "special.toml",
 }

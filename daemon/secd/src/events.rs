@@ -3,10 +3,21 @@
 use anyhow::{Context, Result};
 use arc_swap::ArcSwap;
 use config::{Config, Privacy};
+use querylog::QueryLog;
 use shippers::{FileSettings, LokiSettings, Settings};
-use std::{collections::HashMap, fs, path::Path, sync::Arc};
+use std::{
+    collections::HashMap,
+    fs,
+    path::Path,
+    sync::{Arc, Mutex, PoisonError},
+};
 
-use crate::{decisions::Tell, privacy::kept};
+use crate::{
+    clock,
+    decisions::Tell,
+    privacy::{kept, logged},
+    resolved::{Answers, Learned},
+};
 
 /// Bytes of a password file.
 const MAX_PASSWORD: u64 = 4096;
@@ -44,13 +55,34 @@ fn loki(loki: &config::Loki) -> Result<LokiSettings> {
 pub struct QuerySink {
     /// Where events go.
     pub tell: Tell,
+    /// Where questions are kept.
+    pub log: QueryLog,
     /// What of each zone's questions is told; of zones that are not named, everything.
     pub privacy: Arc<ArcSwap<HashMap<String, Privacy>>>,
+    /// What was answered to zones that open flows only to that.
+    pub resolved: Arc<Mutex<Answers<enforce::xdp::Resolved>>>,
 }
 
 impl resolver::Sink for QuerySink {
     fn query(&self, query: &resolver::Query<'_>) {
         let privacy = self.privacy.load().get(&*query.zone).copied().unwrap_or_default();
+        self.log.push(&logged(query, privacy));
         (self.tell)(kept(query.event(), privacy));
+    }
+
+    fn resolved(&self, resolved: &resolver::Resolved<'_>) {
+        let privacy = self.privacy.load().get(resolved.zone).copied().unwrap_or_default();
+        let learned = Learned {
+            zone: resolved.zone,
+            name: resolved.name,
+            is_remembered: match privacy {
+                Privacy::Full | Privacy::NoClients => true,
+                Privacy::NoNames | Privacy::None => false,
+            },
+            addresses: resolved.addresses,
+            ttl: resolved.ttl,
+        };
+        let now = clock::now().boot;
+        self.resolved.lock().unwrap_or_else(PoisonError::into_inner).answered(&learned, now);
     }
 }

@@ -54,7 +54,9 @@ impl Names {
             | Reason::NewDevice
             | Reason::Isolated
             | Reason::Bogon
-            | Reason::Unsolicited => None,
+            | Reason::Unsolicited
+            | Reason::Unresolved
+            | Reason::OtherResolver => None,
         }
     }
 
@@ -121,7 +123,8 @@ fn severity(reason: Reason) -> Severity {
         | Reason::Spoofed
         | Reason::WrongVlan
         | Reason::PortScan
-        | Reason::NewDevice => Severity::Notice,
+        | Reason::NewDevice
+        | Reason::Unresolved => Severity::Notice,
         Reason::ListedSource
         | Reason::Established
         | Reason::RuleAllowed
@@ -139,7 +142,8 @@ fn severity(reason: Reason) -> Severity {
         | Reason::HalfSeen
         | Reason::Isolated
         | Reason::Bogon
-        | Reason::Unsolicited => Severity::Info,
+        | Reason::Unsolicited
+        | Reason::OtherResolver => Severity::Info,
     }
 }
 

@@ -222,6 +222,7 @@ impl Sources<'_> {
             observed: !first.enforced,
             client: None,
             groups: Vec::new(),
+            answered: Vec::new(),
             also: findings.map(|finding| finding.by).collect(),
         }
     }
@@ -256,6 +257,7 @@ fn passes(target: &Target, reason: &str, by: Option<By>, decision: Option<&Decis
         observed: false,
         client: None,
         groups: Vec::new(),
+            answered: Vec::new(),
         also: Vec::new(),
     }
 }

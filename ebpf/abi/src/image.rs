@@ -87,6 +87,8 @@ pub const HEADER_PROTOCOLS: u32 = 128;
 pub const HEADER_HELPED_TCP: u32 = 192;
 /// The same for UDP (SIP).
 pub const HEADER_HELPED_UDP: u32 = 256;
+/// First of a word for each zone: its [`crate::resolver_zone`] where the resolver's answers to it count, else 0.
+pub const HEADER_RESOLVED: u32 = 320;
 
 /// Ways of a bucket of ports: as many are looked at.
 pub const PORT_WAYS: u32 = 4;
@@ -545,11 +547,12 @@ const _: () = {
     assert!(size_of::<Block>() == BLOCK_BYTES as usize);
     assert!(crate::MAX_RATES * 2 <= BLOCK_WORDS && crate::MAX_RATES < RuleRow::NO_RATE);
     let policy = crate::POLICY_LOG | crate::POLICY_OBSERVE | crate::POLICY_CONTINUE | crate::POLICY_LIMIT;
-    assert!(policy < 32 && crate::ACTIONS <= 4);
+    assert!(policy | crate::POLICY_ADDRESSED < 32 && crate::ACTIONS <= 4);
     assert!(HEADER_ZONES + crate::MAX_ZONES <= HEADER_PROTOCOLS);
     assert!(HEADER_PROTOCOLS + 256 / 8 <= HEADER_HELPED_TCP);
     assert!(HEADER_HELPED_TCP + crate::MAX_ZONES <= HEADER_HELPED_UDP);
-    assert!(HEADER_HELPED_UDP + crate::MAX_ZONES <= BLOCK_WORDS);
+    assert!(HEADER_HELPED_UDP + crate::MAX_ZONES <= HEADER_RESOLVED);
+    assert!(HEADER_RESOLVED + crate::MAX_ZONES <= BLOCK_WORDS);
     assert!(MAX_TRIE_BLOCKS * BLOCK_WORDS == Node::POSITIONS);
     assert!(MAX_CLASS_BLOCKS * BLOCK_WORDS / 2 > MAX_ADDRESS_CLASSES);
     assert!((MAX_IMAGE_BLOCKS as u64) * (BLOCK_WORDS as u64) * 4 < u32::MAX as u64);

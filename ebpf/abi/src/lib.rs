@@ -11,6 +11,7 @@ mod limits;
 mod plan;
 mod reason;
 mod records;
+mod resolved;
 mod tables;
 
 pub use flows::*;
@@ -18,6 +19,7 @@ pub use limits::*;
 pub use plan::*;
 pub use reason::{ACTIONS, Action, REASONS, Reason};
 pub use records::{InspectRecord, PacketRecord};
+pub use resolved::*;
 pub use tables::*;
 
 /// An IPv6 address, or an IPv4 address in its v4-mapped form.

@@ -112,6 +112,10 @@ reasons! {
     Bogon = 24, "bogon";
     /// The zone takes only what belongs to known flows (strict), or is under a SYN flood.
     Unsolicited = 25, "unsolicited";
+    /// The zone opens flows only to addresses that its DNS answered, and this one it did not.
+    Unresolved = 26, "unresolved";
+    /// A question to another resolver than the router's own, which the zone does not let out.
+    OtherResolver = 27, "other_resolver";
 }
 
 #[cfg(test)]

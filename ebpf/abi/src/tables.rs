@@ -88,6 +88,14 @@ pub const ZONE_QUARANTINE: u32 = 256;
 pub const ZONE_SCAN: u32 = 512;
 /// What the zone itself denies (isolation, quarantine) is answered.
 pub const ZONE_REJECT: u32 = 1024;
+/// Flows go out only to addresses that the resolver answered the zone (`RESOLVED`).
+pub const ZONE_RESOLVED: u32 = 2048;
+/// With [`ZONE_RESOLVED`]: it is judged, counted and told, and nothing is dropped for it.
+pub const ZONE_LEARN: u32 = 4096;
+/// Questions to resolvers outside are dropped, plain or encrypted.
+pub const ZONE_DNS_DROP: u32 = 8192;
+/// Plain questions to resolvers outside are led to the router's own, by the second wall: no rule is asked.
+pub const ZONE_DNS_REDIRECT: u32 = 16_384;
 
 /// Every new flow makes an event.
 pub const POLICY_LOG: u8 = 1;
@@ -97,6 +105,8 @@ pub const POLICY_OBSERVE: u8 = 2;
 pub const POLICY_CONTINUE: u8 = 4;
 /// New flows pass at the rule's rate, more are dropped.
 pub const POLICY_LIMIT: u8 = 8;
+/// The rule names where the flow goes by its address: the resolver need not have answered it.
+pub const POLICY_ADDRESSED: u8 = 16;
 /// No rule matched: the zone's default.
 pub const RULE_DEFAULT: u16 = u16::MAX;
 

@@ -2,7 +2,7 @@
 
 use abi::{
     Action, FLOW_REPLY, FLOW_TAUGHT, FORGOTTEN_NS, FlowKey, RULE_NONE, Reason, ZONE_LOOSE, ZONE_NONE,
-    ZONE_OBSERVE, ZONE_SCAN, ZONE_STRICT,
+    ZONE_OBSERVE, ZONE_RESOLVED, ZONE_SCAN, ZONE_STRICT,
 };
 
 use crate::{
@@ -161,6 +161,7 @@ pub(crate) fn judge<T: Tables>(tables: &T, verdict: &mut Verdict) {
     if tables.step(Step::Destination, verdict) || (starts && is_known(tables, verdict)) {
         return;
     }
+    let asks_resolver = verdict.work.setting.zone & ZONE_RESOLVED != 0;
     match packet.kind {
         Kind::Opening => {
             // A zone that looks for scans slows their sources down; then policy, then rates.
@@ -175,12 +176,19 @@ pub(crate) fn judge<T: Tables>(tables: &T, verdict: &mut Verdict) {
                 }
                 return;
             }
+            if asks_resolver && tables.step(Step::Unresolved, verdict) {
+                return;
+            }
             if is_metered(verdict) && tables.step(Step::Metered, verdict) {
                 return;
             }
             tables.step(Step::Enter, verdict);
         }
-        Kind::Portless => verdict.pass(Reason::Portless, RULE_NONE),
+        Kind::Portless => {
+            if !(asks_resolver && tables.step(Step::Unresolved, verdict)) {
+                verdict.pass(Reason::Portless, RULE_NONE);
+            }
+        }
         Kind::Following | Kind::Fragment | Kind::Error => follow(tables, verdict),
     }
 }
@@ -203,9 +211,15 @@ fn follow<T: Tables>(tables: &T, verdict: &mut Verdict) {
     }
     // What was there before the attach is not known yet.
     let is_settled = verdict.work.setting.now.wrapping_sub(tables.active().attached) >= FORGOTTEN_NS;
+    let is_asked = zone & (ZONE_STRICT | ZONE_RESOLVED) != 0 && is_settled;
     // Nor is what the flow table had no room for.
-    let is_unsolicited = zone & ZONE_STRICT != 0 && is_settled && !tables.step(Step::WasForgotten, verdict);
-    if is_unsolicited && verdict.deny(Action::Drop, Reason::Unsolicited, RULE_NONE) {
+    let is_unsolicited = is_asked && !tables.step(Step::WasForgotten, verdict);
+    // Conntrack takes the middle of a connection for its beginning.
+    if is_unsolicited && zone & ZONE_RESOLVED != 0 && tables.step(Step::Unresolved, verdict) {
+        return;
+    }
+    if is_unsolicited && zone & ZONE_STRICT != 0 && verdict.deny(Action::Drop, Reason::Unsolicited, RULE_NONE)
+    {
         return;
     }
     let half = is_tcp && tcp_flags & (SYN | ACK) == SYN | ACK;

@@ -1,14 +1,14 @@
 //! What happens to a frame, and why. The same source runs in the kernel, behind `secctl explain` and under tests.
 //!
 //! The invariant: this drops early only what the second wall (nftables) would drop too, plus lists, bans, spoofing,
-//! rates and cut flows. What it has no state for and what does not open a flow goes on to nftables, whose conntrack is
+//! rates, cut flows and what DNS did not answer. What it has no state for and what does not open a flow goes on to nftables, whose conntrack is
 //! the truth. So a gap here costs speed, never a connection.
 //!
 //! First the [`fast`] path: a plain packet of a known flow that changes nothing. Everything else goes through
 //! [`decide`]: link layer → zone → network and transport headers → flow table → essentials of the link → spoofing and
 //! bogons → bans and lists (not against protected addresses) → does it open a flow? → isolation, quarantine, policy,
-//! scans, rates → remember. What cannot be an answer (a SYN, an echo request) is looked for in the flow table only when
-//! nothing is against its addresses.
+//! what DNS answered, scans, rates → remember. What cannot be an answer (a SYN, an echo request) is looked for in the
+//! flow table only when nothing is against its addresses.
 //!
 //! **Which tag names the zone**: the only one whose id is not 0 (802.1Q §6.9: 0 is a priority, not a VLAN). Two tags
 //! with an id (QinQ) belong to no zone: [`Reason::WrongVlan`].
@@ -28,6 +28,8 @@ mod ingress;
 mod meter;
 mod opening;
 mod parse;
+mod resolved;
+mod resolvers;
 mod source;
 mod tables;
 mod verdict;

@@ -13,6 +13,7 @@ use crate::{
     image::Question,
     meter,
     parse::{ICMP, ICMPV6, UDP},
+    resolvers,
     verdict::{Setting, Work},
 };
 
@@ -98,6 +99,9 @@ fn judged<T: Tables>(
         && verdict.deny(denial, Reason::NewDevice, RULE_NONE)
     {
         return true;
+    }
+    if let Some(denied) = resolvers::asks_others(tables, verdict, flags, to, port) {
+        return denied;
     }
     let (source, destination) = if is_reply {
         (verdict.work.destination.source, verdict.work.source.destination)

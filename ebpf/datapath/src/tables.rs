@@ -1,7 +1,7 @@
 //! The seam between the decision and the memory it reads: maps in the kernel, vectors on the host.
 
 use abi::{
-    Active, Address, BanValue, DIRECTION_IN, DIRECTION_OUT, Lost, RateKey, ZoneId,
+    Active, Address, BanValue, DIRECTION_IN, DIRECTION_OUT, Lost, RateKey, ResolvedValue, ZoneId,
     image::{AddressClass, RateRow, RuleRow, ZoneRow},
 };
 
@@ -10,7 +10,7 @@ use crate::{
     against::{self, Side},
     flow::{self, Places},
     image::Question,
-    ingress, opening,
+    ingress, opening, resolved,
 };
 
 /// The lookups a decision may make. `slot` selects the image.
@@ -44,6 +44,8 @@ pub trait Tables {
     fn ban(&self, active: u32, address: &Address) -> Option<BanValue>;
     /// Until when (boot time in ns) no ban or list holds against the address, by decision.
     fn allowed(&self, address: &Address) -> Option<u64>;
+    /// What the resolver answered a zone of an address.
+    fn resolved(&self, slot: u32, zone: ZoneId, address: &Address) -> Option<ResolvedValue>;
     /// A set of the flow table.
     fn set(&self, index: u32) -> Option<Self::Set<'_>>;
     /// When (ticks) a tuple of this tag was forgotten; 0 = never.
@@ -103,6 +105,8 @@ pub enum Step {
     Held,
     /// A new flow: zone and policy.
     Open,
+    /// A new flow: whether the zone's DNS answered where it goes.
+    Unresolved,
     /// A new flow that is metered: rates.
     Metered,
     /// A new flow that may not be, and may be an old one.
@@ -150,6 +154,7 @@ impl Step {
             Self::DestinationIsTarget => against::unwanted(tables, verdict, Side::Destination, DIRECTION_OUT),
             Self::Held => opening::held(tables, verdict),
             Self::Open => opening::open(tables, verdict),
+            Self::Unresolved => resolved::is_unresolved(tables, verdict),
             Self::Metered => opening::metered(tables, verdict),
             Self::Forgotten => opening::forgotten(tables, verdict),
             Self::WasForgotten => flow::is_forgotten(tables, &verdict.flow, verdict.work.setting.ticks),

@@ -3,8 +3,9 @@
 use abi::{
     ACTIVE_BANS, ACTIVE_RANGES, Active, Address, AllowValue, BanKey, BanValue, Budget, Counter,
     DEFAULT_FLOWS, EVENT_RING_BYTES, FLOW_WAYS, FORGOTTEN_ROW, FORGOTTEN_TICKS, FlowSet, HELD_TAGS,
-    INSPECT_RING_BYTES, Lost, MAX_BANNED_RANGES, MAX_BANS, MAX_LISTS, MAX_METERED, MAX_PROTECTED, MAX_RULES,
-    MAX_SCANNERS, PACKET_COUNTERS, RateKey, RateState, ZoneId,
+    INSPECT_RING_BYTES, Lost, MAX_BANNED_RANGES, MAX_BANS, MAX_LISTS, MAX_METERED, MAX_PROTECTED,
+    MAX_RESOLVED, MAX_RULES, MAX_SCANNERS, PACKET_COUNTERS, RateKey, RateState, ResolvedKey, ResolvedValue,
+    ZoneId,
     image::{AddressClass, Block, CHUNK_BLOCKS, IMAGE_ENTRIES, RateRow, RuleRow, ZoneRow, block_place},
 };
 use aya_ebpf::{
@@ -40,6 +41,10 @@ static BANS: HashMap<BanKey, BanValue> = HashMap::with_max_entries(MAX_BANS, BPF
 static BANNED_RANGES: LpmTrie<Address, BanValue> = LpmTrie::with_max_entries(MAX_BANNED_RANGES, 0);
 #[map]
 static ALLOWS: LpmTrie<Address, AllowValue> = LpmTrie::with_max_entries(MAX_PROTECTED, 0);
+/// What the resolver answered, by zone. Userspace writes it.
+#[map]
+static RESOLVED: HashMap<ResolvedKey, ResolvedValue> =
+    HashMap::with_max_entries(MAX_RESOLVED, BPF_F_NO_PREALLOC);
 #[map]
 static RATES: LruHashMap<RateKey, RateState> = LruHashMap::with_max_entries(MAX_METERED, 0);
 #[map]
@@ -239,6 +244,13 @@ impl Tables for Maps {
     }
 
     #[inline(always)]
+    fn resolved(&self, slot: u32, zone: ZoneId, address: &Address) -> Option<ResolvedValue> {
+        let key = ResolvedKey { address: *address, zone: image::resolver_zone(&Generation(slot), zone) };
+        // SAFETY: the value is read at once.
+        unsafe { RESOLVED.get(key) }.copied()
+    }
+
+    #[inline(always)]
     fn set(&self, index: u32) -> Option<Set> {
         FLOWS.get_ptr_mut(index).map(Set)
     }
@@ -318,6 +330,7 @@ impl Tables for Maps {
             Step::DestinationIsTarget => secd_destination_is_target(verdict),
             Step::Held => secd_held(verdict),
             Step::Open => secd_open(verdict),
+            Step::Unresolved => secd_unresolved(verdict),
             Step::Metered => secd_metered(verdict),
             Step::Forgotten => secd_forgotten(verdict),
             Step::WasForgotten => secd_was_forgotten(verdict),
@@ -382,6 +395,7 @@ steps! {
     secd_destination_is_target = DestinationIsTarget;
     secd_held = Held;
     secd_open = Open;
+    secd_unresolved = Unresolved;
     secd_metered = Metered;
     secd_forgotten = Forgotten;
     secd_was_forgotten = WasForgotten;

@@ -20,7 +20,7 @@ pub use checked::{
     Limits, ListSource, LocalNames, LogInput, LogSource, Loki, NameEntry, QueryLog, Record, RecordValue,
     Reflect, RuleSource, Signatures, Store, Subscription, Transport, Upstream, UpstreamTransport,
 };
-pub use draft::{DnsOthers, Egress, ListKind, Privacy, UpstreamOrder};
+pub use draft::{ListKind, Privacy, UpstreamOrder};
 pub use error::ConfigError;
 pub use reference::{reference, services_page};
 

@@ -229,34 +229,3 @@ fn groups_and_clients_stand_for_each_other() {
     assert_eq!(of(tablet), ("tablet".into(), 0b011));
     assert_eq!(of(found(None)), (String::new(), 0b001));
 }
-
-#[test]
-fn what_nothing_carries_out_yet_is_told_with_its_line() {
-    let zones = format!("{ZONES}egress = \"resolved\"\ndns_others = \"drop\"\ndns_privacy = \"none\"\n");
-    let text = format!(
-        "{zones}[dns]\nlisten_tls = [\"10.4.0.1\"]\nlisten_https = [\"10.4.0.1:8443\"]\nname = \"ns.home.arpa\"\n\
-         certificate = \"/c\"\nkey = \"/k\"\nlog = {{ days = 7 }}\nlocal = {{ leases = [\"networkd\"] }}\n\
-         reflect = [{{ zones = [], services = [\"cast\"] }}]\n\
-         [dns.clients.tablet]\nwho = [\"10.4.0.9\", \"host:tablet\"]\n"
-    );
-    let config = config::parse("f", &text).unwrap();
-    let told: Vec<_> = config.warnings.iter().map(|told| (told.line, &*told.message)).collect();
-    assert_eq!(config.dns.unheard.len(), 10, "{told:?}");
-    for (key, line) in ["listen_tls", "listen_https", "name", "certificate", "log", "local.leases", "reflect"]
-        .iter()
-        .zip([11, 12, 13, 14, 16, 17, 18])
-    {
-        let told = told.iter().find(|(_, message)| message.starts_with(&format!("`dns.{key}` is not")));
-        assert_eq!(told.map(|(line, _)| *line), Some(line), "{key}");
-    }
-    for (start, line) in [("`dns.clients.*.who", 20), ("`zones.*.egress`", 4), ("`zones.*.dns_others`", 4)] {
-        let told = told.iter().find(|(_, message)| message.starts_with(start));
-        assert_eq!(told.map(|(line, _)| *line), Some(line), "{start}");
-    }
-    assert!(config.warnings[0].help.contains("remove"), "{}", config.warnings[0]);
-
-    // What says the default, or that nothing is kept, is as it says.
-    let usual = format!("{ZONES}egress = \"any\"\n[dns]\nname = \"dns.home.arpa\"\nlog = {{ days = 0 }}\n");
-    let config = config::parse("f", &usual).unwrap();
-    assert_eq!((config.dns.unheard, config.warnings), (vec![], vec![]));
-}

@@ -154,7 +154,7 @@ impl Files {
         for place in 0..archive.len() {
             let mut member = archive.by_index(place).map_err(damaged)?;
             let Some(known) = Self::known(member.name()).filter(|_| member.is_file()) else { continue };
-            let bytes = self.member(&known, &mut member)?;
+            let bytes = self.member(&known, &mut member, left)?;
             left = left.checked_sub(bytes.len() as u64).ok_or_else(|| too_big(&name, MAX_UNPACKED_BYTES))?;
             self.only_once(known, bytes)?;
         }
@@ -177,7 +177,8 @@ impl Files {
                 continue;
             };
             let says = entry.size();
-            let bytes = self.member(&known, &mut entry)?;
+            // What is left of everything is counted by the stream.
+            let bytes = self.member(&known, &mut entry, u64::MAX)?;
             if bytes.len() as u64 != says {
                 return Err(ImportError::new(
                     &self.place(&known),
@@ -192,16 +193,17 @@ impl Files {
         Ok(())
     }
 
-    /// The bytes of a file in an archive, as many as it may have.
-    fn member(&self, known: &str, reader: &mut impl Read) -> Result<Vec<u8>, ImportError> {
+    /// The bytes of a file in an archive, as many as it may have and are left for all of it.
+    fn member(&self, known: &str, reader: &mut impl Read, left: u64) -> Result<Vec<u8>, ImportError> {
         let limit = Self::limit(known) as u64;
         let mut bytes = Vec::new();
-        let read = reader.take(limit + 1).read_to_end(&mut bytes);
+        let read = reader.take(limit.min(left) + 1).read_to_end(&mut bytes);
         read.map_err(|error| broken(&self.place(known), &error))?;
-        if bytes.len() as u64 > limit {
-            return Err(too_big(&self.place(known), limit));
+        match bytes.len() as u64 {
+            length if length > limit => Err(too_big(&self.place(known), limit)),
+            length if length > left => Err(too_big(&self.name, MAX_UNPACKED_BYTES)),
+            _ => Ok(bytes),
         }
-        Ok(bytes)
     }
 
     fn only_once(&mut self, known: String, bytes: Vec<u8>) -> Result<(), ImportError> {
@@ -260,6 +262,16 @@ fn too_many(file: &str) -> ImportError {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn no_more_of_a_member_is_read_than_is_left() {
+        let files = Files::new("backup.zip");
+        let mut reader = io::repeat(0).take(1 << 30);
+        let error = files.member("gravity.db", &mut reader, 1000).unwrap_err();
+        assert!(error.to_string().contains(&MAX_UNPACKED_BYTES.to_string()), "{error}");
+        assert_eq!(reader.limit(), (1 << 30) - 1001, "one byte more than is left, to know that there is one");
+        assert_eq!(files.member("gravity.db", &mut io::repeat(0).take(1000), 1000).unwrap().len(), 1000);
+    }
 
     #[test]
     fn files_are_known_by_their_names() {

@@ -31,6 +31,8 @@ pub const MAX_GROUPS: usize = lists::MAX_GROUPS;
 pub const MAX_CLIENTS: usize = lists::MAX_CLIENTS;
 /// Lists that are fetched. A config may have 256: some are left for files of own rules and for those that it has.
 pub const MAX_LISTS: usize = 192;
+/// Files of own rules, one for each set of groups and each language. Rules of further sets are left, and told.
+pub const MAX_OWN_FILES: usize = 48;
 /// Servers of one kind, as many as a config may have.
 pub const MAX_SERVERS: usize = 64;
 /// Forwards of names, as many as a config may have.

@@ -3,8 +3,11 @@
 use std::{collections::BTreeMap, fmt::Write as _};
 
 use crate::{
+    limits::MAX_OWN_FILES,
     names::{Names, comment, plain},
+    report::Report,
     settings::OwnList,
+    tidy,
 };
 
 /// Own rules by their groups and format.
@@ -24,8 +27,24 @@ impl Own {
         lines.push(rule.to_owned());
     }
 
-    /// The files.
-    pub(crate) fn finish(self, program: &str, names: &mut Names) -> Vec<OwnList> {
+    /// The files, at most [`MAX_OWN_FILES`]: the rules for the group `default`, then the longest.
+    pub(crate) fn finish(mut self, program: &str, names: &mut Names, report: &mut Report) -> Vec<OwnList> {
+        let mut sizes: Vec<_> = self
+            .texts
+            .iter()
+            .map(|(key, lines)| ((key.0 != ["default"], std::cmp::Reverse(lines.len())), key.clone()))
+            .collect();
+        sizes.sort();
+        for (_, key) in sizes.into_iter().skip(MAX_OWN_FILES) {
+            let mut lines = self.texts.remove(&key).unwrap_or_default();
+            lines.retain(|line| !line.starts_with(mark(key.1)));
+            lines.iter().for_each(|line| report.give_back(tidy::kind(program, key.1, line)));
+            report.leave(
+                format!("{} own rules for {}", lines.len(), key.0.join(", ")),
+                format!("there are rules for more than {MAX_OWN_FILES} different sets of groups"),
+                "write them into `deny` and `allow` of the groups, or give them to fewer sets of groups in the old program",
+            );
+        }
         let files = self.texts.into_iter().map(|((groups, format), lines)| {
             let kind = if format == "regex" { "regex" } else { "own" };
             let of = if groups == ["default"] { String::new() } else { format!("-{}", groups.join("-")) };

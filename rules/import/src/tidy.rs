@@ -245,7 +245,7 @@ fn own(settings: &mut Settings, report: &mut Report) {
 }
 
 /// What a rule was counted as.
-fn kind(program: &str, format: &str, rule: &str) -> &'static str {
+pub(crate) fn kind(program: &str, format: &str, rule: &str) -> &'static str {
     match (program, format, rule) {
         ("adguard", ..) => "own rules",
         (_, "regex", rule) if rule.starts_with("@@") => "allowing regular expressions",

@@ -14,7 +14,8 @@ fn own_rules_decide_as_in_pi_hole() {
          INSERT INTO domainlist (id, type, domain) VALUES
             (1, 0, 'good.example'), (2, 1, 'ads.example'), (3, 2, '^cdn'), (4, 3, '(^|\\.)tracker\\.example$'),
             (5, 1, 'cdn.example'), (6, 3, 'good'), (7, 1, 'games.example'), (8, 3, '^only;querytype=AAAA'),
-            (9, 2, '^six;querytype=AAAA'), (10, 1, 'six.example');
+            (9, 2, '^six;querytype=AAAA'), (10, 1, 'six.example'),
+            (11, 3, '^tre'), (12, 2, '^tre[\\d]/?z');
          UPDATE domainlist_by_group SET group_id = 1 WHERE domainlist_id = 7;",
     );
     let gravity = Gravity::read("gravity.db", bytes.as_slice(), bytes.len()).unwrap();
@@ -54,6 +55,9 @@ fn own_rules_decide_as_in_pi_hole() {
         ("only.example", 1, 1, false),
         ("six.example", 28, 1, false),
         ("six.example", 1, 1, true),
+        // In brackets a backslash is a letter as any other.
+        ("tredz.example", 1, 1, false),
+        ("tre7z.example", 1, 1, true),
     ] {
         assert_eq!(blocked(name, qtype, GroupSet(groups)), is_blocked, "{name} {qtype} {groups}");
     }

@@ -257,6 +257,32 @@ fn much_of_everything_is_cut_and_told() {
     checked(&import, "/etc/secd/lists");
 }
 
+/// Each set of groups needs a file of its own; there are 128 of seven groups.
+#[test]
+fn rules_for_more_sets_of_groups_than_files_are_told() {
+    let bytes = database(
+        "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 7)
+         INSERT INTO \"group\" (id, name) SELECT i, 'g' || i FROM n;
+         WITH RECURSIVE n(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i < 127)
+         INSERT INTO domainlist (id, type, domain) SELECT i + 1, 1, 'n' || i || '.example' FROM n;
+         INSERT INTO domainlist_by_group (domainlist_id, group_id)
+            SELECT domainlist.id, \"group\".id FROM domainlist, \"group\"
+            WHERE \"group\".id > 0 AND ((domainlist.id - 1) >> (\"group\".id - 1)) & 1",
+    );
+    let gravity = Gravity::read("gravity.db", bytes.as_slice(), bytes.len()).unwrap();
+    let mut files = Files::new("backup");
+    files.add("pihole.toml".into(), Vec::new());
+    let import = pihole(&files, Some(gravity)).unwrap();
+    let own = import.settings.own_lists();
+    assert_eq!(own.len(), limits::MAX_OWN_FILES);
+    assert!(own.iter().any(|list| list.text.contains("n0.example")), "the rules for everybody are there");
+    let told = import.report.left.iter().filter(|left| left.why.contains("different sets of groups")).count();
+    assert_eq!(told, 128 - limits::MAX_OWN_FILES);
+    let taken = import.report.taken.iter().find(|taken| taken.kind == "denied names").unwrap().count;
+    assert_eq!(taken, limits::MAX_OWN_FILES);
+    checked(&import, "/etc/secd/lists");
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 64, failure_persistence: None, ..ProptestConfig::default() })]
 

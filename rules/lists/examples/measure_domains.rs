@@ -63,6 +63,20 @@ fn decide(set: &DomainSet, names: &[String]) -> u64 {
     each
 }
 
+/// The same over as many of the names as take a second.
+fn decide_long(set: &DomainSet, names: &[String]) -> u64 {
+    let (started, mut asked) = (cpu(), 0);
+    for name in names.iter().cycle() {
+        black_box(set.decide(&Asked::about(name)));
+        asked += 1;
+        let passed = if asked % 8 == 0 { cpu() - started } else { 0 };
+        if passed > 1_000_000_000 {
+            return passed / asked;
+        }
+    }
+    0
+}
+
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let all = names(500_000);
     let bytes: usize = all.iter().map(String::len).sum();
@@ -103,6 +117,12 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             decide(&again, &misses)
         );
     }
+    expressions(&all, &misses)
+}
+
+/// Expressions as people write them, and as somebody writes them who wants to make questions slow.
+fn expressions(all: &[String], misses: &[String]) -> Result<(), Box<dyn std::error::Error>> {
+    let mut random = Random(7);
     let mut text = String::new();
     for number in 0..1000 {
         let _ = match number % 4 {
@@ -122,9 +142,10 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         (cpu() - started) as f64 / 1e9
     );
     for _ in 0..2 {
-        println!("  a decision: new names {} ns", decide(&set, &misses));
+        println!("  a decision: new names {} ns", decide(&set, misses));
     }
     println!("  a decision: listed names {} ns", decide(&set, &all[..100_000]));
+    hostile(misses)?;
     let mut builder = DomainSetBuilder::new(42);
     builder.add(
         "expressions",
@@ -132,6 +153,41 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         (text + "^[a-z]{30}\\.\n^[^.]*[0-9]{8}[^.]*\\.x$\n").as_bytes(),
     )?;
     let set = builder.finish();
-    println!("  with two that have no literal: new names {} ns", decide(&set, &misses));
+    println!("  with two that have no literal: new names {} ns", decide(&set, misses));
+    Ok(())
+}
+
+fn hostile(misses: &[String]) -> Result<(), Box<dyn std::error::Error>> {
+    // A file of little else than rejects would be refused as a whole.
+    let names = (0..9000).map(|n| format!("n{n}.example\n")).collect::<String>();
+    let all = |line: &dyn Fn(usize) -> String| {
+        (0..9000).map(|n| line(n) + "\n").fold(names.clone(), |all, line| all + &line)
+    };
+    let letters = |n: usize| {
+        [n / 676 % 26, n / 26 % 26, n % 26].map(|at| char::from(b'a' + u8::try_from(at).unwrap_or(0)))
+    };
+    let syllable = |n: usize| letters(n).iter().collect::<String>();
+    let pairs: String = (0..84).map(syllable).collect();
+    for (what, text, names) in [
+        ("one literal", all(&|n| format!("^x{n}[0-9]*[.]com")), misses.to_vec()),
+        ("one literal, nothing else", all(&|n| format!("^[a-z]{{2}}[^.]{{{}}}[.]com", n % 40)), misses.to_vec()),
+        ("no literal", all(&|n| format!("^.[a-m][^{}]{{{}}}[n-z]", letters(n)[2], n % 30)), misses.to_vec()),
+        (
+            "literals of three letters, all in the names",
+            all(&|n| format!("{}[^x]*[0-9][0-9]{{{}}}[.]com", syllable(n % 600), n % 7)),
+            (0..500).map(|n| format!("{}{n}.com", &pairs[..240])).collect(),
+        ),
+    ] {
+        let mut builder = DomainSetBuilder::new(42);
+        let report = builder.add("expressions", Mode::Enforce, text.as_bytes())?;
+        let set = builder.finish();
+        println!(
+            "  {what}: {} expressions, {} rejected, {:.1} MB; new names {} ns",
+            report.entries,
+            report.rejected,
+            set.bytes() as f64 / 1e6,
+            decide_long(&set, &names)
+        );
+    }
     Ok(())
 }

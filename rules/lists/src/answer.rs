@@ -3,6 +3,8 @@
 use serde::{Deserialize, Serialize};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use crate::limits::{MAX_JOINED, MAX_RECORDS};
+
 /// What the answer becomes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Effect<'set> {
@@ -21,7 +23,43 @@ pub enum Effect<'set> {
     /// Over UDP the answer is truncated, so that whoever asks comes back over TCP.
     TcpOnly,
     /// These records, of all types; a type that is not among them has no data. An alias (`CNAME`) is followed.
-    Answer(&'set [Record]),
+    Answer(Answers<'set>),
+}
+
+/// The records of one entry, or of several that answer a name together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Answers<'set>([&'set [Record]; MAX_JOINED]);
+
+impl<'set> Answers<'set> {
+    pub(crate) const fn of(records: &'set [Record]) -> Self {
+        let mut parts: [&[Record]; MAX_JOINED] = [&[]; MAX_JOINED];
+        parts[0] = records;
+        Self(parts)
+    }
+
+    /// Adds those of another entry, as long as there is room.
+    pub(crate) fn join(&mut self, records: &'set [Record]) {
+        if let Some(free) = self.0.iter_mut().skip(1).find(|part| part.is_empty()) {
+            *free = records;
+        }
+    }
+
+    /// Its records, each once, at most [`MAX_RECORDS`].
+    #[must_use]
+    pub fn to_vec(&self) -> Vec<Record> {
+        let mut all: Vec<Record> = Vec::new();
+        for record in self.0.iter().copied().flatten() {
+            if all.len() < MAX_RECORDS && !all.contains(record) {
+                all.push(record.clone());
+            }
+        }
+        all
+    }
+
+    /// Whether one of them is an alias.
+    pub(crate) fn is_alias(records: &[Record]) -> bool {
+        records.iter().any(|record| matches!(record.data, RecordData::Cname(_)))
+    }
 }
 
 /// A record that an entry holds.
@@ -93,6 +131,21 @@ impl From<RecordData> for Record {
 }
 
 impl RecordData {
+    /// The address, of a record that is one.
+    #[must_use]
+    pub const fn address(&self) -> Option<IpAddr> {
+        match self {
+            Self::A(address) => Some(IpAddr::V4(*address)),
+            Self::Aaaa(address) => Some(IpAddr::V6(*address)),
+            Self::Cname(_)
+            | Self::Ptr(_)
+            | Self::Txt(_)
+            | Self::Mx { .. }
+            | Self::Srv { .. }
+            | Self::Service { .. } => None,
+        }
+    }
+
     /// Its type's number.
     #[must_use]
     pub fn qtype(&self) -> u16 {

@@ -13,7 +13,7 @@ use crate::{
         MAX_REGEXES, MAX_ZONE_FILES,
     },
     names::{Bits, suffixes},
-    regexes::{self, Regexes},
+    regexes::{self, Placing, Regexes},
     rule::{ALLOW, ANSWER, BELOW, EXACT, EXTRA, IMPORTANT, Pattern, Rule, Says},
     set::{AddressEntry, DomainKind, DomainSet, ListInfo, RegexEntry, Role, mapped, mask},
     written,
@@ -111,7 +111,7 @@ impl DomainSetBuilder {
     ) -> Result<Report, ListError> {
         let list = self.open(name, mode, groups, Role::List)?;
         let own = std::mem::take(&mut self.own);
-        let mut needs = Needs::default();
+        let mut needs = Needs { placing: self.held.placing.clone(), ..Needs::default() };
         let read = domains::read(bytes, format, &own, &mut needs).and_then(|report| {
             self.reserve(needs)?;
             if report.is_zone {
@@ -221,6 +221,9 @@ impl DomainSetBuilder {
 
     fn put(&mut self, rule: &Rule, list: u16, line: u32) -> Result<(), ListError> {
         let mut needs = Needs::default();
+        if matches!(rule.pattern, Pattern::Regex(_)) {
+            needs.placing.clone_from(&self.held.placing);
+        }
         needs.take(line, rule);
         self.reserve(needs)?;
         self.insert(rule, list, line);
@@ -277,12 +280,13 @@ impl DomainSetBuilder {
             automata: self.held.automata.saturating_add(needs.automata),
             together: self.held.together.saturating_add(needs.together),
             extras: self.held.extras.saturating_add(needs.extras),
+            placing: Placing::default(),
         };
         for (count, limit, what) in [
             (all.names, MAX_DOMAINS, "names of all domain lists"),
             (all.regexes, MAX_REGEXES, "expressions of all domain lists"),
             (all.automata, MAX_REGEX_TOTAL, "bytes of all expressions"),
-            (all.together, MAX_REGEX_TOGETHER, "bytes of all expressions without a literal"),
+            (all.together, MAX_REGEX_TOGETHER, "bytes of all expressions that every name is held against"),
             (all.extras, MAX_EXTRAS, "entries with conditions, records or networks"),
             (all.text, u32::MAX as usize, "bytes of all names"),
         ] {
@@ -290,7 +294,9 @@ impl DomainSetBuilder {
                 return Err(ListError::TooManyEntries { entries: count, limit, what });
             }
         }
-        self.held = all;
+        let placing =
+            if needs.regexes > 0 { needs.placing } else { std::mem::take(&mut self.held.placing) };
+        self.held = Needs { placing, ..all };
         self.set.names.reserve(needs.names, needs.text);
         Ok(())
     }
@@ -314,7 +320,7 @@ impl DomainSetBuilder {
 }
 
 /// What entries need room for.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct Needs {
     names: usize,
     text: usize,
@@ -323,6 +329,8 @@ struct Needs {
     /// Of `automata`, those that every name is held against.
     together: usize,
     extras: usize,
+    /// Where the expressions are tried, those of all lists before included.
+    placing: Placing,
 }
 
 impl Taker for Needs {
@@ -337,7 +345,10 @@ impl Taker for Needs {
                 self.regexes += 1;
                 if let Ok(checked) = regexes::check(&expression.regex, expression.invert) {
                     self.automata += checked.bytes;
-                    self.together += if checked.always { checked.bytes } else { 0 };
+                    self.together += match self.placing.place(checked.choices) {
+                        Some(_) => 0,
+                        None => checked.bytes,
+                    };
                 }
             }
             Pattern::Address(_) => self.extras += 1,
@@ -345,7 +356,8 @@ impl Taker for Needs {
     }
 
     fn restart(&mut self) {
-        *self = Self::default();
+        // Places that are taken twice are at most a few of one object.
+        *self = Self { placing: std::mem::take(&mut self.placing), ..Self::default() };
     }
 }
 

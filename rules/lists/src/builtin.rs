@@ -213,7 +213,10 @@ mod tests {
         builder.add_safe_search(group, YouTube::Moderate).unwrap();
         let set = builder.finish();
         let said = |name: &str| match set.decide(&Asked::about(name)).map(|found| found.effect) {
-            Some(Effect::Answer([Record { data: RecordData::Cname(name), .. }])) => name.to_string(),
+            Some(Effect::Answer(answers)) => match answers.to_vec().as_slice() {
+                [Record { data: RecordData::Cname(name), .. }] => name.to_string(),
+                other => format!("{other:?}"),
+            },
             other => format!("{other:?}"),
         };
         assert_eq!(said("www.google.co.uk"), "forcesafesearch.google.com");

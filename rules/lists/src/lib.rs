@@ -42,7 +42,7 @@ pub mod catalogue;
 pub mod limits;
 
 pub use addresses::{AddressList, AddressReading};
-pub use answer::{Effect, Record, RecordData};
+pub use answer::{Answers, Effect, Record, RecordData};
 pub use asked::{Asked, type_number};
 pub use builder::DomainSetBuilder;
 pub use builtin::{Service, YouTube, canaries, probes, services};
@@ -51,6 +51,7 @@ pub use delta::{AddressDelta, Delta};
 pub use format::{Column, Format, FormatError};
 pub use groups::{Blocking, DEFAULT_GROUP, Group, GroupSet, MAX_GROUPS};
 pub use language::name::{is_of_the_machine, unicode};
+pub use language::pihole::translate as pihole_expression;
 pub use merge::{AddressLists, AddressOrigin, ListedAs};
 pub use overrides::{Asker, Override, Overrides};
 pub use report::{Dangers, ListError, Reject, Report, guard, guard_report};

@@ -21,6 +21,8 @@ pub const MAX_EXTRAS: usize = 200_000;
 pub const MAX_CONDITIONED: usize = 64;
 /// Records of one entry; further ones are left out.
 pub const MAX_RECORDS: usize = 64;
+/// Entries whose records answer one name together. Further ones say nothing.
+pub const MAX_JOINED: usize = 4;
 /// Expressions of one set. The list that would go beyond is refused as a whole.
 pub const MAX_REGEXES: usize = 10_000;
 /// Bytes of one expression. A longer one is rejected.
@@ -32,8 +34,14 @@ pub const MAX_REGEX_STATES: usize = 32 * 1024;
 /// Bytes of the automata of all expressions. The list that would go beyond is refused as a whole; within one file the
 /// expressions beyond it are rejected without a look, so that no file costs more time than this takes.
 pub const MAX_REGEX_TOTAL: usize = 16 * 1024 * 1024;
-/// Bytes of the automata of those expressions of which no literal must stand in a name, and which every name is therefore
-/// held against. The list that would go beyond is refused as a whole.
+/// Expressions that are tried where one literal stands in a name. Further ones with no other literal are held against every
+/// name, with those that have none.
+pub const MAX_REGEX_SHARED: usize = 16;
+/// Expressions behind literals that are tried for one name. A name in which the literals of more stand was made for that;
+/// further ones are not tried for it.
+pub const MAX_REGEX_TRIED: usize = 256;
+/// Bytes of the automata of those expressions that every name is held against. The list that would go beyond is refused as a
+/// whole; within one file the expressions beyond it are rejected by line.
 pub const MAX_REGEX_TOGETHER: usize = 1024 * 1024;
 /// Bytes that each lazy automaton may fill while it runs, for each search at a time; it begins anew when they are full.
 pub const MAX_REGEX_CACHE: usize = 2 * 1024 * 1024;

@@ -2,8 +2,10 @@
 //!
 //! Of nearly every expression some literal must stand in a name that it matches (`ads` of `^ads?[0-9]+\.`). One
 //! Aho-Corasick automaton looks for all those literals; only expressions whose literal is there are tried, each with a
-//! lazy DFA. The others go through one lazy DFA together. Both are linear in the name, whatever the expression; what that
-//! cannot do (back-references, look-around) is refused when the list is read.
+//! lazy DFA. Each goes behind the rarest of its literals, and at most [`MAX_REGEX_SHARED`] behind one, so that a literal
+//! in many names (`.com`) does not have thousands tried. Those without a literal, or with none that has room, go through
+//! one lazy DFA together, whose size is bounded. All this is linear in the name, whatever the expression; what that cannot
+//! do (back-references, look-around) is refused when the list is read.
 
 use aho_corasick::{AhoCorasick, AhoCorasickKind, MatchKind as Literals};
 use regex_automata::{
@@ -16,8 +18,12 @@ use regex_syntax::{
     ParserBuilder,
     hir::{Class, Dot, Hir, HirKind, Repetition},
 };
+use std::collections::HashMap;
 
-use crate::limits::{MAX_REGEX_BYTES, MAX_REGEX_CACHE, MAX_REGEX_DEPTH, MAX_REGEX_STATES, MAX_REGEX_TOTAL};
+use crate::limits::{
+    MAX_REGEX_BYTES, MAX_REGEX_CACHE, MAX_REGEX_DEPTH, MAX_REGEX_SHARED, MAX_REGEX_STATES,
+    MAX_REGEX_TOTAL, MAX_REGEX_TRIED,
+};
 
 /// Names that have nothing in common but their dots: an expression that matches all of them matches everything.
 const UNLIKE: [&str; 5] = ["a.b", "x.xn--p1ai", "news.example.com", "0-1.net", "q_q.w.e.r.t.z.org"];
@@ -25,13 +31,21 @@ const UNLIKE: [&str; 5] = ["a.b", "x.xn--p1ai", "news.example.com", "0-1.net", "
 const MAX_LITERALS: usize = 64;
 /// Bytes of the shortest literal worth looking for.
 const MIN_LITERAL: usize = 2;
+/// Literals of one expression, each of which must stand in a name, among which the rarest is chosen: the longest ones.
+const MAX_CHOICES: usize = 8;
+/// Expressions behind a literal that make it as good as the next: it is longer literals that are wanted, not only rare
+/// ones.
+const AS_RARE: usize = 4;
+
+/// Literals one of which stands in every name that an expression matches, in lower case.
+type Alternatives = Vec<Vec<u8>>;
 
 /// An expression that can be used.
 pub(crate) struct Checked {
     /// Bytes of its automaton.
     pub(crate) bytes: usize,
-    /// Every name is held against it: no literal must stand in one that matches.
-    pub(crate) always: bool,
+    /// What may stand in its place when literals are looked for; see [`Placing`].
+    pub(crate) choices: Choices,
     /// It matches (or, inverted, fails to match) names that have nothing in common.
     pub(crate) matches_everything: bool,
 }
@@ -45,7 +59,7 @@ pub(crate) fn check(regex: &str, invert: bool) -> Result<Checked, String> {
         return Err(format!("the expression is longer than {MAX_REGEX_BYTES} bytes"));
     }
     let hir = parse(regex)?;
-    let always = invert || required(&hir).is_none();
+    let choices = Choices::of(&hir, invert);
     let nfa = nfa(&[unanchored(hir)], MAX_REGEX_STATES).ok_or_else(|| {
         format!("the expression is too large: its automaton has more than {MAX_REGEX_STATES} bytes")
     })?;
@@ -53,7 +67,7 @@ pub(crate) fn check(regex: &str, invert: bool) -> Result<Checked, String> {
     let machine = PikeVM::new_from_nfa(nfa).map_err(|error| error.to_string())?;
     let mut cache = machine.create_cache();
     let matches_everything = UNLIKE.iter().all(|name| machine.is_match(&mut cache, *name) != invert);
-    Ok(Checked { bytes, always, matches_everything })
+    Ok(Checked { bytes, choices, matches_everything })
 }
 
 /// Whether the expression matches one of `names`. It has been checked.
@@ -66,6 +80,44 @@ pub(crate) fn matches_any<'a>(regex: &str, mut names: impl Iterator<Item = &'a s
         let mut cache = machine.create_cache();
         names.any(|name| machine.is_match(&mut cache, name))
     })
+}
+
+/// The sets of literals behind any of which an expression may be tried, the longest first; none where every name must be
+/// held against it.
+pub(crate) struct Choices(Vec<Alternatives>);
+
+impl Choices {
+    fn of(hir: &Hir, invert: bool) -> Self {
+        if invert {
+            return Self(Vec::new());
+        }
+        let mut choices = choices(hir);
+        choices.sort_by_key(|alternatives| std::cmp::Reverse(shortest(alternatives)));
+        choices.truncate(MAX_CHOICES);
+        Self(choices)
+    }
+}
+
+/// How many expressions stand behind each literal, as they come.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Placing(HashMap<Vec<u8>, usize>);
+
+impl Placing {
+    /// The literals behind which an expression is tried: rare ones, then long ones. None: it goes with those that every
+    /// name is held against.
+    pub(crate) fn place(&mut self, choices: Choices) -> Option<Alternatives> {
+        let most = |alternatives: &Alternatives| {
+            alternatives.iter().map(|literal| self.0.get(literal).copied().unwrap_or(0)).max().unwrap_or(0)
+        };
+        let ranked = choices.0.into_iter().map(|alternatives| (most(&alternatives), alternatives));
+        let (_, chosen) = ranked
+            .filter(|(owners, _)| *owners < MAX_REGEX_SHARED)
+            .min_by_key(|(owners, alternatives)| (owners / AS_RARE, std::cmp::Reverse(shortest(alternatives))))?;
+        for literal in &chosen {
+            *self.0.entry(literal.clone()).or_default() += 1;
+        }
+        Some(chosen)
+    }
 }
 
 /// Expressions by their place in the slice they were built from.
@@ -108,11 +160,11 @@ impl Regexes {
     pub(crate) fn new<'a>(expressions: impl Iterator<Item = (&'a str, bool)>) -> Option<Self> {
         let (mut hirs, mut inverted) = (Vec::new(), Vec::new());
         let (mut texts, mut owners): (Vec<Vec<u8>>, Vec<Vec<u32>>) = (Vec::new(), Vec::new());
-        let mut known = std::collections::HashMap::new();
+        let (mut known, mut placing) = (HashMap::new(), Placing::default());
         let (mut always, mut others) = (Vec::new(), Vec::new());
         for (number, (regex, invert)) in (0_u32..).zip(expressions) {
             let hir = parse(regex).ok()?;
-            match required(&hir).filter(|_| !invert) {
+            match placing.place(Choices::of(&hir, invert)) {
                 Some(literals) => {
                     for literal in literals {
                         let place = *known.entry(literal.clone()).or_insert_with(|| {
@@ -164,12 +216,15 @@ impl Regexes {
             scratch.tried.fill(0);
             scratch.search = 1;
         }
-        for literal in self.literals.find_overlapping_iter(name) {
+        let mut left = MAX_REGEX_TRIED;
+        'name: for literal in self.literals.find_overlapping_iter(name) {
             for &number in self.owners.get(literal.pattern().as_usize()).into_iter().flatten() {
                 let Some(tried) = scratch.tried.get_mut(number as usize) else { continue };
                 if std::mem::replace(tried, scratch.search) == scratch.search {
                     continue;
                 }
+                let Some(fewer) = left.checked_sub(1) else { break 'name };
+                left = fewer;
                 let Ok(pattern) = PatternID::new(number as usize) else { continue };
                 let input = Input::new(name).anchored(Anchored::Pattern(pattern)).earliest(true);
                 if matches!(self.alone.try_search_fwd(&mut scratch.alone, &input), Ok(Some(_))) {
@@ -242,48 +297,49 @@ fn dfa(nfa: NFA) -> Option<DFA> {
     DFA::builder().configure(config).build_from_nfa(nfa).ok()
 }
 
-/// Literals one of which stands in every name that matches, in lower case; none where that cannot be said.
-fn required(hir: &Hir) -> Option<Vec<Vec<u8>>> {
-    let useful = |literals: &Vec<Vec<u8>>| literals.iter().all(|literal| literal.len() >= MIN_LITERAL);
+/// Sets of literals; of each set one stands in every name that matches.
+fn choices(hir: &Hir) -> Vec<Alternatives> {
+    let useful = |alternatives: &Alternatives| shortest(alternatives) >= MIN_LITERAL;
     match hir.kind() {
-        HirKind::Literal(literal) => Some(vec![literal.0.to_ascii_lowercase()]).filter(useful),
-        HirKind::Capture(capture) => required(&capture.sub),
-        HirKind::Repetition(repetition) if repetition.min > 0 => required(&repetition.sub),
+        HirKind::Literal(literal) => {
+            Some(vec![literal.0.to_ascii_lowercase()]).filter(useful).into_iter().collect()
+        }
+        HirKind::Capture(capture) => choices(&capture.sub),
+        HirKind::Repetition(repetition) if repetition.min > 0 => choices(&repetition.sub),
         HirKind::Alternation(branches) => {
             let mut all = Vec::new();
             for branch in branches {
-                all.extend(required(branch)?);
+                match choices(branch).into_iter().max_by_key(shortest) {
+                    Some(longest) if all.len() + longest.len() <= MAX_LITERALS => all.extend(longest),
+                    Some(_) | None => return Vec::new(),
+                }
             }
-            Some(all).filter(|all| all.len() <= MAX_LITERALS)
+            // The same literal of two branches counts once.
+            all.sort_unstable();
+            all.dedup();
+            vec![all]
         }
         HirKind::Concat(parts) => {
-            let mut best: Option<Vec<Vec<u8>>> = None;
-            let mut offer = |literals: Vec<Vec<u8>>| {
-                let least = |literals: &Vec<Vec<u8>>| literals.iter().map(Vec::len).min().unwrap_or(0);
-                if useful(&literals) && best.as_ref().is_none_or(|best| least(&literals) > least(best)) {
-                    best = Some(literals);
-                }
-            };
-            let mut run = Vec::new();
+            let (mut all, mut run) = (Vec::new(), Vec::new());
             for part in parts {
                 if let Some(bytes) = exactly(part) {
                     run.extend(bytes);
                     continue;
                 }
-                if !run.is_empty() {
-                    offer(vec![std::mem::take(&mut run)]);
-                }
-                if let Some(literals) = required(part) {
-                    offer(literals);
-                }
+                all.push(vec![std::mem::take(&mut run)]);
+                all.extend(choices(part));
             }
-            if !run.is_empty() {
-                offer(vec![run]);
-            }
-            best
+            all.push(vec![run]);
+            all.retain(useful);
+            all
         }
-        HirKind::Empty | HirKind::Class(_) | HirKind::Look(_) | HirKind::Repetition(_) => None,
+        HirKind::Empty | HirKind::Class(_) | HirKind::Look(_) | HirKind::Repetition(_) => Vec::new(),
     }
+}
+
+/// Bytes of the shortest.
+fn shortest(alternatives: &Alternatives) -> usize {
+    alternatives.iter().map(Vec::len).min().unwrap_or(0)
 }
 
 /// The one text that a part stands for in a lower-case name.
@@ -347,7 +403,7 @@ mod tests {
     #[test]
     fn literals_are_found_where_they_must_stand() {
         let literals = |regex: &str| {
-            required(&parse(regex).unwrap()).map(|all| {
+            Choices::of(&parse(regex).unwrap(), false).0.into_iter().next().map(|all| {
                 all.into_iter().map(|one| String::from_utf8(one).unwrap()).collect::<Vec<_>>().join(" ")
             })
         };
@@ -391,6 +447,55 @@ mod tests {
                 prop_assert_eq!(found, each, "{}", name);
             }
         }
+    }
+
+    /// How many expressions are tried alone, and how many every name is held against.
+    fn work(expressions: &[String], name: &str) -> (usize, usize) {
+        let regexes = Regexes::new(expressions.iter().map(|regex| (regex.as_str(), false))).unwrap();
+        regexes.find(name, |_| {});
+        let scratch = regexes.scratch.get();
+        (scratch.tried.iter().filter(|tried| **tried == scratch.search).count(), regexes.always.len())
+    }
+
+    #[test]
+    fn thousands_that_share_a_literal_are_not_all_tried() {
+        let many = |line: &dyn Fn(usize) -> String| (0..9000).map(line).collect::<Vec<_>>();
+        let rarer = many(&|n| format!("^x{n}[0-9]*[.]com$"));
+        let (tried, always) = work(&rarer, "x77.example.com");
+        assert!(tried <= 3 * MAX_REGEX_SHARED && always == 0, "{tried}, {always}: each has a literal of its own");
+        let none: Vec<_> = (0..40).map(|n| format!("^[a-f]{{{}}}[.]com$", n % 7 + 1)).collect();
+        assert_eq!(work(&none, "abc.com"), (MAX_REGEX_SHARED, 40 - MAX_REGEX_SHARED));
+        let found = |name| {
+            let mut found = 0;
+            Regexes::new(none.iter().map(|regex| (regex.as_str(), false))).unwrap().find(name, |_| found += 1);
+            found
+        };
+        assert_eq!([found("abc.com"), found("abcdefa.com"), found("abc.net")], [6, 5, 0], "each is found all the same");
+    }
+
+    #[test]
+    fn a_list_whose_expressions_share_a_literal_keeps_as_many_as_every_name_may_be_held_against() {
+        let plain = (0..9000).map(|n| format!("n{n}.example\n")).collect::<String>();
+        let text =
+            (0..9000).map(|n| format!("^[a-z]{{2}}[^.]{{{}}}[.]com\n", n % 40)).fold(plain, |text, line| text + &line);
+        let mut builder = crate::DomainSetBuilder::new(1);
+        let report = builder.add("shared", model::Mode::Enforce, text.as_bytes()).unwrap();
+        assert!((1000..8999).contains(&report.rejected), "{}", report.rejected);
+        assert!(report.rejects[0].why.contains("write letters into it"), "{}", report.rejects[0]);
+        let before = report.entries;
+        let another = builder.add("more", model::Mode::Enforce, text.as_bytes()).unwrap_err();
+        assert!(another.to_string().contains("every name is held against"), "{another}");
+        assert!(before > 9000 && builder.add("plain", model::Mode::Enforce, b"one.example\n").is_ok());
+    }
+
+    #[test]
+    fn a_name_made_of_literals_has_no_more_tried_than_the_limit() {
+        let letters = |n: usize| [n / 26, n % 26].map(|at| char::from(b'a' + u8::try_from(at).unwrap()));
+        let pair = |n: usize| letters(n).iter().collect::<String>();
+        let expressions: Vec<_> = (0..2000).map(|n| format!("{}[0-9]{{{}}}x", pair(n % 200), n % 5)).collect();
+        let name: String = (0..200).map(pair).collect();
+        assert_eq!(work(&expressions, &name).0, MAX_REGEX_TRIED + 1, "the last is not tried any more");
+        assert!(work(&expressions, "aaabac.example").0 <= 6 * MAX_REGEX_SHARED);
     }
 
     #[test]

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use std::{net::IpAddr, sync::Arc};
 
 use crate::{
-    answer::Effect,
+    answer::{Answers, Effect},
     asked::Asked,
     groups::GroupSet,
     names::{Names, suffixes},
@@ -130,8 +130,11 @@ pub(crate) struct AddressEntry {
 /// Which entry wins, from the strongest: `dns.allow`; what a person wrote into the config; the names of captive-portal
 /// probes; files. Among those of one of these steps: an exception with `$important`, a block with it, an exception, a
 /// block. An observed list has no effect on an enforced one. Among blocks that agree the widest name is kept
-/// (`||example^` stands for everything below it), and of lists that say the same the first in the config. In a zone file
-/// the longest name decides, as RPZ has it.
+/// (`||example^` stands for everything below it), and of lists that say the same the first in the config.
+///
+/// In a zone file the longest name decides, and of several zone files the first that knows the name, whatever it says, as
+/// RPZ has it; what that one says stands beside the other lists. Answers of several entries (`$dnsrewrite`) are given
+/// together, unless one says that there is no such name, or leads elsewhere (`CNAME`).
 #[derive(Clone, Debug)]
 pub struct DomainSet {
     pub(crate) names: Names,
@@ -259,16 +262,33 @@ struct Best<'a, 'q> {
     plain: Option<Candidate<'a>>,
     /// Answers of an entry's own, which beat a block of the same strength.
     rewrite: Option<Candidate<'a>>,
+    /// What is answered: the records of all entries as strong as `rewrite`.
+    answers: Answers<'a>,
+    /// The strongest entry by which a name does not exist, or is refused.
+    code: Option<Candidate<'a>>,
     /// The strongest exception to rewrites alone.
     no_rewrite: Option<Candidate<'a>>,
     safe_search: Option<Candidate<'a>>,
     /// Zone files that have spoken: a shorter name of theirs does not count.
     zones: u64,
+    /// What the first of them says, and whether it is enforced.
+    zone: Option<(Mode, Candidate<'a>)>,
 }
 
 impl<'a, 'q> Best<'a, 'q> {
     fn new(set: &'a DomainSet, asked: &'q Asked<'a>) -> Self {
-        Self { set, asked, plain: None, rewrite: None, no_rewrite: None, safe_search: None, zones: 0 }
+        Self {
+            set,
+            asked,
+            plain: None,
+            rewrite: None,
+            answers: Answers::of(&[]),
+            code: None,
+            no_rewrite: None,
+            safe_search: None,
+            zones: 0,
+            zone: None,
+        }
     }
 
     fn offer(&mut self, says: Says, extra: Option<&'a Extra>, entry: &'a str) {
@@ -286,45 +306,103 @@ impl<'a, 'q> Best<'a, 'q> {
         }
         let rank = info.tier() * 4 + if says.is(IMPORTANT) { 2 } else { 0 } + (says.flags & ALLOW);
         let candidate = Candidate { rank, says, extra, entry };
-        let place = if info.role == Role::SafeSearch {
-            &mut self.safe_search
-        } else if says.is(ALLOW) && extra.is_some_and(|extra| extra.condition.rewrites_only) {
-            &mut self.no_rewrite
-        } else if says.action() == ANSWER && !says.is(ALLOW) {
-            &mut self.rewrite
-        } else {
-            &mut self.plain
-        };
-        let better = place.is_none_or(|known| {
+        if info.zone.is_none() {
+            return self.take(candidate, info);
+        }
+        let first = self.zone.is_none_or(|(mode, known)| match (info.mode, mode) {
+            (Mode::Enforce, Mode::Observe) => true,
+            (Mode::Observe, Mode::Enforce) => false,
+            (Mode::Enforce, Mode::Enforce) | (Mode::Observe, Mode::Observe) => says.list < known.says.list,
+        });
+        if first {
+            self.zone = Some((info.mode, candidate));
+        }
+    }
+
+    fn take(&mut self, candidate: Candidate<'a>, info: &ListInfo) {
+        let Candidate { rank, says, extra, entry } = candidate;
+        let stronger = |known: Candidate<'_>| {
             rank > known.rank
                 || (rank == known.rank
                     && (says.list, std::cmp::Reverse(entry.len()), says.line)
                         < (known.says.list, std::cmp::Reverse(known.entry.len()), known.says.line))
-        });
-        if better {
+        };
+        if info.role == Role::SafeSearch {
+            if self.safe_search.is_none_or(stronger) {
+                self.safe_search = Some(candidate);
+            }
+            return;
+        }
+        if says.action() == ANSWER && !says.is(ALLOW) {
+            return self.take_rewrite(candidate, stronger);
+        }
+        let is_code = matches!(says.action(), NXDOMAIN | REFUSED) && !says.is(ALLOW);
+        if is_code && self.code.is_none_or(stronger) {
+            self.code = Some(candidate);
+        }
+        let place = if says.is(ALLOW) && extra.is_some_and(|extra| extra.condition.rewrites_only) {
+            &mut self.no_rewrite
+        } else {
+            &mut self.plain
+        };
+        if place.is_none_or(stronger) {
             *place = Some(candidate);
         }
     }
 
-    fn decide(self) -> Option<DomainMatch<'a>> {
+    fn take_rewrite(&mut self, candidate: Candidate<'a>, stronger: impl Fn(Candidate<'_>) -> bool) {
+        let records = candidate.extra.map_or(&[][..], |extra| &extra.records);
+        let known = match self.rewrite {
+            Some(known) if known.rank == candidate.rank => known,
+            Some(known) if known.rank > candidate.rank => return,
+            Some(_) | None => {
+                (self.rewrite, self.answers) = (Some(candidate), Answers::of(records));
+                return;
+            }
+        };
+        let leads_elsewhere = |extra: Option<&Extra>| extra.is_some_and(|extra| Answers::is_alias(&extra.records));
+        match (leads_elsewhere(known.extra), Answers::is_alias(records)) {
+            (true, false) => {}
+            (true, true) if !stronger(known) => {}
+            (false, true) | (true, true) => {
+                (self.rewrite, self.answers) = (Some(candidate), Answers::of(records));
+            }
+            (false, false) => {
+                self.answers.join(records);
+                if stronger(known) {
+                    self.rewrite = Some(candidate);
+                }
+            }
+        }
+    }
+
+    fn decide(mut self) -> Option<DomainMatch<'a>> {
+        if let Some((_, candidate)) = self.zone.take()
+            && let Some(info) = self.set.lists.get(usize::from(candidate.says.list))
+        {
+            self.take(candidate, info);
+        }
         let rewrite = self
             .rewrite
             .filter(|rewrite| self.no_rewrite.is_none_or(|exception| exception.rank < rewrite.rank));
         let mut best = match (self.plain, rewrite) {
             (Some(plain), Some(rewrite)) if plain.rank > rewrite.rank => Some(plain),
+            (_, Some(rewrite)) if self.code.is_some_and(|code| code.rank == rewrite.rank) => self.code,
             (plain, rewrite) => rewrite.or(plain),
         };
+        let mut answers = self.answers;
         if let Some(safe) = self.safe_search
             && best.is_none_or(|best| self.is_weaker_than_safe_search(best))
         {
             best = Some(safe);
+            answers = Answers::of(safe.extra.map_or(&[], |extra| &extra.records));
         }
-        let Candidate { says, extra, entry, .. } = best?;
+        let Candidate { says, entry, .. } = best?;
         let info = self.set.lists.get(usize::from(says.list))?;
         let kind = if says.is(ALLOW) { DomainKind::Allow } else { DomainKind::Block };
         Some(DomainMatch {
             kind,
-            effect: effect(kind, says, extra),
+            effect: effect(kind, says, answers),
             list: says.list,
             info,
             line: says.line,
@@ -343,7 +421,7 @@ impl<'a, 'q> Best<'a, 'q> {
     }
 }
 
-fn effect<'a>(kind: DomainKind, says: Says, extra: Option<&'a Extra>) -> Effect<'a> {
+fn effect(kind: DomainKind, says: Says, answers: Answers<'_>) -> Effect<'_> {
     match (kind, says.action()) {
         (DomainKind::Allow, _) => Effect::Allow,
         (DomainKind::Block, NXDOMAIN) => Effect::NxDomain,
@@ -351,7 +429,7 @@ fn effect<'a>(kind: DomainKind, says: Says, extra: Option<&'a Extra>) -> Effect<
         (DomainKind::Block, REFUSED) => Effect::Refused,
         (DomainKind::Block, DROP) => Effect::Drop,
         (DomainKind::Block, TCP_ONLY) => Effect::TcpOnly,
-        (DomainKind::Block, ANSWER) => Effect::Answer(extra.map_or(&[], |extra| &extra.records)),
+        (DomainKind::Block, ANSWER) => Effect::Answer(answers),
         (DomainKind::Block, BLOCK..) => Effect::Block,
     }
 }

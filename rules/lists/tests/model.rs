@@ -128,8 +128,11 @@ fn reference(lists: &[List], asked: &Asked<'_>) -> Option<(Strength, bool)> {
     let exception = strongest(&Row::is_exception_to_rewrites);
     let rewrite =
         strongest(&Row::is_rewrite).filter(|rewrite| exception.is_none_or(|exception| exception < *rewrite));
+    // That there is no such name goes before what it would be.
+    let code = strongest(&|row| row.kind == DomainKind::Block && row.does == Does::NxDomain);
     match (plain, rewrite) {
         (Some(plain), Some(rewrite)) if plain > rewrite => Some((plain, false)),
+        (_, Some(rewrite)) if code == Some(rewrite) => Some((rewrite, false)),
         (_, Some(rewrite)) => Some((rewrite, true)),
         (plain, None) => plain.map(|plain| (plain, false)),
     }
@@ -233,8 +236,9 @@ proptest! {
                     (DomainKind::Block, Does::Plain) => Effect::Block,
                     (DomainKind::Block, Does::NxDomain) => Effect::NxDomain,
                     (DomainKind::Block, Does::Rewrite) => {
-                        prop_assert!(matches!(found.effect, Effect::Answer([record])
-                            if record.data == RecordData::A([192, 0, 2, 1].into())));
+                        prop_assert!(matches!(found.effect, Effect::Answer(answers) if matches!(
+                            answers.to_vec().as_slice(), [record]
+                                if record.data == RecordData::A([192, 0, 2, 1].into()))));
                         found.effect
                     }
                 };

@@ -107,6 +107,9 @@ pub enum Body {
         /// The list and line, or rule, that says so.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         by: Option<String>,
+        /// It came by TLS or HTTPS.
+        #[serde(default, skip_serializing_if = "is_false")]
+        encrypted: bool,
         /// Time to answer, in microseconds.
         micros: u64,
     },
@@ -232,6 +235,10 @@ impl Severity {
     }
 }
 
+fn is_false(flag: &bool) -> bool {
+    !flag
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -251,6 +258,7 @@ mod tests {
                 rcode: "NOERROR".into(),
                 from: "sinkhole".into(),
                 by: Some("phishing line 12".into()),
+                encrypted: true,
                 micros: 41,
             },
         };

@@ -6,6 +6,7 @@ mod flow;
 mod mac;
 mod mode;
 mod name;
+mod query;
 mod target;
 mod time;
 
@@ -16,5 +17,9 @@ pub use flow::{Flow, FlowParseError, Protocol};
 pub use mac::Mac;
 pub use mode::Mode;
 pub use name::{Name, NameError};
+pub use query::{
+    AnswerCode, AnswerFrom, ClientCount, ClientHistory, NameCount, QueryBucket, QueryClient, QueryDecider,
+    QueryFilter, QueryPage, QueryRow, QueryStats, QueryStatsFilter, QueryTotals, QueryType, UpstreamCount,
+};
 pub use target::{ClientName, Target, TargetError};
 pub use time::{Span, Timestamp, duration_text, parse_duration};

@@ -242,6 +242,8 @@ fn zone_lines(zone: &Zone) -> Vec<String> {
         scan,
         new_flows,
         clamp_mss,
+        resolvers,
+        egress,
         fail_open,
         span: _,
     } = zone;
@@ -256,6 +258,8 @@ fn zone_lines(zone: &Zone) -> Vec<String> {
         format!("mode = {mode}"),
         format!("default = {}", denial.name()),
         format!("new_flows = {}", new_flows.map_or_else(|| "any".to_owned(), |rate| rate.to_string())),
+        format!("dns_others = {}", resolvers.name()),
+        format!("egress = {}", egress.name()),
         format!("fail = {}", if *fail_open { "open" } else { "closed" }),
     ];
     let flags = [

@@ -1,7 +1,7 @@
 //! What would happen to a flow, and why, from the config alone: its opening packet is built byte by byte and judged by
 //! the very code that runs in the kernel.
 
-use abi::{ZONE_NONE, ZONE_SELF, ZoneId};
+use abi::{ResolvedValue, ZONE_NONE, ZONE_SELF, ZoneId};
 use datapath::{
     Input, Verdict, decide,
     host::{FrameBuilder, Payload},
@@ -12,8 +12,8 @@ use serde::{Serialize, Serializer};
 use std::{net::IpAddr, sync::Arc};
 
 use crate::{
-    HostTables, Judgement, LowerError, Policy, Question, Rule, Side, Zone, has_ports, host::to_kernel,
-    image::ImageError,
+    Egress, HostTables, Judgement, LowerError, Policy, Question, Rule, Side, Zone, has_ports,
+    host::to_kernel, image::ImageError,
 };
 
 /// What happens to the opening packet of a flow.
@@ -90,17 +90,34 @@ impl Policy {
     /// # Errors
     /// [`ExplainError`] where the flow names a zone that is not there, or the policy has no plan.
     pub fn explain(&self, own: &[IpAddr], flow: &Flow) -> Result<Explanation, ExplainError> {
+        self.explain_answered(own, flow, Answered::NotKnown)
+    }
+
+    /// The same where it is known whether the zone's DNS answered the destination.
+    ///
+    /// # Errors
+    /// As of [`Self::explain`].
+    pub fn explain_answered(
+        &self,
+        own: &[IpAddr],
+        flow: &Flow,
+        answered: Answered,
+    ) -> Result<Explanation, ExplainError> {
         let (source, destination) = (flow.src.to_canonical(), flow.dst.to_canonical());
         if source.is_ipv4() != destination.is_ipv4() {
             return Err(ExplainError::Families { source_address: source, destination });
         }
-        let tables = HostTables::new(Arc::new(self.lower(own, Arc::new([]))?))?;
+        let mut tables = HostTables::new(Arc::new(self.lower(own, Arc::new([]))?))?;
         let (to, out_of) = match tables.zone_of(destination) {
             Some((net, zone)) => (zone, Some(net)),
             None => (ZONE_NONE, None),
         };
         let from = self.zone_in(flow, &tables, source)?;
-        let mut story = Story { policy: self, own, flow, from, to, steps: Vec::new() };
+        if answered != Answered::Never {
+            let answer = ResolvedValue { until: u64::MAX, patterns: 0 };
+            tables.resolved.insert((from, to_kernel(destination)), answer);
+        }
+        let mut story = Story { policy: self, own, flow, from, to, answered, steps: Vec::new() };
         let Some(zone) = self.zone(from) else { return Ok(story.of_the_router(destination, out_of)) };
         story.comes_in(zone);
         story.goes_out(destination, out_of);
@@ -143,6 +160,17 @@ impl Policy {
     }
 }
 
+/// What is known of the resolver's answers to the zone in which a flow starts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Answered {
+    /// Nothing: it is taken for answered, and that is told.
+    NotKnown,
+    /// The destination was not answered, or too long ago.
+    Never,
+    /// It was, for names of these patterns ([`ResolvedValue::patterns`]).
+    For(u64),
+}
+
 /// An explanation that is being told.
 struct Story<'a> {
     policy: &'a Policy,
@@ -150,6 +178,7 @@ struct Story<'a> {
     flow: &'a Flow,
     from: ZoneId,
     to: ZoneId,
+    answered: Answered,
     steps: Vec<String>,
 }
 
@@ -214,10 +243,17 @@ impl Story<'_> {
             ),
             Reason::Bogon => self.steps.push(format!("{} cannot exist in the Internet", self.flow.src)),
             Reason::Unsolicited => self.steps.push("it belongs to no connection, and the zone is `strict`".into()),
+            Reason::Unresolved => self.steps.push(format!(
+                "`{}` opens flows only to what its DNS answered (`egress = \"{}\"`), and {} it did not",
+                self.policy.zone_name(self.from),
+                self.policy.zone(self.from).map_or(Egress::Any, |zone| zone.egress).name(),
+                self.flow.dst,
+            )),
             Reason::RuleAllowed
             | Reason::RuleDenied
             | Reason::DefaultDenied
             | Reason::Isolated
+            | Reason::OtherResolver
             | Reason::NewDevice => return self.by_policy(mode),
             Reason::Established
             | Reason::BannedSource
@@ -243,6 +279,14 @@ impl Story<'_> {
                 "the device is in no group, and `{}` holds new ones back (`quarantine`)",
                 self.policy.zone_name(self.from)
             )),
+            Reason::OtherResolver => self.steps.push(format!(
+                "`{}` asks only the router's own resolver (`dns_others = \"drop\"`); no rule is asked",
+                self.policy.zone_name(self.from)
+            )),
+            Reason::RuleAllowed if judged.rule.is_none() && judged.addressed => self.steps.push(format!(
+                "questions of `{}` to other resolvers are answered by the router's own (`dns_others = \"redirect\"`); no rule is asked",
+                self.policy.zone_name(self.from)
+            )),
             _ => {
                 if let Some(rule) = judged.logged.and_then(|id| self.policy.rule(id)) {
                     self.steps.push(format!("{} makes an event of it and goes on", place(rule)));
@@ -250,8 +294,28 @@ impl Story<'_> {
                 self.by_rule(&judged);
             }
         }
+        if judged.action == Action::Pass && !judged.addressed {
+            self.by_resolver();
+        }
         let observed = judged.action != Action::Pass && (judged.observe || mode == Mode::Observe);
         self.told(judged.action, judged.reason, judged.rule, observed)
+    }
+
+    /// What passes goes on only if the zone's DNS answered it.
+    fn by_resolver(&mut self) {
+        let outside = self.policy.zone(self.to).is_some_and(|zone| zone.wan);
+        let Some(zone) = self.policy.zone(self.from).filter(|zone| outside && zone.egress != Egress::Any)
+        else {
+            return;
+        };
+        let (name, egress, to) = (&zone.name, zone.egress.name(), self.flow.dst);
+        self.steps.push(match self.answered {
+            Answered::NotKnown => format!(
+                "`{name}` has `egress = \"{egress}\"`: only if its DNS answered {to} lately, which the running daemon knows (`secctl why`)"
+            ),
+            Answered::For(_) => format!("the DNS of `{name}` answered {to} (`egress = \"{egress}\"`)"),
+            Answered::Never => return,
+        });
     }
 
     fn question(&self) -> Question {

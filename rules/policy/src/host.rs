@@ -3,7 +3,7 @@
 
 use abi::{
     ACTIVE_ALLOWS, ACTIVE_BANS, ACTIVE_RANGES, Active, Address, BanValue, DEFAULT_FLOWS, FLOW_WAYS, Lost,
-    MAX_SCANNERS, RateKey, ZoneId,
+    MAX_SCANNERS, RateKey, ResolvedValue, ZoneId,
     image::{AddressClass, PortRow, RateRow, RuleRow, ZoneRow},
     mapped,
 };
@@ -41,6 +41,8 @@ pub struct HostTables {
     pub bans: BTreeMap<IpNet, BanValue>,
     /// Timed allows by prefix: until when, boot time in ns.
     pub allows: BTreeMap<IpNet, u64>,
+    /// What the resolver answered to zones.
+    pub resolved: BTreeMap<(ZoneId, Address), ResolvedValue>,
     /// Flows.
     pub flows: MemoryFlows,
     forgotten: RefCell<HashMap<u32, u32>>,
@@ -87,6 +89,7 @@ impl HostTables {
             image,
             bans: BTreeMap::new(),
             allows: BTreeMap::new(),
+            resolved: BTreeMap::new(),
             flows,
             forgotten: RefCell::default(),
             buckets: RefCell::default(),
@@ -205,6 +208,10 @@ impl Tables for HostTables {
 
     fn allowed(&self, address: &Address) -> Option<u64> {
         longest(&self.allows, from_kernel(address)).map(|(_, until)| *until)
+    }
+
+    fn resolved(&self, _slot: u32, zone: ZoneId, address: &Address) -> Option<ResolvedValue> {
+        self.resolved.get(&(zone, *address)).copied()
     }
 
     fn set(&self, index: u32) -> Option<MemorySet<'_>> {

@@ -2,13 +2,13 @@
 //! second wall are compared with, and what answers for protocols without ports.
 
 use abi::{
-    POLICY_CONTINUE, POLICY_LIMIT, POLICY_LOG, POLICY_OBSERVE, PolicyValue, RULE_DEFAULT, ZONE_FIRST,
-    ZONE_MULTICAST, ZONE_SELF, ZoneId,
+    POLICY_ADDRESSED, POLICY_CONTINUE, POLICY_LIMIT, POLICY_LOG, POLICY_OBSERVE, PolicyValue, RULE_DEFAULT,
+    ZONE_FIRST, ZONE_MULTICAST, ZONE_SELF, ZoneId,
 };
 use model::{Action, Mac, Mode, Protocol, Reason};
 use std::net::{IpAddr, Ipv4Addr};
 
-use crate::{DeviceGroup, Policy, Rate, Rule, Side};
+use crate::{DeviceGroup, OtherResolvers, Policy, Rate, Rule, SetKind, Side};
 
 /// A new flow, as the policy is asked about it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -55,6 +55,8 @@ pub struct Judgement {
     pub limit: Option<Rate>,
     /// The first rule on the way that only logs.
     pub logged: Option<u16>,
+    /// The rule names the destination by its address, so that the resolver need not have answered it.
+    pub addressed: bool,
 }
 
 impl Judgement {
@@ -65,7 +67,8 @@ impl Judgement {
             action: self.action as u8,
             flags: bit(self.log, POLICY_LOG)
                 | bit(self.observe, POLICY_OBSERVE)
-                | bit(self.limit.is_some(), POLICY_LIMIT),
+                | bit(self.limit.is_some(), POLICY_LIMIT)
+                | bit(self.addressed, POLICY_ADDRESSED),
             rule: self.rule.unwrap_or(RULE_DEFAULT),
         }
     }
@@ -76,6 +79,7 @@ impl Policy {
     ///
     /// - Hosts of a zone with isolation do not reach each other, and a device in no group does not leave a zone with
     ///   quarantine but to the router; no rule changes that.
+    /// - Questions to resolvers outside are dropped or led to the router's own where the zone says so, whatever rules say.
     /// - A forward passes before the rules are asked.
     /// - Where no rule matches, [`Policy::default_action`] holds.
     /// - A denial towards multicast or broadcast is never answered (RFC 1122 §3.2.2), so a `reject` there is a drop.
@@ -95,6 +99,19 @@ impl Policy {
             let action = self.zone(question.from).map_or(Action::Drop, |zone| zone.denial);
             return Judgement { action, reason, ..self.judge_unnamed(question.from, question.to) };
         }
+        match self.asks_others(question) {
+            OtherResolvers::Allow => {}
+            OtherResolvers::Redirect { .. } => {
+                let unnamed = self.judge_unnamed(question.from, question.to);
+                let (action, reason) = (Action::Pass, Reason::RuleAllowed);
+                return Judgement { action, reason, addressed: true, ..unnamed };
+            }
+            OtherResolvers::Drop => {
+                let unnamed = self.judge_unnamed(question.from, question.to);
+                let (action, reason) = (Action::Drop, Reason::OtherResolver);
+                return Judgement { action, reason, ..unnamed };
+            }
+        }
         if let Some(place) = self.forwarded(own, question) {
             return Judgement {
                 action: Action::Pass,
@@ -106,11 +123,23 @@ impl Policy {
         let mut logged = None;
         for rule in rules.filter(|rule| rule.matches(self, question)) {
             if !rule.goes_on {
-                return Judgement { logged, ..rule.judgement(question.to) };
+                let addressed = !rule.to.contains(question.to) && self.is_addressed(&rule.to);
+                return Judgement { logged, addressed, ..rule.judgement(question.to) };
             }
             logged = logged.or(Some(rule.id));
         }
         Judgement { logged, ..self.judge_unnamed(question.from, question.to) }
+    }
+
+    /// What becomes of the flow because it asks another resolver.
+    fn asks_others(&self, question: &Question) -> OtherResolvers {
+        let is_outside = self.zone(question.to).is_some_and(|zone| zone.wan);
+        let Some(zone) = self.zone(question.from).filter(|_| is_outside) else {
+            return OtherResolvers::Allow;
+        };
+        let asks = matches!(question.protocol, Protocol::TCP | Protocol::UDP)
+            && zone.resolvers.ports().contains(&question.port);
+        if asks { zone.resolvers } else { OtherResolvers::Allow }
     }
 
     /// Why a flow is refused before any rule is asked.
@@ -138,6 +167,12 @@ impl Policy {
                 && question.destination.is_ipv4() == forward.to.is_ipv4()
                 && self.outer_addresses(forward.from, own).contains(&question.destination)
         })
+    }
+
+    /// Whether what a side names beside zones are addresses that a person wrote down, and nothing wider.
+    pub(crate) fn is_addressed(&self, side: &Side) -> bool {
+        let mut sets = side.sets.iter().filter_map(|place| self.sets.get(usize::from(*place)));
+        sets.all(|set| set.kind == SetKind::Group)
     }
 
     fn in_sets(&self, sets: &[u16], address: IpAddr) -> bool {
@@ -177,7 +212,16 @@ impl Policy {
             Action::Pass => Reason::RuleAllowed,
             Action::Drop | Action::Reject => Reason::DefaultDenied,
         };
-        Judgement { action, reason, rule: None, log: false, observe: false, limit: None, logged: None }
+        Judgement {
+            action,
+            reason,
+            rule: None,
+            log: false,
+            observe: false,
+            limit: None,
+            logged: None,
+            addressed: false,
+        }
     }
 
     /// Zones a flow can start in: the router and every configured zone.
@@ -286,6 +330,7 @@ impl Rule {
             observe: self.mode == Mode::Observe,
             limit: self.limit,
             logged: None,
+            addressed: false,
         }
     }
 

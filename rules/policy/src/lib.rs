@@ -21,7 +21,7 @@ mod written;
 pub use model::Mac;
 
 pub use diff::{Change, ChangeKind, Comparison, Standing, Subject, diff};
-pub use explain::{ExplainError, Explanation, RulePlace, opening_frame};
+pub use explain::{Answered, ExplainError, Explanation, RulePlace, opening_frame};
 pub use helped::{Followed, HELPERS, Helper};
 pub use host::{HostTables, from_kernel, to_kernel};
 pub use judge::{Judgement, LOWERED, Question, has_ports};
@@ -31,6 +31,6 @@ pub use review::{Finding, FindingKind, Review};
 pub use rows::address_set;
 pub use schedule::{DAYS, TimeZones};
 pub use types::{
-    AddressSet, DeviceGroup, Forward, Policy, PortRange, Rate, Rule, Schedule, Service, ServiceMatch,
-    SetKind, Side, Zone, ZoneSet,
+    AddressSet, DeviceGroup, Egress, Forward, OtherResolvers, Policy, PortRange, Rate, Rule, Schedule,
+    Service, ServiceMatch, SetKind, Side, Zone, ZoneSet,
 };

@@ -13,7 +13,7 @@ use std::{
     sync::Arc,
 };
 
-use crate::{Plan, Policy, Port};
+use crate::{Egress, OtherResolvers, Plan, Policy, Port};
 
 /// Why a policy has no plan. Everything that is counted says how many there are and how many there may be.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -123,7 +123,13 @@ impl Policy {
             rates: rows.rates,
             zone_rates: rows.zone_rates,
             helped: self.helped(),
+            resolved: self.zones_resolved().map(|zone| (zone.id, abi::resolver_zone(&zone.name))).collect(),
         })
+    }
+
+    /// Zones to which the resolver's answers count.
+    pub fn zones_resolved(&self) -> impl Iterator<Item = &crate::Zone> {
+        self.zones.iter().filter(|zone| zone.egress != Egress::Any)
     }
 
     fn check_zones(&self) -> Result<(), LowerError> {
@@ -263,6 +269,10 @@ impl Policy {
             (zone.quarantine, abi::ZONE_QUARANTINE),
             (zone.scan, abi::ZONE_SCAN),
             (zone.denial == Action::Reject, abi::ZONE_REJECT),
+            (zone.egress != Egress::Any, abi::ZONE_RESOLVED),
+            (zone.egress == Egress::Learn, abi::ZONE_LEARN),
+            (zone.resolvers == OtherResolvers::Drop, abi::ZONE_DNS_DROP),
+            (matches!(zone.resolvers, OtherResolvers::Redirect { .. }), abi::ZONE_DNS_REDIRECT),
         ];
         ZoneFlags { flags: bits.into_iter().filter(|(set, _)| *set).map(|(_, bit)| bit).sum() }
     }

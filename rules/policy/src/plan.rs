@@ -43,6 +43,8 @@ pub struct Plan {
     /// Flows of which the second wall may know that they belong to others (data connections of FTP, speech of SIP): a
     /// denial of such a flow is left to it.
     pub helped: BTreeSet<Helped>,
+    /// Zones to which the resolver's answers count, with what each is called in the table of them.
+    pub resolved: BTreeMap<ZoneId, u32>,
 }
 
 /// Between two zones connections open others that only nftables can foresee.

@@ -5,8 +5,8 @@
 //! its device groups: however much a rule names, it stays few rows.
 
 use abi::{
-    MAX_DEVICE_GROUPS, MAX_DEVICES, MAX_RATES, MAX_RULES, MAX_SETS, PolicyValue, RULE_DEFAULT,
-    ZONE_MULTICAST, ZONE_SELF, ZoneId,
+    MAX_DEVICE_GROUPS, MAX_DEVICES, MAX_RATES, MAX_RULES, MAX_SETS, POLICY_ADDRESSED, PolicyValue,
+    RULE_DEFAULT, ZONE_MULTICAST, ZONE_SELF, ZoneId,
 };
 use ipnet::IpNet;
 use model::{Action, Mac};
@@ -129,7 +129,11 @@ impl Lowering<'_> {
         let rate = rule.limit.filter(|_| !rule.goes_on).map(|limit| self.rate(limit));
         for sender in &senders {
             for receiver in &receivers {
-                for (to, value) in split(rule, receiver) {
+                for (to, mut value) in split(rule, receiver) {
+                    if matches!(receiver.destination, Selector::Set(_)) && self.policy.is_addressed(&rule.to)
+                    {
+                        value.flags |= POLICY_ADDRESSED;
+                    }
                     self.made.rows.push(Row {
                         from: sender.zones,
                         to,

@@ -3,7 +3,10 @@
 use abi::ZoneId;
 use ipnet::IpNet;
 use model::{Action, Mac, Mode, Protocol, Span};
-use std::{net::IpAddr, sync::Arc};
+use std::{
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+};
 
 /// Zones, services and rules of one appliance.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -160,10 +163,77 @@ pub struct Zone {
     pub new_flows: Option<Rate>,
     /// TCP segments are kept to what the path of this zone carries (PPPoE, tunnels).
     pub clamp_mss: bool,
+    /// What becomes of questions to resolvers outside.
+    pub resolvers: OtherResolvers,
+    /// Where flows from here may go out to, by what the resolver answered the zone.
+    pub egress: Egress,
     /// Before the daemon is up, packets from here pass; else nothing but what the link and the router need does.
     pub fail_open: bool,
     /// Where it is defined.
     pub span: Span,
+}
+
+/// What becomes of a zone's questions to resolvers outside.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum OtherResolvers {
+    /// As rules say.
+    #[default]
+    Allow,
+    /// Plain ones are answered by the router's own, whatever rules say.
+    Redirect {
+        /// Where it answers IPv4; an unspecified address is the one of the interface. None: the zone has no IPv4.
+        v4: Option<SocketAddr>,
+        /// Where it answers IPv6.
+        v6: Option<SocketAddr>,
+    },
+    /// Dropped, plain or encrypted, whatever rules say.
+    Drop,
+}
+
+impl OtherResolvers {
+    /// Its word in a config.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Allow => "allow",
+            Self::Redirect { .. } => "redirect",
+            Self::Drop => "drop",
+        }
+    }
+
+    /// Ports of questions, by protocol, that are not a matter of rules.
+    #[must_use]
+    pub const fn ports(self) -> &'static [u16] {
+        match self {
+            Self::Allow => &[],
+            Self::Redirect { .. } => &[53],
+            Self::Drop => &[53, 853],
+        }
+    }
+}
+
+/// Where a zone may open flows to, by what the resolver answered it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Egress {
+    /// Wherever rules allow.
+    #[default]
+    Any,
+    /// Out only to addresses that the resolver answered the zone, and to those that a rule names.
+    Resolved,
+    /// The same is judged, counted and told, and nothing is dropped for it.
+    Learn,
+}
+
+impl Egress {
+    /// Its word in a config.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Any => "any",
+            Self::Resolved => "resolved",
+            Self::Learn => "resolved-learn",
+        }
+    }
 }
 
 /// Which zones a rule's side names.
@@ -399,6 +469,8 @@ impl Default for Zone {
             scan: false,
             new_flows: None,
             clamp_mss: false,
+            resolvers: OtherResolvers::Allow,
+            egress: Egress::Any,
             fail_open: false,
             span: Span::default(),
         }

@@ -94,7 +94,8 @@ pub fn read(
     }
 }
 
-/// Keeps the cause of a failed read, which the parser does not.
+/// Keeps the cause of a failed read, which the parser does not, and reads on where a pipe gives a few bytes at a time, which
+/// the parser takes for the end.
 struct Source<R> {
     inner: R,
     error: Option<std::io::Error>,
@@ -102,11 +103,21 @@ struct Source<R> {
 
 impl<R: Read> Read for Source<R> {
     fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
-        self.inner.read(buffer).inspect_err(|error| {
-            if error.kind() != std::io::ErrorKind::Interrupted {
-                self.error = Some(std::io::Error::new(error.kind(), error.to_string()));
+        let mut filled = 0;
+        while let Some(rest) = buffer.get_mut(filled..).filter(|rest| !rest.is_empty()) {
+            match self.inner.read(rest) {
+                Ok(0) => break,
+                Ok(read) => filled += read,
+                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+                // What came before it is given first.
+                Err(_) if filled > 0 => break,
+                Err(error) => {
+                    self.error = Some(std::io::Error::new(error.kind(), error.to_string()));
+                    return Err(error);
+                }
             }
-        })
+        }
+        Ok(filled)
     }
 }
 

@@ -96,7 +96,7 @@ impl Harness {
     /// Loads secd's programs and the bench's own.
     pub(crate) fn open(object: &Path) -> Result<Self> {
         let folder = Folder::new("bench");
-        let (mut dataplane, _) = Dataplane::open_with(folder.path(), &Options { flows: FLOW_ENTRIES })
+        let (mut dataplane, _) = Dataplane::open_with(folder.path(), &Options { flows: FLOW_ENTRIES, ..Options::default() })
             .context("load secd's programs")?;
         let mut programs = Programs::open(object, Some(&images_of(folder.path())?))?;
         let ingress = dataplane.ingress_program()?.fd()?.try_clone()?;

@@ -101,6 +101,64 @@ fn a_known_packet_passes_as_often_as_it_comes() {
 }
 
 #[test]
+fn what_dns_answered_holds_at_once_and_what_it_did_not_is_dropped() {
+    let test = "what_dns_answered_holds_at_once_and_what_it_did_not_is_dropped";
+    if !can_run(test) {
+        return;
+    }
+    const REPEAT: u32 = 100_000;
+    let folder = Folder::new("resolved");
+    let (mut dataplane, _) = Dataplane::open(folder.path()).unwrap();
+    let plan = Plan {
+        zones: [
+            (3, ZoneFlags { flags: abi::ZONE_RESOLVED }),
+            (4, ZoneFlags { flags: abi::ZONE_IS_WAN }),
+        ]
+        .into(),
+        networks: [("10.0.0.0/8".parse().unwrap(), 3), ("0.0.0.0/0".parse().unwrap(), 4)].into(),
+        rows: vec![row(&[3], &[4], &[(17, 443, 443)], value(Action::Pass, 0)), default_row(Action::Drop)],
+        resolved: [(3, abi::resolver_zone("iot"))].into(),
+        ..loopback()
+    };
+    dataplane.apply(&plan).unwrap();
+    let mut resolved = dataplane.resolved().unwrap();
+    let opening = |to: [u8; 4]| FrameBuilder::v4([10, 0, 0, 1], to, Payload::Udp { from: 4000, to: 443 }).build();
+    let run = |dataplane: &mut Dataplane, to, repeat| {
+        let frame = opening(to);
+        let options = TestRunOptions { data_in: Some(&frame), repeat, ..TestRunOptions::default() };
+        dataplane.ingress_program().unwrap().test_run(options).unwrap()
+    };
+    const DROP: u32 = 1;
+    const PASS: u32 = 2;
+    let (web, other) = ([9, 9, 9, 9], [9, 9, 9, 10]);
+    let refused = run(&mut dataplane, web, REPEAT);
+    assert_eq!(refused.return_value, DROP);
+    println!("an opening that is refused: {} ns", refused.duration.as_nanos());
+    let key = |to, zone: &str| abi::ResolvedKey { address: abi::mapped(to), zone: abi::resolver_zone(zone) };
+    let value = |until| abi::ResolvedValue { until, patterns: 0 };
+    resolved.set(key(web, "guest"), value(u64::MAX)).unwrap();
+    resolved.set(key(other, "iot"), value(1)).unwrap();
+    assert_eq!(run(&mut dataplane, web, 1).return_value, DROP, "another zone's");
+    assert_eq!(run(&mut dataplane, other, 1).return_value, DROP, "its time is over");
+    resolved.set(key(web, "iot"), value(u64::MAX)).unwrap();
+    assert_eq!(run(&mut dataplane, web, 1).return_value, PASS);
+    resolved.remove(&key(web, "iot")).unwrap();
+    assert_eq!(run(&mut dataplane, web, 1).return_value, PASS, "a flow that is known goes on");
+    let counted = dataplane.counters().unwrap().packets().unwrap();
+    let unresolved = counted.iter().find(|count| count.reason == Reason::Unresolved).unwrap();
+    assert_eq!((unresolved.zone, unresolved.action), (3, Action::Drop));
+    assert_eq!(unresolved.counter.packets, u64::from(REPEAT) + 2);
+    // Full: told, and nothing that is there goes.
+    for number in 0..abi::MAX_RESOLVED {
+        let full = resolved.set(key(number.to_be_bytes(), "iot"), value(u64::MAX));
+        if let Err(error) = full {
+            assert!(matches!(error, Error::Full { .. }) && number + 2 >= abi::MAX_RESOLVED, "{number}: {error}");
+        }
+    }
+    assert_eq!(resolved.entries().unwrap().len(), abi::MAX_RESOLVED as usize);
+}
+
+#[test]
 fn a_large_list_is_in_force_counted_and_replaced() {
     let test = "a_large_list_is_in_force_counted_and_replaced";
     if !can_run(test) {
@@ -228,11 +286,14 @@ fn a_full_flow_table_takes_no_more_and_its_size_is_a_layout_of_its_own() {
     }
     let folder = Folder::new("full");
     for flows in [0, 1000, 2048, 5000, 8_388_608] {
-        let error = Dataplane::open_with(folder.path(), &Options { flows }).map(drop).unwrap_err();
+        let error = Dataplane::open_with(folder.path(), &Options { flows, ..Options::default() })
+            .map(drop)
+            .unwrap_err();
         assert!(matches!(error, Error::FlowTable { .. }), "{flows}");
         assert!(error.to_string().contains("power of two from 4096 to 4194304"), "{error}");
     }
-    let (dataplane, _) = Dataplane::open_with(folder.path(), &Options { flows: 4096 }).unwrap();
+    let (dataplane, _) =
+        Dataplane::open_with(folder.path(), &Options { flows: 4096, ..Options::default() }).unwrap();
     let mut flows = dataplane.flows().unwrap();
     let mut refused = 0_u32;
     for n in 0..8192 {

@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "helpers of tests")]
 
 use abi::{Action, Reason, STATE_ASSURED, ZONE_IS_WAN, ZONE_SELF, ZoneFlags};
-use enforce::xdp::{Attached, Counters, Dataplane};
+use enforce::xdp::{Attached, Counters, Dataplane, Options};
 use kernel_tests::{
     Folder, Namespace, can_run, end_grace,
     plans::{LAN, WAN, default_row, router, row, value},
@@ -143,12 +143,22 @@ fn datagram(from: [u8; 4], to: [u8; 4], port: u16) -> Vec<u8> {
 
 #[test]
 fn a_device_without_ethernet_is_judged_alike() {
-    let test = "a_device_without_ethernet_is_judged_alike";
+    judges_alike("a_device_without_ethernet_is_judged_alike", "tun", true);
+}
+
+/// Before Linux 6.6 (Debian 12 has 6.1) there is no TCX.
+#[test]
+fn a_device_without_ethernet_is_judged_alike_by_filters_of_clsact() {
+    judges_alike("a_device_without_ethernet_is_judged_alike_by_filters_of_clsact", "clsact", false);
+}
+
+fn judges_alike(test: &str, short: &str, tcx: bool) {
     if !can_run(test) {
         return;
     }
-    let folder = Folder::new("tun");
-    let router = Namespace::new("secd-tun").unwrap();
+    let options = Options { tcx, ..Options::default() };
+    let folder = Folder::new(short);
+    let router = Namespace::new(&format!("secd-{short}")).unwrap();
     let mut tun: File = match router.tun("tun0") {
         Ok(tun) => tun,
         Err(error) => return eprintln!("SKIP: {test}: no tun device: {error}"),
@@ -167,7 +177,7 @@ fn a_device_without_ethernet_is_judged_alike() {
     };
     let (mut dataplane, installed) = router
         .inside(|| {
-            let (mut dataplane, _) = Dataplane::open(folder.path())?;
+            let (mut dataplane, _) = Dataplane::open_with(folder.path(), &options)?;
             let installed = dataplane.install(&plan)?;
             Ok((dataplane, installed))
         })
@@ -203,8 +213,22 @@ fn a_device_without_ethernet_is_judged_alike() {
 
     // The next daemon takes it over, and lets it go.
     drop(dataplane);
-    (dataplane, _) = router.inside(|| Ok(Dataplane::open(folder.path())?)).unwrap();
+    (dataplane, _) = router.inside(|| Ok(Dataplane::open_with(folder.path(), &options)?)).unwrap();
+    let again = router.inside(|| Ok(dataplane.install(&plan)?)).unwrap();
+    assert_eq!((&again.attached, again.failed.as_slice()), (&installed.attached, [].as_slice()));
+    send(80);
+    open.recv_from(&mut buffer).unwrap();
+    assert_eq!(
+        dataplane.flows().unwrap().list(10).unwrap()[0].value.packets,
+        3,
+        "judged once, by one program"
+    );
     assert_eq!(router.inside(|| Ok(dataplane.attached()?)).unwrap(), installed.attached);
+    let filters =
+        |way: &str| router.run(&format!("tc filter show dev tun0 {way}")).unwrap().matches(" id ").count();
+    let held = usize::from(!tcx);
+    assert_eq!((filters("ingress"), filters("egress")), (held, held));
     router.inside(|| Ok(dataplane.detach("tun0")?)).unwrap();
     assert!(router.inside(|| Ok(dataplane.attached()?)).unwrap().is_empty());
+    assert_eq!((filters("ingress"), filters("egress")), (0, 0));
 }

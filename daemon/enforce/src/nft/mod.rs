@@ -7,6 +7,7 @@ mod nat;
 mod pairs;
 mod readback;
 mod render;
+mod resolvers;
 mod sides;
 mod spans;
 mod syntax;
@@ -72,7 +73,7 @@ pub enum WallState {
 pub struct WallCounter {
     /// Chain, `forward.iot.storage`.
     pub chain: String,
-    /// `rule 3`, `forward 12`, `default`, `invalid`, `isolated`, `quarantine`, `spoofed`; with ` observed` behind it where a denial
+    /// `rule 3`, `forward 12`, `default`, `invalid`, `isolated`, `quarantine`, `resolvers`, `spoofed`; with ` observed` behind it where a denial
     /// was only observed, with ` limited` for what came too fast.
     pub comment: String,
     /// Packets since the last apply.

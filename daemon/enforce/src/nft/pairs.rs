@@ -6,11 +6,12 @@ use nftables::{
     expr::{Elem, Expression, MetaKey, NamedExpression, SetItem},
     stmt::{Limit, Meter, Statement},
 };
-use policy::{Rate, Rule, ServiceMatch, has_ports};
+use policy::{OtherResolvers, Rate, Rule, ServiceMatch, has_ports};
 use std::collections::BTreeMap;
 
 use super::{
     render::{REFUSE, Rendering},
+    resolvers::questions,
     sides::{End, Field, Way},
     spans::Family,
     syntax::{
@@ -67,7 +68,8 @@ impl Rendering<'_> {
         true
     }
 
-    /// What no rule opens: hosts of a zone from each other, new devices from everything but the router. True where
+    /// What no rule opens: hosts of a zone from each other, new devices from everything but the router, questions to
+    /// resolvers outside. True where
     /// that is all there is to say.
     fn kept_apart(&mut self, name: &str, from: ZoneId, to: ZoneId, mode: Mode) -> bool {
         let Some(zone) = self.policy.zone(from) else { return false };
@@ -79,6 +81,13 @@ impl Rendering<'_> {
         if zone.quarantine && !matches!(to, ZONE_SELF | ZONE_MULTICAST) {
             let new = self.sets.new_device();
             self.rule(name, vec![new, counter(), verdict], Some(&format!("quarantine{observed}")));
+        }
+        if self.policy.zone(to).is_some_and(|to| to.wan) && zone.resolvers == OtherResolvers::Drop {
+            let (verdict, observed) = self.carried_out(Action::Drop, mode);
+            for way in questions(zone.resolvers) {
+                let statements = way.into_iter().chain([counter(), verdict.clone()]).collect();
+                self.rule(name, statements, Some(&format!("resolvers{observed}")));
+            }
         }
         false
     }

@@ -59,6 +59,7 @@ pub struct Options {
 ///   goes to one from a zone goes where the packet path thinks it goes: outside.
 /// - ICMPv6 neighbour and router discovery, MLD, IGMP, DHCP on their links and loopback pass.
 /// - The router's own traffic is judged only where a rule that names it denies something.
+/// - Questions to resolvers outside are dropped, or led to the router's own, where the zone says so.
 /// - In observe mode (of the whole, a zone or a rule) what would be denied is counted and passes.
 ///
 /// # Errors
@@ -82,6 +83,7 @@ pub(super) fn render_as(
     wall.forward();
     wall.output();
     wall.translation();
+    wall.redirect();
     wall.clamping();
     wall.finished()
 }
@@ -145,6 +147,7 @@ impl<'a> Rendering<'a> {
                 self.rule("arrivals", vec![ours.clone(), destination, label.clone()], None);
             }
         }
+        self.redirected_arrivals("arrivals", &label);
         let (many, own) = self.own_maps();
         self.multicast_maps("arrivals", MetaKey::Iifname, &many);
         self.map("arrivals", vec![to_the_router()], meta(MetaKey::Iifname), own);

@@ -5,7 +5,7 @@ use abi::{ZONE_FIRST, ZONE_MULTICAST, ZONE_SELF, ZoneId};
 use ipnet::IpNet;
 use model::{Action, Mode, Protocol, Span};
 use policy::{
-    AddressSet, DeviceGroup, Forward, Mac, Rate, Rule, Service, ServiceMatch, SetKind, Side, Zone, ZoneSet,
+    AddressSet, DeviceGroup, Forward, Mac, OtherResolvers, Rate, Rule, Service, ServiceMatch, SetKind, Side, Zone, ZoneSet,
 };
 use std::{
     fs,
@@ -108,6 +108,15 @@ fn small() -> Policy {
     }
 }
 
+/// One zone whose questions are led here, one that asks nobody else.
+fn asking() -> Policy {
+    let mut policy = small();
+    policy.zones[1].resolvers = OtherResolvers::Drop;
+    let v4 = Some("10.4.0.1:53".parse().unwrap());
+    policy.zones[2].resolvers = OtherResolvers::Redirect { v4, v6: Some("[::]:5353".parse().unwrap()) };
+    policy
+}
+
 /// Everything else the language has.
 fn wide() -> Policy {
     let one = |protocol, port| ServiceMatch::new(protocol, port, port);
@@ -208,6 +217,7 @@ fn policies_render_as_written_down() {
     let flood = Options { flooded: vec![WAN], ..Options::default() };
     as_written_down("wall-small.jsonl", &lines(&small()));
     as_written_down("wall-wide.jsonl", &lines(&wide()));
+    as_written_down("wall-resolvers.jsonl", &lines(&asking()));
     as_written_down("wall-flood.jsonl", &lines_with(&wide(), &flood));
 }
 
@@ -271,6 +281,9 @@ fn observe_renders_no_denial() {
     assert!(denials(&policy) > 5);
     policy.mode = Mode::Observe;
     assert_eq!(denials(&policy), 0);
+    let asking = Policy { mode: Mode::Observe, ..asking() };
+    let text = lines(&asking);
+    assert!(denials(&asking) == 0 && !text.contains("redirect") && !text.contains("10.4.0.1"), "nor is anything led here");
     // A zone that observes drops nothing of what starts there.
     policy.mode = Mode::Enforce;
     policy.zones[2].mode = Mode::Observe;
@@ -412,7 +425,7 @@ fn the_kernel_takes_it_and_tells_changes() {
         let options = Options { flooded, ..Options::default() };
         wall.apply_with(&wide(), &options).unwrap();
         assert_eq!(wall.check().unwrap(), WallState::Same);
-        for policy in [small(), wide()] {
+        for policy in [small(), wide(), asking()] {
             wall.apply_until(&policy, &options, Duration::from_secs(600)).unwrap();
             assert_eq!((wall.check().unwrap(), wall.on_trial().unwrap()), (WallState::Same, true));
         }

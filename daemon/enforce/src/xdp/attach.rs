@@ -11,7 +11,6 @@ use aya::programs::{
     tc::{self, NlOptions, SchedClassifierLink, TcAttachOptions},
     xdp::XdpLink,
 };
-use aya::util::KernelVersion;
 use std::{
     collections::BTreeMap,
     fs, io,
@@ -160,7 +159,7 @@ impl Dataplane {
     pub fn detach(&mut self, interface: &str) -> Result<(), Error> {
         let count = self.filters.len();
         self.filters.retain(|(_, _, name)| name != interface);
-        if self.filters.len() < count || !has_tcx() {
+        if self.filters.len() < count || !self.tcx {
             detach_filters(interface);
         }
         Pin::ALL.into_iter().try_for_each(|pin| remove(&self.pins.join(pin.of(interface))))
@@ -301,7 +300,7 @@ impl Dataplane {
         if path.exists() || self.take_over(interface, pin)? {
             return Ok(());
         }
-        if !has_tcx() {
+        if !self.tcx {
             return self.attach_filter(interface, way, name);
         }
         let classifier: &mut SchedClassifier = program(&mut self.bpf, name)?;
@@ -383,12 +382,6 @@ pub fn detach_all(bpffs: &Path) -> Result<usize, Error> {
     }
     Ok(removed)
 }
-
-/// TCX came with Linux 6.6.
-fn has_tcx() -> bool {
-    KernelVersion::current().is_ok_and(|kernel| kernel >= KernelVersion::new(6, 6, 0))
-}
-
 /// The folder is one of ours: named by a layout's hash. Other people's pins are left alone.
 fn is_layout(name: &str) -> bool {
     name.len() == 16 && name.bytes().all(|byte| byte.is_ascii_hexdigit())

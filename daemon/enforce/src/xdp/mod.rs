@@ -21,6 +21,7 @@ mod object;
 mod orders;
 mod pins;
 mod plan;
+mod resolved;
 mod rings;
 mod trial;
 
@@ -29,6 +30,7 @@ use aya::{
     Ebpf, EbpfLoader,
     maps::{Map, MapData, MapError, lpm_trie::Key},
     programs::{SchedClassifier, Xdp},
+    util::KernelVersion,
 };
 use ipnet::IpNet;
 use std::{
@@ -50,6 +52,7 @@ pub use object::object;
 pub use orders::Orders;
 pub use pins::ensure_bpffs;
 pub use plan::{AppliedPlan, Installed, Staged};
+pub use resolved::Resolved;
 pub use rings::{InspectRing, PacketRing, Receiver, Ring};
 pub use trial::Trial;
 
@@ -68,11 +71,14 @@ pub struct Options {
     /// Entries of the flow table, two a flow: a power of two from [`MIN_FLOWS`] to [`MAX_FLOWS`]. Each takes 128 bytes.
     /// Another size is another layout: the known flows are not taken along, nftables still knows them.
     pub flows: u32,
+    /// Hold what TC holds by TCX, which came with Linux 6.6, rather than by filters of the clsact queue.
+    pub tcx: bool,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { flows: DEFAULT_FLOWS }
+        let tcx = KernelVersion::current().is_ok_and(|kernel| kernel >= KernelVersion::new(6, 6, 0));
+        Self { flows: DEFAULT_FLOWS, tcx }
     }
 }
 
@@ -88,6 +94,8 @@ pub struct Dataplane {
     tables: plan::PlanTables,
     /// TC filters of the old kind: index of the interface, program, name of the interface.
     filters: BTreeSet<(u32, &'static str, String)>,
+    /// As in [`Options`].
+    tcx: bool,
 }
 
 /// What was there already when the programs were loaded.
@@ -126,7 +134,7 @@ impl Dataplane {
     /// `bpffs` is on no BPF file system, the size of the flow table is none, a pinned map has another shape, or the
     /// kernel refuses the programs.
     pub fn open_with(bpffs: &Path, options: &Options) -> Result<(Self, Adopted), Error> {
-        let Options { flows } = *options;
+        let Options { flows, tcx } = *options;
         if !flows.is_power_of_two() || !(MIN_FLOWS..=MAX_FLOWS).contains(&flows) {
             return Err(Error::FlowTable { flows });
         }
@@ -151,7 +159,7 @@ impl Dataplane {
         let images = Images::open(&pins)?;
         let tables = plan::PlanTables::open(&pins)?;
         let mut dataplane =
-            Self { bpf, root: bpffs.to_owned(), pins, active, images, tables, filters: BTreeSet::new() };
+            Self { bpf, root: bpffs.to_owned(), pins, active, images, tables, filters: BTreeSet::new(), tcx };
         dataplane.end_trial()?;
         if maps_were_there {
             dataplane.flows()?.free_abandoned()?;
@@ -176,6 +184,14 @@ impl Dataplane {
     /// The maps cannot be opened.
     pub fn orders(&self) -> Result<Orders, Error> {
         Orders::open(&self.pins, self.active.clone())
+    }
+
+    /// A handle on what the resolver answered.
+    ///
+    /// # Errors
+    /// The map cannot be opened.
+    pub fn resolved(&self) -> Result<Resolved, Error> {
+        Resolved::open(&self.pins)
     }
 
     /// A handle on the flow table.
@@ -383,6 +399,7 @@ mod tests {
         fn goes<T: Send>() {}
         goes::<Dataplane>();
         goes::<Orders>();
+        goes::<Resolved>();
         goes::<Flows>();
         goes::<Counters>();
         goes::<Receiver<abi::PacketRecord>>();

@@ -6,13 +6,16 @@ use hickory_proto::{
     rr::{Name, RData, RecordType, rdata::svcb::SVCB, rdata::svcb::SvcParamValue},
 };
 use std::{
+    mem,
     net::IpAddr,
     sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed},
     time::Duration,
 };
 
 use crate::{
-    limits::{MAX_ALIASES, PREFETCH_FROM_HITS, PREFETCH_FROM_TTL, STALE_RECHECK, STALE_TTL},
+    limits::{
+        MAX_ALIASES, PREFETCH_FROM_HITS, PREFETCH_FROM_TTL, PREFETCH_RETRY, STALE_RECHECK, STALE_TTL,
+    },
     wire::{
         name::text,
         question::Question,
@@ -55,6 +58,8 @@ pub(crate) struct Answer {
     ttl: u32,
     hits: AtomicU32,
     refreshing: AtomicBool,
+    /// Age from which a refresh may be tried, after one that brought nothing.
+    refresh_from: AtomicU32,
     /// Second until which it is given at once although it is past its time.
     excused_until: AtomicU32,
 }
@@ -63,7 +68,7 @@ impl Answer {
     /// Takes what an upstream said; none if that cannot be written, or leads to more names than [`MAX_ALIASES`].
     pub(crate) fn new(
         question: &Question,
-        message: &Message,
+        mut message: Message,
         secure: bool,
         lifetimes: Lifetimes,
         now: Duration,
@@ -75,11 +80,11 @@ impl Answer {
         let mut kept = Message::response(0, OpCode::Query);
         kept.metadata.response_code = code;
         kept.add_query(Query::query(name.clone(), question.record_type()));
-        let ttl = time_to_live(message, question.record_type(), lifetimes);
+        let ttl = time_to_live(&message, question.record_type(), lifetimes);
         // Never longer than the whole is kept: the shortest TTL of an answer holds for all of it.
         let cap = ttl.unwrap_or(u32::MAX);
-        kept.answers.clone_from(&message.answers);
-        kept.authorities.clone_from(&message.authorities);
+        kept.answers = mem::take(&mut message.answers);
+        kept.authorities = mem::take(&mut message.authorities);
         let mut kept = kept.maybe_strip_dnssec_records(question.dnssec_ok());
         for record in kept.answers.iter_mut().chain(&mut kept.authorities) {
             record.ttl =
@@ -100,13 +105,14 @@ impl Answer {
             ttls,
             targets,
             addresses,
-            explained: explained(message),
+            explained: explained(&message),
             secure,
             code: code.into(),
             stored: now,
             ttl: ttl.unwrap_or(0),
             hits: AtomicU32::new(0),
             refreshing: AtomicBool::new(false),
+            refresh_from: AtomicU32::new(0),
             excused_until: AtomicU32::new(0),
         })
     }
@@ -163,15 +169,18 @@ impl Answer {
     pub(crate) fn wants_refresh(&self, now: Duration) -> bool {
         let hits = self.hits.load(Relaxed).saturating_add(1);
         self.hits.store(hits, Relaxed);
-        let left = self.ttl.saturating_sub(self.age(now));
+        let age = self.age(now);
+        let left = self.ttl.saturating_sub(age);
         hits >= PREFETCH_FROM_HITS
             && self.ttl >= PREFETCH_FROM_TTL
             && left <= self.ttl / 10
+            && age >= self.refresh_from.load(Relaxed)
             && !self.refreshing.swap(true, Relaxed)
     }
 
-    /// The refresh did not happen or failed.
-    pub(crate) fn refresh_ended(&self) {
+    /// The refresh did not happen or failed: not every question tries it again.
+    pub(crate) fn refresh_ended(&self, now: Duration) {
+        self.refresh_from.store(self.age(now).saturating_add(PREFETCH_RETRY), Relaxed);
         self.refreshing.store(false, Relaxed);
     }
 
@@ -337,7 +346,7 @@ mod tests {
         let question = Question::about("x", 1, false, false).unwrap();
         for code in [ResponseCode::BADVERS, ResponseCode::BADCOOKIE] {
             let answer =
-                Answer::new(&question, &message(code, &[300], None), false, LIFE, Duration::ZERO).unwrap();
+                Answer::new(&question, message(code, &[300], None), false, LIFE, Duration::ZERO).unwrap();
             let mut out = Vec::new();
             let extras = crate::wire::reply::Extras::default();
             answer.reply(&mut out, &question, Duration::ZERO).finish(&question, extras);
@@ -352,7 +361,7 @@ mod tests {
         question.read(&bytes, crate::wire::question::Transport::Udp);
         let start = Duration::from_secs(5);
         let answer = message(ResponseCode::NoError, &[300, 60], None);
-        let answer = Answer::new(&question, &answer, true, LIFE, start).unwrap();
+        let answer = Answer::new(&question, answer, true, LIFE, start).unwrap();
         let mut out = Vec::new();
         let mut given = |question: &Question, seconds| {
             let reply = answer.reply(&mut out, question, start + Duration::from_secs(seconds));
@@ -380,13 +389,14 @@ mod tests {
         let at = Duration::from_secs;
         let kept = |ttl| {
             let message = message(ResponseCode::NoError, &[ttl], None);
-            Answer::new(&question, &message, false, LIFE, at(0)).unwrap()
+            Answer::new(&question, message, false, LIFE, at(0)).unwrap()
         };
         let often = kept(300);
         assert!(!often.wants_refresh(at(10)) && !often.wants_refresh(at(269)));
         assert!(often.wants_refresh(at(270)) && !often.wants_refresh(at(271)), "once");
-        often.refresh_ended();
-        assert!(often.wants_refresh(at(272)));
+        often.refresh_ended(at(272));
+        assert!(!often.wants_refresh(at(272)) && !often.wants_refresh(at(276)), "not by every question");
+        assert!(often.wants_refresh(at(277)));
         let rare = kept(300);
         assert!(!rare.wants_refresh(at(299)), "nobody asked before");
         let short = kept(20);

@@ -5,8 +5,10 @@
 //! nothing of one client's judgement reaches another. The question's DNSSEC and checking flags are part of the key.
 
 mod answer;
+mod failures;
 
 pub(crate) use answer::{Answer, Lifetimes};
+pub(crate) use failures::Failures;
 
 use foldhash::fast::RandomState;
 use lru::LruCache;
@@ -235,7 +237,7 @@ mod tests {
         for host in 0..count {
             message.add_answer(Record::from_rdata(question.name(), ttl, RData::A(A::new(192, 0, 2, host))));
         }
-        Arc::new(Answer::new(question, &message, false, LIFE, now).unwrap())
+        Arc::new(Answer::new(question, message, false, LIFE, now).unwrap())
     }
 
     fn at(seconds: u64) -> Duration {

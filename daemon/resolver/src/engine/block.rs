@@ -67,7 +67,7 @@ impl Run<'_> {
                 count(&self.engine.counters.rewritten);
                 let told = told(Code::NoError, From::Rewrite, EventAction::Sinkhole);
                 let forged = Some((Extended::Forged, text.as_str()));
-                return self.answer_records(out, records, ttl, told, forged);
+                return self.answer_records(out, &records.to_vec(), ttl, told, forged);
             }
         };
         count(&self.engine.counters.sinkholed);

@@ -80,14 +80,21 @@ impl Run<'_> {
 
     /// Tells which addresses the client is about to learn, where its network asks for that.
     fn learns(&self, answer: &Answer) {
-        if self.asker.resolved && !answer.addresses.is_empty() {
+        if self.asker.resolved {
+            self.learns_addresses(&answer.targets, &answer.addresses, answer.left(self.now.steady)(answer.ttl()));
+        }
+    }
+
+    /// The same of addresses that are known here.
+    pub(super) fn learns_addresses(&self, aliases: &[Box<str>], addresses: &[IpAddr], ttl: u32) {
+        if self.asker.resolved && !addresses.is_empty() {
             self.engine.sink.resolved(&Resolved {
                 client: self.asker.address,
                 zone: &self.asker.zone,
                 name: self.question.text(),
-                aliases: &answer.targets,
-                addresses: &answer.addresses,
-                ttl: answer.left(self.now.steady)(answer.ttl()),
+                aliases,
+                addresses,
+                ttl,
             });
         }
     }
@@ -116,18 +123,21 @@ impl Run<'_> {
 
     /// The private address that a public name leads to.
     pub(crate) fn rebinding(&self, answer: &Answer) -> Option<IpAddr> {
+        self.rebinding_of(self.question.text(), answer)
+    }
+
+    fn rebinding_of(&self, name: &str, answer: &Answer) -> Option<IpAddr> {
         let settings = &self.active.settings;
         if !settings.rebinding.protect {
             return None;
         }
         let address = answer.addresses.iter().copied().find(|&address| is_private(address))?;
-        let name = self.question.text();
         let within = |domains: &[Box<str>]| domains.iter().any(|domain| is_within(name, domain));
         let meant = MEANT.iter().any(|domain| is_within(name, domain))
             || within(&settings.rebinding.allow)
             || within(&self.active.forwarded)
             || within(self.local.domains())
-            || answer.addresses.iter().all(|&address| is_mail_list(name, address));
+            || (answer.targets.is_empty() && answer.addresses.iter().all(|&address| is_mail_list(name, address)));
         (!meant).then_some(address)
     }
 
@@ -148,7 +158,29 @@ impl Run<'_> {
     }
 
     /// The answer to a question that was led elsewhere by a rewrite.
-    pub(crate) fn deliver_via(&self, out: &mut Vec<u8>, via: &Via, answer: &Answer, from: &From) {
+    pub(crate) fn deliver_via(&self, out: &mut Vec<u8>, via: &Via, answer: &Answer, from: &From) -> Step {
+        let target = via.question.text();
+        let judged = match self.judges().name(&self.asked(target)) {
+            verdict @ Verdict::Blocked(..) => Some((Behind::Alias(target), verdict)),
+            Verdict::Clean => self.behind(answer),
+            Verdict::Allowed(_) => None,
+        };
+        if let Some((behind, Verdict::Blocked(said, mode, effect, groups))) = judged
+            && self.is_enforced(mode)
+            && self.blocks_alias(effect)
+        {
+            return self.apply(out, said, effect, groups, behind);
+        }
+        // A record of ours may lead where it likes; a list, not inside.
+        if via.said.is_some()
+            && let Some(address) = self.rebinding_of(target, answer)
+        {
+            count(&self.engine.counters.rebinding);
+            if self.is_enforced(Mode::Enforce) {
+                let by = Some((Decider::Rebinding(address), DecisionKind::Ban));
+                return self.refuse_rebinding(out, address, by);
+            }
+        }
         let text =
             via.said.as_ref().map(|(by, _)| Text::<MAX_EXTRA_TEXT>::of(format_args!("rewritten by {by}")));
         let explained = text.as_ref().map(|text| (Extended::Forged, text.as_str()));
@@ -162,6 +194,7 @@ impl Run<'_> {
             by: via.said.clone(),
             ..Told::pass(Code::NoError, via.from.clone())
         });
+        Step::Reply
     }
 }
 

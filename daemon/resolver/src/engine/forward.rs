@@ -19,7 +19,7 @@ use crate::{
     limits::{MAX_LOCAL_ALIASES, MAX_LOCAL_ANSWER, STALE_AFTER},
     quota::Place,
     stats::count,
-    upstream::{Trouble, Validation},
+    upstream::{Answered, Trouble, Validation},
     wire::{
         question::{Code, Question},
         reply::{Extended, Extras, Reply},
@@ -46,12 +46,14 @@ pub(crate) struct Chain {
     pub(crate) outside: Option<Box<str>>,
     /// There is something of the type asked for.
     pub(crate) found: bool,
+    /// It ends at a name of ours that does not exist.
+    pub(crate) absent: bool,
 }
 
 impl Chain {
     /// From the records of the name asked for; at most [`MAX_LOCAL_ALIASES`] aliases.
     pub(crate) fn follow(run: &Run<'_>, records: &[Record], ttl: u32) -> Self {
-        let mut chain = Self { records: Vec::new(), outside: None, found: false };
+        let mut chain = Self { records: Vec::new(), outside: None, found: false, absent: false };
         let qtype = run.question.qtype;
         let mut owner: Option<Box<str>> = None;
         let mut records = records.to_vec();
@@ -79,7 +81,10 @@ impl Chain {
             chain.records.push((owner.replace(target.clone()), record));
             match run.find_local(&target) {
                 Some(Ok(next)) => records = next,
-                Some(Err(_)) => break,
+                Some(Err(_)) => {
+                    chain.absent = true;
+                    break;
+                }
                 None => {
                     chain.outside = Some(target);
                     break;
@@ -126,7 +131,7 @@ fn name(text: &str) -> Option<Name> {
 }
 
 /// What came of asking.
-type Fetched = Result<(Arc<Answer>, Arc<str>), Trouble>;
+pub(crate) type Fetched = Result<(Arc<Answer>, Arc<str>), Trouble>;
 
 impl Engine {
     /// Asks the upstreams, and answers. Says whether there is an answer at all.
@@ -162,13 +167,29 @@ impl Engine {
         let fetched = self.fetch(&refresh.question).await;
         // What failed is tried again by the next question.
         if !matches!(&fetched, Ok((answer, _)) if answer.ttl() > 0) {
-            refresh.answer.refresh_ended();
+            refresh.answer.refresh_ended(self.now().steady);
         }
         self.prefetches.fetch_sub(1, Relaxed);
     }
 
-    /// Asks, and keeps what is said.
+    /// Asks, and keeps what is said; not for what nobody could answer a moment ago.
     async fn fetch(&self, question: &Question) -> Fetched {
+        if let Some(failed) = self.failures.get(question.key(), self.now().steady) {
+            return failed;
+        }
+        let fetched = self.fetch_anew(question).await;
+        match &fetched {
+            // That is our own failure.
+            Err(Trouble::Overload) => {}
+            Ok((answer, _)) if matches!(answer.code, 0 | 3) => self.failures.forget(question.key()),
+            Ok(_) | Err(Trouble::Unreachable(_) | Trouble::Bogus { .. }) => {
+                self.failures.note(question.key(), &fetched, self.now().steady);
+            }
+        }
+        fetched
+    }
+
+    async fn fetch_anew(&self, question: &Question) -> Fetched {
         let active = self.active.load_full();
         let name = question.name();
         let wanted = Wanted {
@@ -177,16 +198,18 @@ impl Engine {
             dnssec_ok: question.dnssec_ok(),
             checking_disabled: question.checking_disabled,
         };
-        let answered = active.forwarder.ask(wanted).await?;
-        let secure = answered.validated == Validation::Secure;
-        let lifetimes = active.lifetimes();
-        let answer = Answer::new(question, &answered.message, secure, lifetimes, self.now().steady)
-            .ok_or_else(|| {
-                Trouble::Unreachable(format!("{}: the answer cannot be used", answered.upstream))
-            })?;
+        let Answered { message, upstream, validated } = active.forwarder.ask(wanted).await?;
+        let secure = validated == Validation::Secure;
+        let answer = Answer::new(question, message, secure, active.lifetimes(), self.now().steady);
+        let answer =
+            answer.ok_or_else(|| Trouble::Unreachable(format!("{upstream}: the answer cannot be used")))?;
         let answer = Arc::new(answer);
         self.cache.load().put(question, &answer);
-        Ok((answer, answered.upstream))
+        if self.active.load().truth != active.truth {
+            // Who is asked, or what is believed, has changed meanwhile, and all that was kept has gone.
+            self.cache.load().flush(Some(question.text()));
+        }
+        Ok((answer, upstream))
     }
 
     /// Asks, but waits no longer than a client should; the asking goes on, counted as under way, and its answer is kept.
@@ -243,10 +266,7 @@ impl Run<'_> {
                 let verdict = self.judge(self.question.text());
                 self.deliver(out, &verdict, answer, from)
             }
-            Some(via) => {
-                self.deliver_via(out, via, answer, &from);
-                Step::Reply
-            }
+            Some(via) => self.deliver_via(out, via, answer, &from),
         }
     }
 

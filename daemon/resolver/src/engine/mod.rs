@@ -19,7 +19,7 @@ pub use judge::{By, Judgement};
 pub use probe::Probed;
 pub use why::Why;
 
-use arc_swap::{ArcSwap, Guard};
+use arc_swap::{ArcSwap, ArcSwapOption, Guard};
 use lists::{DomainSet, Group, GroupSet, Overrides};
 use model::Name;
 use std::{
@@ -31,19 +31,19 @@ use std::{
 };
 
 use crate::{
-    Clock, Local, Now, Settings, Sink, Stats, SystemClock,
-    cache::{Answer, Bounds, Cache, Lifetimes},
+    Certificate, Clock, Local, Now, Settings, Sink, Stats, SystemClock,
+    cache::{Answer, Bounds, Cache, Failures, Lifetimes},
     cookie::Secret,
     engine::{
         asker::{Asker, Askers},
-        forward::Via,
+        forward::{Fetched, Via},
         run::Run,
     },
     forwarder::Forwarder,
     journal::Journal,
     limits::{CLOCK_SET_FROM, MAX_IN_FLIGHT, MAX_IN_FLIGHT_PER_CLIENT},
     quota::{Place, Quota},
-    rate::Rates,
+    rate::{Pace, Rates},
     stats::{Counters, count},
     upstream::Upstreams,
     wire::{
@@ -65,6 +65,8 @@ pub struct Sources {
     pub local: Arc<ArcSwap<Local>>,
     /// Who knows devices.
     pub devices: Devices,
+    /// By what clients of TLS and HTTPS know this resolver; with none no handshake comes about.
+    pub certificate: Arc<ArcSwapOption<Certificate>>,
     /// Who knows the time.
     pub clock: Arc<dyn Clock>,
 }
@@ -76,6 +78,7 @@ impl Default for Sources {
             overrides: Arc::default(),
             local: Arc::default(),
             devices: Arc::new(|_| Device::default()),
+            certificate: Arc::default(),
             clock: Arc::new(SystemClock::default()),
         }
     }
@@ -84,6 +87,8 @@ impl Default for Sources {
 /// Settings with what belongs to one version of them.
 struct Active {
     version: u64,
+    /// Another number whenever answers that are kept may not be those that would come now.
+    truth: u64,
     settings: Settings,
     forwarder: Arc<dyn Forwarder>,
     /// Of `forwarder`, where it is the one that asks upstreams.
@@ -108,10 +113,13 @@ pub struct Engine {
     in_force: AtomicU64,
     sources: Sources,
     cache: ArcSwap<Cache>,
+    failures: Failures<Fetched>,
     pub(crate) counters: Counters,
     in_flight: Arc<Quota>,
     prefetches: AtomicUsize,
     rates: Rates,
+    /// Of streams, whose addresses nobody forges: what others ask over UDP in a client's name is not held against it.
+    stream_rates: Rates,
     secret: Secret,
     journal: Journal,
     sink: Box<dyn Sink>,
@@ -186,9 +194,11 @@ impl Engine {
     ) -> Self {
         Self {
             cache: ArcSwap::from_pointee(Cache::new(bounds(&settings))),
+            failures: Failures::new(),
             in_force: AtomicU64::new(settings.policy.in_force.0),
             active: ArcSwap::from_pointee(Active {
                 version: 0,
+                truth: 0,
                 enforcing: enforcing(&settings),
                 forwarded: forwarded(&settings),
                 settings,
@@ -201,6 +211,7 @@ impl Engine {
             in_flight: Quota::new(MAX_IN_FLIGHT, MAX_IN_FLIGHT_PER_CLIENT),
             prefetches: AtomicUsize::new(0),
             rates: Rates::new(),
+            stream_rates: Rates::new(),
             secret: Secret::new(rand::random()),
             journal: Journal::default(),
             sink,
@@ -255,6 +266,7 @@ impl Engine {
 
     /// Forgets the cached answers of a name and everything below it, of all names with none. Says how many.
     pub fn flush(&self, name: Option<&Name>) -> usize {
+        self.failures.clear();
         self.cache.load().flush(name.map(Name::as_str))
     }
 
@@ -278,7 +290,8 @@ impl Engine {
         self.journal.close();
     }
 
-    /// Takes new settings; the cache and the health of upstreams that stay are not lost.
+    /// Takes new settings; the health of upstreams that stay is not lost, nor the cache, unless others are asked for some
+    /// names from now on, or something else is believed.
     pub(crate) fn update(&self, settings: Settings) {
         let _one = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
         let old = self.active.load_full();
@@ -294,19 +307,31 @@ impl Engine {
             }
             Some(_) | None => (Arc::clone(&old.forwarder), old.upstreams.clone()),
         };
+        let believes_alike = is_believed_alike(&old.settings, &settings);
         self.active.store(Arc::new(Active {
             version: old.version.wrapping_add(1),
+            truth: if believes_alike { old.truth } else { old.truth.wrapping_add(1) },
             enforcing: enforcing(&settings),
             forwarded: forwarded(&settings),
             settings,
             forwarder,
             upstreams,
         }));
+        self.failures.clear();
+        if !believes_alike {
+            self.cache.load().flush(None);
+        }
     }
 
     /// Whether a client is answered at all.
     pub(crate) fn is_client(&self, client: IpAddr) -> bool {
         self.active.load().settings.network_of(client).is_some()
+    }
+
+    /// Counts a handshake of a client as a question. Says whether it is within its rate.
+    pub(crate) fn admits(&self, client: IpAddr) -> bool {
+        let rate = self.active.load().settings.rate;
+        rate.is_none_or(|rate| self.stream_rates.take(client, rate, self.now().steady) == Pace::Within)
     }
 
     /// Waits until no question is under way.
@@ -406,6 +431,16 @@ fn upstreams(settings: &Settings, sources: &Sources) -> Upstreams {
     Upstreams::new(&settings.upstreams, Arc::new(date))
 }
 
+/// Whether answers that came under the one are those that would come under the other. Another upstream says the same; a
+/// forward knows names that others do not, and what was believed without validation may be false.
+fn is_believed_alike(one: &Settings, other: &Settings) -> bool {
+    let (one, other) = (&one.upstreams, &other.upstreams);
+    one.forwards == other.forwards
+        && one.dnssec == other.dnssec
+        && one.negative_trust_anchors == other.negative_trust_anchors
+        && one.root_keys == other.root_keys
+}
+
 fn forwarded(settings: &Settings) -> Vec<Box<str>> {
     let names = settings.upstreams.forwards.iter().flat_map(|forward| &forward.names);
     names.map(|name| text(name).into()).collect()
@@ -420,4 +455,72 @@ const fn bounds(settings: &Settings) -> Bounds {
 fn enforcing(settings: &Settings) -> GroupSet {
     let observing = Group::all_where(&settings.policy.groups, |group| group.mode == model::Mode::Observe);
     GroupSet::ALL.without(observing)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Answered, Asking, Query, Trouble, UpstreamForward, Validation, Wanted};
+    use hickory_proto::{
+        op::{Message, OpCode},
+        rr::{RData, Record, rdata::A},
+    };
+
+    /// Answers everything with an address, and counts; or fails.
+    #[derive(Default)]
+    struct Counting {
+        asked: AtomicUsize,
+        fails: std::sync::atomic::AtomicBool,
+    }
+
+    impl Forwarder for Counting {
+        fn ask<'a>(&'a self, wanted: Wanted<'a>) -> Asking<'a> {
+            Box::pin(async move {
+                self.asked.fetch_add(1, Relaxed);
+                if self.fails.load(Relaxed) {
+                    return Err(Trouble::Unreachable("nobody".into()));
+                }
+                let mut message = Message::response(0, OpCode::Query);
+                message.add_answer(Record::from_rdata(wanted.name.clone(), 300, RData::A(A::new(192, 0, 2, 1))));
+                Ok(Answered { message, upstream: "x".into(), validated: Validation::Unchecked })
+            })
+        }
+    }
+
+    #[tokio::test]
+    async fn answers_and_failures_of_other_settings_are_not_kept() {
+        let counting = Arc::new(Counting::default());
+        let forwarder = Arc::clone(&counting) as Arc<dyn Forwarder>;
+        let clients = vec![crate::ClientNetwork { net: "10.0.0.0/8".parse().unwrap(), zone: "home".into(), resolved: false }];
+        let settings = Settings { clients, ..Settings::default() };
+        let engine =
+            Arc::new(Engine::with_forwarder(settings.clone(), Sources::default(), forwarder, |_: &Query<'_>| {}));
+        let asks = async || {
+            let name = "www.example".parse().unwrap();
+            engine.probe(&name, 1, [10, 0, 0, 1].into()).await.unwrap();
+            counting.asked.load(Relaxed)
+        };
+        assert_eq!((asks().await, asks().await), (1, 1), "from the cache");
+        let mut other = settings.clone();
+        other.rate = Some(crate::Rate { interval: std::time::Duration::ZERO, burst: 1 });
+        other.upstreams.servers = vec!["192.0.2.1".parse().unwrap()];
+        engine.update(other.clone());
+        assert_eq!(asks().await, 1, "another upstream says the same");
+        other.upstreams.dnssec = true;
+        engine.update(other.clone());
+        assert_eq!((asks().await, asks().await), (2, 2), "what came without validation");
+        let names = vec!["example.".parse().unwrap()];
+        other.upstreams.forwards = vec![UpstreamForward { names, to: Vec::new(), dnssec: false }];
+        engine.update(other.clone());
+        assert_eq!(asks().await, 3, "others are asked");
+        other.upstreams.negative_trust_anchors = vec!["example.".parse().unwrap()];
+        engine.update(other.clone());
+        counting.fails.store(true, Relaxed);
+        assert_eq!((asks().await, asks().await), (4, 4), "a failure is remembered for a second");
+        other.mode = model::Mode::Observe;
+        engine.update(other);
+        assert_eq!(asks().await, 5, "but not over new settings");
+        engine.flush(None);
+        assert_eq!(asks().await, 6, "nor when somebody wants to know");
+    }
 }

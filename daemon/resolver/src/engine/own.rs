@@ -7,7 +7,8 @@ use crate::{
     engine::{
         Step,
         forward::{Chain, Via},
-        run::{A, AAAA, Run, Told},
+        judge::Verdict,
+        run::{A, AAAA, Behind, Run, Told},
         special::Special,
         write,
     },
@@ -109,6 +110,13 @@ impl Run<'_> {
     ) -> Step {
         let chain = Chain::follow(self, records, ttl);
         if let Some(target) = chain.outside {
+            // No list is asked about the name itself any more, but where it leads is judged as any alias is.
+            if let Verdict::Blocked(said, mode, effect, groups) = self.judges().name(&self.asked(&target))
+                && self.is_enforced(mode)
+                && self.blocks_alias(effect)
+            {
+                return self.apply(out, said, effect, groups, Behind::Alias(&target));
+            }
             // The rest of the way is known to others.
             let Some(question) = Question::about(
                 &target,
@@ -122,7 +130,10 @@ impl Run<'_> {
             let via = Via { records: chain.records, question, from: told.from, said };
             return self.look_up_via(out, via);
         }
-        let mut reply = Reply::start(out, self.question, Code::NoError);
+        // The code is that of the last name (RFC 6604 §3).
+        let code = if chain.absent { Code::NxDomain } else { Code::NoError };
+        let told = Told { code: code as u16, ..told };
+        let mut reply = Reply::start(out, self.question, code);
         for (owner, record) in &chain.records {
             let (kind, ttl) = (record.data.qtype(), record.ttl.unwrap_or(ttl));
             match owner {
@@ -134,6 +145,12 @@ impl Run<'_> {
             reply.nothing_for(ttl);
         }
         reply.finish(self.question, self.extras(explained));
+        if self.asker.resolved {
+            let records = chain.records.iter().map(|(_, record)| record);
+            let addresses: Vec<IpAddr> = records.clone().filter_map(|record| record.data.address()).collect();
+            let least = records.map(|record| record.ttl.unwrap_or(ttl)).min().unwrap_or(ttl);
+            self.learns_addresses(&[], &addresses, least);
+        }
         self.tell(told);
         Step::Reply
     }

@@ -124,10 +124,20 @@ impl<'a> Run<'a> {
 
     fn over_rate(&self, out: &mut Vec<u8>) -> Option<Step> {
         let rate = self.active.settings.rate?;
-        if self.question.transport != Transport::Udp {
-            return None;
-        }
         let counters = &self.engine.counters;
+        match self.question.transport {
+            Transport::Udp => {}
+            Transport::Tcp | Transport::Encrypted => {
+                if self.engine.stream_rates.take(self.asker.address, rate, self.now.steady) == Pace::Within {
+                    return None;
+                }
+                count(&counters.over_rate);
+                let reply = Reply::start(out, self.question, Code::Refused);
+                let text = "too many questions: ask fewer";
+                reply.finish(self.question, self.extras(Some((Extended::Prohibited, text))));
+                return Some(Step::Reply);
+            }
+        }
         match self.engine.rates.take(self.asker.address, rate, self.now.steady) {
             Pace::Within => None,
             Pace::Over => {
@@ -193,6 +203,12 @@ impl<'a> Run<'a> {
         effect == Effect::TcpOnly && self.question.transport != Transport::Udp
     }
 
+    /// Whether an alias that a rewrite or a record of ours leads to is not followed. It is not rewritten again, which might
+    /// never end.
+    pub(super) fn blocks_alias(&self, effect: Effect<'_>) -> bool {
+        !matches!(effect, Effect::Answer(_)) && !self.passes(effect)
+    }
+
     pub(crate) fn judge(&self, name: &'a str) -> Verdict<'a> {
         self.judges().name(&self.asked(name))
     }
@@ -251,7 +267,7 @@ impl<'a> Run<'a> {
         }
         if prefetches.fetch_add(1, Relaxed) >= MAX_PREFETCHES {
             prefetches.fetch_sub(1, Relaxed);
-            answer.refresh_ended();
+            answer.refresh_ended(self.now.steady);
             return step;
         }
         count(&self.engine.counters.prefetched);
@@ -312,6 +328,7 @@ impl<'a> Run<'a> {
             name: self.question.text(),
             alias,
             qtype: self.question.qtype,
+            transport: self.question.transport,
             code,
             action,
             from,

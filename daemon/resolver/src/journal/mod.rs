@@ -14,7 +14,10 @@ use std::{
     time::Duration,
 };
 
-use crate::limits::{MAX_JOURNAL, MAX_JOURNAL_TEXT};
+use crate::{
+    Transport,
+    limits::{MAX_JOURNAL, MAX_JOURNAL_TEXT},
+};
 
 /// Who is told of questions and answers.
 pub trait Sink: Send + Sync + 'static {
@@ -46,7 +49,7 @@ pub struct Resolved<'a> {
     pub name: &'a str,
     /// The names the answer goes over.
     pub aliases: &'a [Box<str>],
-    /// A, AAAA and the hints of service bindings.
+    /// A, AAAA and the hints of service bindings, of upstreams, rewrites and names of this network.
     pub addresses: &'a [IpAddr],
     /// Seconds the client may keep them.
     pub ttl: u32,
@@ -145,6 +148,8 @@ pub struct Query<'a> {
     pub alias: &'a str,
     /// Type.
     pub qtype: u16,
+    /// How it came.
+    pub transport: Transport,
     /// Answer code.
     pub code: u16,
     /// What was done.
@@ -180,6 +185,7 @@ impl Query<'_> {
                 rcode: code_name(self.code),
                 from: self.from.word().to_owned(),
                 by,
+                encrypted: self.transport == Transport::Encrypted,
                 micros: self.micros.into(),
             },
         }
@@ -330,6 +336,7 @@ mod tests {
             name,
             alias,
             qtype: 1,
+            transport: Transport::Udp,
             code: 0,
             action: EventAction::Sinkhole,
             from: From::Sinkhole,

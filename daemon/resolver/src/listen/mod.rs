@@ -1,8 +1,12 @@
 //! The sockets towards clients.
 
 mod batch;
-mod tcp;
+mod certificate;
+mod http;
+mod streams;
 mod udp;
+
+pub use certificate::{Certificate, CertificateError};
 
 use lists::GroupSet;
 use model::Name;
@@ -14,10 +18,17 @@ use std::{
 };
 use tokio::{net::TcpListener, sync::watch, task::JoinHandle, time::timeout};
 
-use self::udp::Readers;
+use self::{
+    certificate::acceptor,
+    streams::{Streams, Way},
+    udp::Readers,
+};
 use crate::{
     Engine, ResolverError, Settings, Sink, Sources, Stats, Why,
-    limits::{MAX_TCP_CONNECTIONS, MAX_TCP_PER_CLIENT, SHUTDOWN_GRACE},
+    limits::{
+        MAX_ENCRYPTED_CONNECTIONS, MAX_ENCRYPTED_PER_CLIENT, MAX_TCP_CONNECTIONS, MAX_TCP_PER_CLIENT,
+        SHUTDOWN_GRACE,
+    },
     quota::Quota,
 };
 
@@ -28,18 +39,30 @@ pub struct Resolver;
 /// A resolver that runs. Dropped, it stops at once; [`Handle::shutdown`] lets answers under way out first.
 pub struct Handle {
     engine: Arc<Engine>,
-    connections: Arc<Quota>,
-    listeners: tokio::sync::Mutex<BTreeMap<SocketAddr, Listener>>,
+    /// By UDP and TCP, by TLS, by HTTPS.
+    ways: [(Way, Arc<Quota>); 3],
+    listeners: tokio::sync::Mutex<BTreeMap<(Door, SocketAddr), Listener>>,
     /// Why it does not listen where it should.
     unopened: Mutex<Vec<ResolverError>>,
     stop: watch::Sender<bool>,
     teller: Option<Thread<()>>,
 }
 
+/// How questions come to an address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Door {
+    /// By UDP and TCP.
+    Plain,
+    /// By TLS (RFC 7858).
+    Tls,
+    /// By HTTPS (RFC 8484).
+    Https,
+}
+
 /// The sockets of an address.
 struct Listener {
     local: SocketAddr,
-    _udp: Readers,
+    _udp: Option<Readers>,
     tcp: JoinHandle<()>,
 }
 
@@ -71,7 +94,15 @@ impl Resolver {
         sink: impl Sink,
     ) -> Result<Handle, ResolverError> {
         settings.check()?;
-        let listen = settings.listen.clone();
+        let wanted = doors(&settings);
+        let plain = Quota::new(MAX_TCP_CONNECTIONS, MAX_TCP_PER_CLIENT);
+        let encrypted = Quota::new(MAX_ENCRYPTED_CONNECTIONS, MAX_ENCRYPTED_PER_CLIENT);
+        let by = |protocols: &[&[u8]]| acceptor(&sources.certificate, protocols).map_err(ResolverError::Tls);
+        let ways = [
+            (Way::Plain, plain),
+            (Way::Tls(by(&[b"dot"])?), Arc::clone(&encrypted)),
+            (Way::Https(by(&[b"h2", b"http/1.1"])?), encrypted),
+        ];
         let engine = Arc::new(Engine::new(settings, sources, sink));
         let telling = Arc::clone(&engine);
         let teller = std::thread::Builder::new()
@@ -80,13 +111,13 @@ impl Resolver {
             .map_err(ResolverError::Thread)?;
         let handle = Handle {
             engine,
-            connections: Quota::new(MAX_TCP_CONNECTIONS, MAX_TCP_PER_CLIENT),
+            ways,
             listeners: tokio::sync::Mutex::default(),
             unopened: Mutex::default(),
             stop: watch::Sender::new(false),
             teller: Some(teller),
         };
-        let opened = handle.open(&listen, &BTreeMap::new()).await?;
+        let opened = handle.open(&wanted, &BTreeMap::new()).await?;
         *handle.listeners.lock().await = opened;
         Ok(handle)
     }
@@ -101,16 +132,23 @@ impl Handle {
     pub async fn update(&self, settings: Settings) -> Result<(), ResolverError> {
         settings.check()?;
         let mut listeners = self.listeners.lock().await;
-        let opened = self.open(&settings.listen, &listeners).await?;
-        listeners.retain(|address, _| settings.listen.contains(address));
+        let wanted = doors(&settings);
+        let opened = self.open(&wanted, &listeners).await?;
+        listeners.retain(|address, _| wanted.contains(address));
         listeners.extend(opened);
         self.engine.update(settings);
         Ok(())
     }
 
-    /// Addresses it listens on; with port 0 in the settings, the port that was chosen.
+    /// Addresses it listens on by UDP and TCP; with port 0 in the settings, the port that was chosen.
     pub async fn addresses(&self) -> Vec<SocketAddr> {
-        self.listeners.lock().await.values().map(|listener| listener.local).collect()
+        self.addresses_of(Door::Plain).await
+    }
+
+    /// Likewise, by this door.
+    pub async fn addresses_of(&self, door: Door) -> Vec<SocketAddr> {
+        let listeners = self.listeners.lock().await;
+        listeners.iter().filter(|((of, _), _)| *of == door).map(|(_, listener)| listener.local).collect()
     }
 
     /// Why it does not listen on addresses of the settings, each named once.
@@ -169,9 +207,9 @@ impl Handle {
 
     async fn open(
         &self,
-        wanted: &[SocketAddr],
-        known: &BTreeMap<SocketAddr, Listener>,
-    ) -> Result<BTreeMap<SocketAddr, Listener>, ResolverError> {
+        wanted: &[(Door, SocketAddr)],
+        known: &BTreeMap<(Door, SocketAddr), Listener>,
+    ) -> Result<BTreeMap<(Door, SocketAddr), Listener>, ResolverError> {
         let (mut opened, mut unopened) = (BTreeMap::new(), Vec::new());
         for &address in wanted {
             if !known.contains_key(&address) && !opened.contains_key(&address) {
@@ -194,23 +232,50 @@ impl Handle {
         Ok(opened)
     }
 
-    async fn listen(&self, address: SocketAddr) -> Result<Listener, ResolverError> {
+    async fn listen(&self, (door, address): (Door, SocketAddr)) -> Result<Listener, ResolverError> {
         let failed = |transport| move |error| ResolverError::Listen { address, transport, error };
-        let mut tries = if address.port() == 0 { CHOSEN_PORT_TRIES } else { 1 };
-        let (udp, local, tcp) = loop {
-            tries -= 1;
-            let (udp, local) = Readers::start(&self.engine, address).map_err(failed("udp"))?;
-            match TcpListener::bind(local).await {
-                Ok(tcp) => break (udp, local, tcp),
-                // The system chose a port that is free for UDP only.
-                Err(error) if error.kind() == std::io::ErrorKind::AddrInUse && tries > 0 => {}
-                Err(error) => return Err(failed("tcp")(error)),
+        let (udp, tcp) = match door {
+            Door::Plain => {
+                let mut tries = if address.port() == 0 { CHOSEN_PORT_TRIES } else { 1 };
+                loop {
+                    tries -= 1;
+                    let (udp, local) = Readers::start(&self.engine, address).map_err(failed("udp"))?;
+                    match TcpListener::bind(local).await {
+                        Ok(tcp) => break (Some(udp), tcp),
+                        // The system chose a port that is free for UDP only.
+                        Err(error) if error.kind() == std::io::ErrorKind::AddrInUse && tries > 0 => {}
+                        Err(error) => return Err(failed("tcp")(error)),
+                    }
+                }
             }
+            Door::Tls => (None, TcpListener::bind(address).await.map_err(failed("tls"))?),
+            Door::Https => (None, TcpListener::bind(address).await.map_err(failed("https"))?),
         };
-        let (engine, connections) = (Arc::clone(&self.engine), Arc::clone(&self.connections));
-        let tcp = tokio::spawn(tcp::serve(engine, tcp, connections, self.stop.subscribe()));
-        Ok(Listener { local, _udp: udp, tcp })
+        let local = tcp.local_addr().map_err(failed("tcp"))?;
+        let [plain, tls, https] = &self.ways;
+        let (way, connections) = match door {
+            Door::Plain => plain,
+            Door::Tls => tls,
+            Door::Https => https,
+        };
+        let streams = Streams {
+            engine: Arc::clone(&self.engine),
+            way: way.clone(),
+            connections: Arc::clone(connections),
+            stop: self.stop.subscribe(),
+        };
+        Ok(Listener { local, _udp: udp, tcp: tokio::spawn(streams.serve(tcp)) })
     }
+}
+
+/// Every address of the settings.
+fn doors(settings: &Settings) -> Vec<(Door, SocketAddr)> {
+    let all = [
+        (Door::Plain, &settings.listen),
+        (Door::Tls, &settings.listen_tls),
+        (Door::Https, &settings.listen_https),
+    ];
+    all.into_iter().flat_map(|(door, listen)| listen.iter().map(move |&address| (door, address))).collect()
 }
 
 /// How often a port is chosen anew where port 0 asks for one that is free for both UDP and TCP.

@@ -7,7 +7,7 @@ use std::{
     io,
     net::{Shutdown, SocketAddr, UdpSocket},
     sync::{
-        Arc,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering::Relaxed},
     },
     thread::{self, JoinHandle},
@@ -15,10 +15,11 @@ use std::{
 };
 use tokio::runtime::Handle;
 
-use super::batch::{Answers, Taken, send_one};
+use super::batch::{Answers, Taken};
 use crate::{
     Engine, Transport,
     engine::{Scratch, Step},
+    limits::BATCH,
     stats::count,
 };
 
@@ -64,6 +65,7 @@ impl Readers {
             let socket = Arc::new(socket);
             let reader = Reader {
                 engine: Arc::clone(engine),
+                outbox: Arc::new(Outbox { socket: Arc::clone(&socket), answers: Mutex::new(Answers::new()) }),
                 socket: Arc::clone(&socket),
                 stopped: Arc::clone(&readers.stopped),
                 runtime: runtime.clone(),
@@ -91,6 +93,7 @@ fn open(address: SocketAddr, beside: bool) -> io::Result<UdpSocket> {
 struct Reader {
     engine: Arc<Engine>,
     socket: Arc<UdpSocket>,
+    outbox: Arc<Outbox>,
     stopped: Arc<AtomicBool>,
     runtime: Handle,
 }
@@ -119,11 +122,11 @@ impl Reader {
                         self.runtime.spawn(async move { engine.refresh(*refresh).await });
                     }
                     Step::Forward(pending) => {
-                        let (engine, socket) = (Arc::clone(&self.engine), Arc::clone(&self.socket));
+                        let (engine, outbox) = (Arc::clone(&self.engine), Arc::clone(&self.outbox));
                         self.runtime.spawn(async move {
                             let mut out = Vec::new();
-                            if engine.forward(pending, &mut out).await && !send_one(&socket, &out, client) {
-                                count(&engine.counters.unsent);
+                            if engine.forward(pending, &mut out).await {
+                                outbox.send(&engine, out, client).await;
                             }
                         });
                     }
@@ -133,5 +136,40 @@ impl Reader {
                 count(&self.engine.counters.unsent);
             }
         }
+    }
+}
+
+/// Answers of upstreams on their way out: those that come at about the same time go together.
+struct Outbox {
+    socket: Arc<UdpSocket>,
+    answers: Mutex<Answers>,
+}
+
+impl Outbox {
+    /// Sends an answer with all that come while the runtime does what it has to do now.
+    async fn send(&self, engine: &Engine, mut answer: Vec<u8>, client: SocketAddr) {
+        let waiting = {
+            let mut answers = self.lock();
+            answers.push(&mut answer, client);
+            if answers.len() == BATCH {
+                self.flush(engine, &mut answers);
+            }
+            answers.len()
+        };
+        // The first of a batch sends it.
+        if waiting == 1 {
+            tokio::task::yield_now().await;
+            self.flush(engine, &mut self.lock());
+        }
+    }
+
+    fn flush(&self, engine: &Engine, answers: &mut Answers) {
+        for _ in 0..answers.send(&self.socket) {
+            count(&engine.counters.unsent);
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Answers> {
+        self.answers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

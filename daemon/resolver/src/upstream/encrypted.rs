@@ -11,7 +11,10 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use std::{
     io,
     net::{IpAddr, SocketAddr},
-    sync::{Arc, OnceLock, atomic::AtomicU64},
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed},
+    },
     time::Duration,
 };
 use tokio::{
@@ -37,7 +40,7 @@ use super::{
     Clock,
     attempt::AttemptError,
     health::Health,
-    limits::{CONNECT_TIMEOUT, MAX_ADDRESSES, MAX_BOOTSTRAP_TTL, MIN_BOOTSTRAP_TTL, UPSTREAM_IDLE},
+    limits::{BOOTSTRAP_RETRY, CONNECT_TIMEOUT, MAX_ADDRESSES, MAX_BOOTSTRAP_TTL, MIN_BOOTSTRAP_TTL, UPSTREAM_IDLE},
     plain::Plain,
     question::{Letters, Outgoing, Said},
     settings::{Host, Roots},
@@ -51,6 +54,8 @@ pub(crate) struct Secrets {
     pub(crate) clock: Clock,
     /// Those who resolve names of upstreams.
     pub(crate) bootstrap: Vec<Plain>,
+    /// The one of them that is asked first: the last that knew something.
+    first: AtomicUsize,
     /// Made when it is first needed: reading the system's certificates takes a while.
     config: OnceLock<Result<Arc<ClientConfig>, String>>,
 }
@@ -90,14 +95,25 @@ impl Held for Exchange {
 struct Door {
     host: Host,
     secrets: Arc<Secrets>,
-    /// Resolved addresses, and until when they are good.
-    known: Mutex<(Vec<IpAddr>, Option<Instant>)>,
+    known: Mutex<Known>,
+    /// The address that is tried first: the last that let us in. One attempt has no time for all of them.
+    first: AtomicUsize,
+}
+
+/// What is known of the addresses of a name.
+#[derive(Default)]
+struct Known {
+    addresses: Vec<IpAddr>,
+    /// Until when that is good; none: it is asked for again.
+    until: Option<Instant>,
+    /// Why there are none.
+    trouble: String,
 }
 
 impl Secrets {
     pub(crate) fn new(roots: Roots, clock: Clock, bootstrap: &[SocketAddr]) -> Self {
         let bootstrap = bootstrap.iter().map(|&address| Plain::new(address)).collect();
-        Self { roots, clock, bootstrap, config: OnceLock::new() }
+        Self { roots, clock, bootstrap, first: AtomicUsize::new(0), config: OnceLock::new() }
     }
 
     fn config(&self) -> Result<Arc<ClientConfig>, AttemptError> {
@@ -132,7 +148,7 @@ impl Secrets {
 
 impl Door {
     fn new(host: Host, secrets: Arc<Secrets>) -> Self {
-        Self { host, secrets, known: Mutex::default() }
+        Self { host, secrets, known: Mutex::default(), first: AtomicUsize::new(0) }
     }
 
     async fn open(&self, protocol: Option<&[u8]>) -> Result<TlsStream<TcpStream>, AttemptError> {
@@ -155,15 +171,19 @@ impl Door {
     /// To the first address that lets us in.
     async fn connect(&self) -> Result<TcpStream, AttemptError> {
         let mut trouble = io::Error::from(io::ErrorKind::NotFound);
-        for address in self.addresses().await? {
+        let addresses = self.addresses().await?;
+        for (place, &address) in round(&addresses, &self.first) {
             match timeout(CONNECT_TIMEOUT, TcpStream::connect((address, self.host.port))).await {
-                Ok(Ok(stream)) => return Ok(stream),
+                Ok(Ok(stream)) => {
+                    self.first.store(place, Relaxed);
+                    return Ok(stream);
+                }
                 Ok(Err(error)) => trouble = error,
                 Err(_) => trouble = io::ErrorKind::TimedOut.into(),
             }
         }
         // They may have moved.
-        self.known.lock().await.1 = None;
+        self.known.lock().await.until = None;
         Err(trouble.into())
     }
 
@@ -172,15 +192,21 @@ impl Door {
             return Ok(vec![address]);
         }
         let mut known = self.known.lock().await;
-        if known.1.is_none_or(|until| until <= Instant::now()) {
+        if known.until.is_none_or(|until| until <= Instant::now()) {
             match self.secrets.resolve(&self.host.name).await {
-                Ok((addresses, lifetime)) => *known = (addresses, Some(Instant::now() + lifetime)),
-                // Better yesterday's address than none.
-                Err(_) if !known.0.is_empty() => {}
-                Err(trouble) => return Err(AttemptError::Name(trouble)),
+                Ok((addresses, lifetime)) => {
+                    (known.addresses, known.until) = (addresses, Some(Instant::now() + lifetime));
+                }
+                // Better yesterday's address than none; and not everyone who waits for this tries it again.
+                Err(trouble) => {
+                    (known.trouble, known.until) = (trouble, Some(Instant::now() + BOOTSTRAP_RETRY));
+                }
             }
         }
-        Ok(known.0.clone())
+        match known.addresses.as_slice() {
+            [] => Err(AttemptError::Name(known.trouble.clone())),
+            addresses => Ok(addresses.to_vec()),
+        }
     }
 }
 
@@ -193,7 +219,7 @@ impl Secrets {
             [] => "there is no bootstrap server, give dns.bootstrap one".to_owned(),
             _ => "no bootstrap server knows an address of it".to_owned(),
         };
-        for server in &self.bootstrap {
+        for (place, server) in round(&self.bootstrap, &self.first) {
             let (four, six) =
                 tokio::join!(address(server, &name, RecordType::A), address(server, &name, RecordType::AAAA));
             let mut addresses = Vec::new();
@@ -211,11 +237,22 @@ impl Secrets {
             }
             addresses.truncate(MAX_ADDRESSES);
             if !addresses.is_empty() {
+                self.first.store(place, Relaxed);
                 return Ok((addresses, lifetime.max(MIN_BOOTSTRAP_TTL)));
             }
         }
         Err(trouble)
     }
+}
+
+/// All of them with their places, beginning with the `first`. Whoever gives up on one lets the next begin with another.
+fn round<'a, T>(all: &'a [T], first: &'a AtomicUsize) -> impl Iterator<Item = (usize, &'a T)> {
+    let start = first.load(Relaxed);
+    (0..all.len()).filter_map(move |step| {
+        let place = start.wrapping_add(step) % all.len();
+        first.store(place.wrapping_add(1), Relaxed);
+        all.get(place).map(|one| (place, one))
+    })
 }
 
 async fn address(
@@ -302,7 +339,11 @@ impl Https {
             return Err(Lost::Unanswered(AttemptError::Status(response.status().as_u16())));
         }
         let unreadable = || Lost::Unanswered(AttemptError::Unreadable);
-        if response.headers().get("content-type").is_none_or(|value| value.as_bytes() != kind.as_bytes()) {
+        // Parameters may stand behind it (RFC 9110 §8.3).
+        let is_dns = response.headers().get("content-type").and_then(|value| value.to_str().ok()).is_some_and(|value| {
+            value.split(';').next().is_some_and(|value| value.trim().eq_ignore_ascii_case(kind))
+        });
+        if !is_dns {
             return Err(unreadable());
         }
         let body = Limited::new(response.into_body(), usize::from(u16::MAX));
@@ -400,5 +441,23 @@ impl ServerCertVerifier for Verifier {
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
         self.inner.supported_verify_schemes()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_gives_up_on_one_lets_the_next_begin_with_another() {
+        let first = AtomicUsize::new(0);
+        let begins = |tried: usize| round(&["a", "b", "c"], &first).take(tried).map(|(_, one)| *one).collect::<String>();
+        assert_eq!(begins(2), "ab", "there is time for two");
+        assert_eq!(begins(2), "ca");
+        assert_eq!(begins(1), "b");
+        first.store(2, Relaxed);
+        assert_eq!(begins(3), "cab", "the one that was good before");
+        assert_eq!(begins(3), "cab", "all failed: as before");
+        assert_eq!(round(&[] as &[u8], &first).count(), 0);
     }
 }

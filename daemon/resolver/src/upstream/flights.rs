@@ -1,5 +1,6 @@
 //! Questions under way. Who asks what is being asked already waits for the same answer.
 
+use foldhash::fast::RandomState;
 use futures_util::{
     FutureExt,
     future::{BoxFuture, Shared, WeakShared},
@@ -10,7 +11,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use super::limits::{MAX_FLIGHTS, MAX_WAITERS};
+use super::limits::{MAX_FLIGHTS, MAX_LINKS, MAX_WAITERS};
 use super::{Answered, Trouble};
 
 /// What makes two questions the same.
@@ -36,7 +37,9 @@ pub(super) struct Flights(Arc<Mutex<Board>>);
 #[derive(Default)]
 struct Board {
     /// With their numbers.
-    flights: HashMap<Key, (u64, WeakShared<BoxFuture<'static, Outcome>>)>,
+    flights: HashMap<Key, (u64, WeakShared<BoxFuture<'static, Outcome>>), RandomState>,
+    /// Of these, links of the chain of trust.
+    links: usize,
     started: u64,
 }
 
@@ -52,25 +55,29 @@ impl Flights {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The flight for a question, started by `start` if there is none.
+    /// The flight for a question, started by `start` if there is none, and whether it was under way already.
     ///
     /// # Errors
-    /// [`MAX_FLIGHTS`] questions are under way, or [`MAX_WAITERS`] wait for this one.
+    /// [`MAX_FLIGHTS`] questions (or [`MAX_LINKS`] links) are under way, or [`MAX_WAITERS`] wait for this one.
     pub(super) fn board(
         &self,
         key: Key,
         start: impl FnOnce(Key) -> BoxFuture<'static, Outcome>,
-    ) -> Result<Flight, Trouble> {
+    ) -> Result<(Flight, bool), Trouble> {
         let mut board = self.lock();
         if let Some(flight) = board.flights.get(&key).and_then(|(_, flight)| flight.upgrade()) {
             // Not to be dropped while the board is locked: it may be the last.
             drop(board);
             return match flight.strong_count() {
                 Some(waiters) if waiters > MAX_WAITERS => Err(Trouble::Overload),
-                _ => Ok(flight),
+                _ => Ok((flight, true)),
             };
         }
-        if board.flights.len() >= MAX_FLIGHTS {
+        let is_full = match key.raw {
+            true => board.links >= MAX_LINKS,
+            false => board.flights.len() - board.links >= MAX_FLIGHTS,
+        };
+        if is_full {
             return Err(Trouble::Overload);
         }
         board.started += 1;
@@ -85,9 +92,13 @@ impl Flights {
         .boxed()
         .shared();
         if let Some(weak) = flight.downgrade() {
-            board.flights.insert(key, (number, weak));
+            let raw = key.raw;
+            // One that everybody left, whose landing is not over, may be replaced.
+            if board.flights.insert(key, (number, weak)).is_none() && raw {
+                board.links += 1;
+            }
         }
-        Ok(flight)
+        Ok((flight, false))
     }
 }
 
@@ -97,6 +108,7 @@ impl Drop for Landing {
         // Another may have started after everybody left this one.
         if board.flights.get(&self.key).is_some_and(|(number, _)| *number == self.number) {
             board.flights.remove(&self.key);
+            board.links -= usize::from(self.key.raw);
         }
     }
 }

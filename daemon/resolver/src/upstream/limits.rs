@@ -22,8 +22,11 @@ pub const SHORTEST_DOWN: Duration = Duration::from_secs(1);
 pub const LONGEST_DOWN: Duration = Duration::from_secs(60);
 /// Questions one upstream has to answer at a time. Further ones go to the next; where all are full, SERVFAIL with EDE.
 pub const MAX_IN_FLIGHT_PER_UPSTREAM: usize = 512;
-/// Different questions under way, links of the chain of trust included. Further ones are SERVFAIL with EDE.
-pub const MAX_FLIGHTS: usize = 2048;
+/// Different questions of clients under way. Further ones are SERVFAIL with EDE.
+pub const MAX_FLIGHTS: usize = 1024;
+/// Different links of the chain of trust under way; what clients ask takes no place of theirs. Further ones are SERVFAIL with
+/// EDE.
+pub const MAX_LINKS: usize = 1024;
 /// Those who wait for the same answer. Further ones get SERVFAIL with EDE.
 pub const MAX_WAITERS: usize = 4096;
 /// Answers on a UDP socket that are not to our question. After so many it is asked over TCP.
@@ -42,6 +45,8 @@ pub const PADDING: usize = 128;
 pub const MAX_PIPELINED: usize = 256;
 /// How long a connection to an upstream stays open unused.
 pub const UPSTREAM_IDLE: Duration = Duration::from_secs(20);
+/// After how long the name of an upstream that could not be resolved is asked for again.
+pub const BOOTSTRAP_RETRY: Duration = Duration::from_secs(5);
 /// Addresses of an encrypted upstream that are tried.
 pub const MAX_ADDRESSES: usize = 4;
 /// How long addresses of upstreams are kept at least.

@@ -194,6 +194,18 @@ impl Upstreams {
     }
 }
 
+/// What is taken of the bytes that an upstream sent for a question: the records that are about it. None where they are no
+/// answer to it, or one that is not used. As questions with the letters of `name` are read.
+#[must_use]
+pub fn read_answer(name: &Name, qtype: RecordType, id: u16, bytes: &[u8]) -> Option<Message> {
+    let outgoing = Outgoing::new(name, qtype, DNSClass::IN)?;
+    let question::Said::Answer(mut message) = outgoing.read(id, question::Letters::AsSent, bytes).ok()? else {
+        return None;
+    };
+    scrub(name, qtype, &mut message).ok()?;
+    Some(message)
+}
+
 impl Inner {
     /// Asks, or waits with those who do. `raw`: a link of the chain of trust, not itself validated here.
     async fn share(
@@ -211,11 +223,23 @@ impl Inner {
             raw,
             doubted: doubted.cloned(),
         };
-        let flight = self.flights.board(key, |key| {
-            let (inner, deadline) = (Arc::clone(self), ask.deadline.min(Instant::now() + QUERY_DEADLINE));
-            async move { inner.answer(&key, deadline).await.map(Arc::new) }.boxed()
-        })?;
-        timeout_at(ask.deadline, flight)
+        let board = || {
+            self.flights.board(key.clone(), |key| {
+                let (inner, deadline) = (Arc::clone(self), ask.deadline.min(Instant::now() + QUERY_DEADLINE));
+                async move { inner.answer(&key, deadline).await.map(Arc::new) }.boxed()
+            })
+        };
+        let wait = async {
+            let (flight, was_under_way) = board()?;
+            match flight.await {
+                // It had only what was left of the time of whoever asked first.
+                Err(Trouble::Unreachable(_)) if was_under_way && Instant::now() + ATTEMPT_TIMEOUT < ask.deadline => {
+                    board()?.0.await
+                }
+                outcome => outcome,
+            }
+        };
+        timeout_at(ask.deadline, wait)
             .await
             .unwrap_or_else(|_| Err(Trouble::Unreachable("not in the time there was".into())))
     }
@@ -348,6 +372,20 @@ impl Route {
             Order::Ordered | Order::Fastest => 1,
         };
         let mut left = order.iter().cycle().take(order.len() * ROUNDS);
+        if at_once == 1 {
+            // One after the other, as most are: without the cost of a race.
+            for upstream in left {
+                let until = deadline.min(Instant::now() + ATTEMPT_TIMEOUT);
+                let result = upstream.ask(outgoing, until).await;
+                if let Some(message) = troubles.take(result, outgoing, &upstream.name, order.len()) {
+                    return Ok((message, Arc::clone(&upstream.name)));
+                }
+                if troubles.all_excused || Instant::now() >= deadline {
+                    break;
+                }
+            }
+            return troubles.end();
+        }
         let mut racing = FuturesUnordered::new();
         loop {
             while racing.len() < at_once
@@ -362,19 +400,12 @@ impl Route {
             }
             at_once = at_once.min(racing.len()).max(1);
             let Some((upstream, result)) = racing.next().await else { break };
-            match result {
-                // Not broken, but of no help: another may know more.
-                Ok(message) if is_excuse(&message) || !outgoing.is_served_by(&message) => {
-                    troubles.excuse(message, &upstream.name, order.len());
+            if let Some(message) = troubles.take(result, outgoing, &upstream.name, order.len()) {
+                if !racing.is_empty() {
+                    // Too late for this question, but it shows how they stand, and keeps their connections.
+                    tokio::spawn(async move { while racing.next().await.is_some() {} });
                 }
-                Ok(message) => {
-                    if !racing.is_empty() {
-                        // Too late for this question, but it shows how they stand, and keeps their connections.
-                        tokio::spawn(async move { while racing.next().await.is_some() {} });
-                    }
-                    return Ok((message, Arc::clone(&upstream.name)));
-                }
-                Err(error) => troubles.add(&upstream.name, &error),
+                return Ok((message, Arc::clone(&upstream.name)));
             }
             if troubles.all_excused || Instant::now() >= deadline {
                 break;
@@ -413,6 +444,28 @@ struct Troubles {
 }
 
 impl Troubles {
+    /// What one of `of` upstreams said, if it helps; else it is a trouble.
+    fn take(
+        &mut self,
+        result: Result<Message, attempt::AttemptError>,
+        outgoing: &Outgoing,
+        upstream: &Arc<str>,
+        of: usize,
+    ) -> Option<Message> {
+        match result {
+            // Not broken, but of no help: another may know more.
+            Ok(message) if is_excuse(&message) || !outgoing.is_served_by(&message) => {
+                self.excuse(message, upstream, of);
+                None
+            }
+            Ok(message) => Some(message),
+            Err(error) => {
+                self.add(upstream, &error);
+                None
+            }
+        }
+    }
+
     fn add(&mut self, upstream: &str, error: &attempt::AttemptError) {
         self.busy += usize::from(matches!(error, attempt::AttemptError::Busy));
         let told = format!("{upstream} {error}");

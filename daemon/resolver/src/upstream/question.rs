@@ -3,11 +3,10 @@
 use hickory_proto::{
     op::Message,
     rr::{DNSClass, Name, Record, RecordType},
-    serialize::binary::BinEncodable,
 };
 
 use super::limits::{MAX_RECORDS, PADDING};
-use crate::limits::EDNS_PAYLOAD;
+use crate::{limits::EDNS_PAYLOAD, wire::name::MAX_WIRE as MAX_NAME};
 
 /// A question to an upstream. The name may differ from the client's in the case of its letters.
 #[derive(Clone, Debug)]
@@ -53,7 +52,15 @@ pub(crate) enum Said {
 impl Outgoing {
     /// None if the name cannot be written.
     pub(crate) fn new(name: &Name, qtype: RecordType, class: DNSClass) -> Option<Self> {
-        let mut section = name.to_bytes().ok()?;
+        let mut section = Vec::with_capacity(name.len() + 5);
+        for label in name.iter() {
+            section.push(u8::try_from(label.len()).ok().filter(|length| (1..=63).contains(length))?);
+            section.extend_from_slice(label);
+        }
+        section.push(0);
+        if section.len() > MAX_NAME {
+            return None;
+        }
         section.extend_from_slice(&u16::from(qtype).to_be_bytes());
         section.extend_from_slice(&u16::from(class).to_be_bytes());
         Some(Self {

@@ -2,7 +2,10 @@
 //!
 //! Read without allocating into a [`Question`] that is used again and again.
 
-use hickory_proto::rr::{Name, RecordType};
+use hickory_proto::{
+    rr::{Name, RecordType},
+    serialize::binary::{BinDecodable, BinDecoder},
+};
 
 use crate::{
     cookie::{CLIENT_COOKIE, SERVER_COOKIE},
@@ -62,6 +65,8 @@ pub(crate) struct ClientEdns {
     pub(crate) cookie: Cookie,
     /// The query is padded (RFC 7830).
     pub(crate) padded: bool,
+    /// The client wants to know how long its connection is kept (RFC 7828).
+    pub(crate) keepalive: bool,
 }
 
 /// Bytes of a key behind the name: type and flags.
@@ -184,16 +189,7 @@ impl Question {
 
     /// The name as hickory-proto holds it, in lower case.
     pub(crate) fn name(&self) -> Name {
-        let mut labels: Vec<&[u8]> = Vec::new();
-        let mut rest = self.lower();
-        while let Some((&length, more)) = rest.split_first()
-            && length > 0
-            && let Some((label, more)) = more.split_at_checked(usize::from(length))
-        {
-            labels.push(label);
-            rest = more;
-        }
-        Name::from_labels(labels).unwrap_or_else(|_| Name::root())
+        Name::read(&mut BinDecoder::new(self.lower())).unwrap_or_else(|_| Name::root())
     }
 
     /// The type as hickory-proto holds it.
@@ -306,6 +302,8 @@ impl Question {
 
 /// Code of the cookie option (RFC 7873 §4).
 pub(crate) const COOKIE: u16 = 10;
+/// Code of the option that says how long a connection is kept (RFC 7828 §3.1).
+pub(crate) const KEEPALIVE: u16 = 11;
 /// Code of the padding option (RFC 7830 §3).
 pub(crate) const PADDING: u16 = 12;
 
@@ -324,6 +322,7 @@ fn options(mut data: &[u8]) -> Option<ClientEdns> {
                     _ => return None,
                 };
             }
+            KEEPALIVE => edns.keepalive = true,
             PADDING => edns.padded = true,
             _ => {}
         }

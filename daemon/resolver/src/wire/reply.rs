@@ -4,10 +4,10 @@ use std::net::IpAddr;
 
 use crate::{
     cookie::{CLIENT_COOKIE, SERVER_COOKIE},
-    limits::{EDNS_PAYLOAD, MAX_EXTRA_TEXT, PADDING_BLOCK},
+    limits::{EDNS_PAYLOAD, ENCRYPTED_IDLE, MAX_EXTRA_TEXT, PADDING_BLOCK, TCP_IDLE},
     wire::{
         name,
-        question::{COOKIE, Code, PADDING, Question, Transport},
+        question::{COOKIE, Code, KEEPALIVE, PADDING, Question, Transport},
         walk::HEADER,
     },
 };
@@ -247,6 +247,16 @@ fn write_opt(out: &mut Vec<u8>, question: &Question, code: u16, mut room: usize,
         let text = &text[..text.floor_char_boundary(text.len().min(MAX_EXTRA_TEXT).min(room - 6))];
         option(out, EXTENDED_ERROR, &[&error.code().to_be_bytes(), text.as_bytes()]);
         room -= 6 + text.len();
+    }
+    let idle = match question.transport {
+        Transport::Udp => None,
+        Transport::Tcp => Some(TCP_IDLE),
+        Transport::Encrypted => Some(ENCRYPTED_IDLE),
+    };
+    if let Some(idle) = idle.filter(|_| room >= 6 && question.edns.is_some_and(|edns| edns.keepalive)) {
+        let tenths = u16::try_from(idle.as_millis() / 100).unwrap_or(u16::MAX);
+        option(out, KEEPALIVE, &[&tenths.to_be_bytes()]);
+        room -= 6;
     }
     if question.transport == Transport::Encrypted && question.edns.is_some_and(|edns| edns.padded) {
         // RFC 8467 §4.1: responses to a multiple of 468 bytes.

@@ -12,12 +12,12 @@ mod fake;
 
 pub(crate) use fake::Fake;
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use fake::{By, bytes, name};
 use hickory_proto::{
-    op::{Edns, Message, OpCode, Query as Asked, ResponseCode},
+    op::{Edns, Message, MessageType, OpCode, Query as Asked, ResponseCode},
     rr::{
-        Name, RData, Record, RecordType,
+        DNSClass, Name, RData, Record, RecordType,
         rdata::{
             A, AAAA, CNAME, HTTPS, MX, SOA, SVCB, TXT,
             opt::EdnsOption,
@@ -27,7 +27,9 @@ use hickory_proto::{
 };
 use lists::{DomainSet, DomainSetBuilder, Overrides};
 use model::{Event, Mode};
-use resolver::{CacheSettings, ClientNetwork, Handle, Query, Resolver, Settings, Sources, UpstreamSettings};
+use resolver::{
+    CacheSettings, Certificate, ClientNetwork, Handle, Query, Resolver, Settings, Sources, UpstreamSettings,
+};
 use std::{
     collections::{BTreeMap, HashMap},
     net::{Ipv4Addr, SocketAddr},
@@ -36,8 +38,8 @@ use std::{
     time::Duration,
 };
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    net::{TcpStream, UdpSocket},
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
+    net::UdpSocket,
     time::timeout,
 };
 
@@ -45,7 +47,11 @@ use tokio::{
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
 /// What an upstream does when asked `NAME TYPE`; records as `TTL TYPE DATA`, or a word: `silent`, `servfail`, `refused`,
-/// `nxdomain TTL`, `nodata TTL`, `truncated` (then the rest over TCP), `forged-id`, `forged-name` (then the rest).
+/// `nxdomain TTL`, `nodata TTL`, `truncated` (then the rest over TCP). Before the rest something else is sent over UDP by `forged-id`,
+/// `forged-name`, `forged-type`, `forged-class`, `forged-letters`, `forged-operation`, `forged-query`, `forged-questions`,
+/// `nothing`, `half`. The rest is changed by `authority OWNER`, `additional OWNER` (a record that is about something else),
+/// `chain COUNT` (aliases, then an address), `loop`, `many COUNT`, `twice`. Instead of it comes `garbage COUNT` (bytes behind
+/// the header), `pointer-to-itself`, `pointer-ahead`, `more-than-there-is`.
 pub(crate) type Script = BTreeMap<String, Vec<String>>;
 
 fn record(owner: &Name, text: &str) -> Record {
@@ -98,50 +104,121 @@ pub(crate) fn script_line(answer: &mut Message, asked: &Name, line: &str) {
     }
 }
 
-/// The answers to a query, in the order they are to be sent.
-fn answers(script: &Script, query: &Message, by: By) -> Vec<Message> {
+/// What is sent to a query, in this order.
+fn answers(script: &Script, query: &Message, by: By) -> Vec<Vec<u8>> {
     let asked = &query.queries[0];
     let key = format!("{} {}", asked.name.to_lowercase().to_ascii().trim_end_matches('.'), asked.query_type);
     let mut answer = Message::response(query.metadata.id, OpCode::Query);
     answer.metadata.recursion_available = true;
     answer.metadata.authentic_data = true;
     answer.add_query(asked.clone());
-    let mut answers = Vec::new();
+    let mut sent = Vec::new();
     let Some(lines) = script.get(&key) else {
         answer.metadata.response_code = ResponseCode::NXDomain;
-        return vec![answer];
+        return vec![bytes(&answer)];
     };
+    let (mut times, mut ending) = (1, None);
     for line in lines {
-        match line.split_once(' ').unwrap_or((line, "")) {
-            ("silent", _) => return Vec::new(),
-            ("truncated", _) => {
+        let (word, rest) = line.split_once(' ').unwrap_or((line, ""));
+        match word {
+            "silent" => return Vec::new(),
+            "truncated" => {
                 if by == By::Udp {
                     answer.metadata.truncation = true;
-                    return vec![answer];
+                    return vec![bytes(&answer)];
                 }
             }
-            ("forged-id", _) => {
-                let mut forged = answer.clone();
-                forged.metadata.id ^= 1;
-                forged.add_answer(record(&asked.name, "300 A 203.0.113.66"));
-                answers.push(forged);
+            // Nobody stands between us and a stream.
+            forgery if by == By::Tcp && (forgery.starts_with("forged-") || matches!(forgery, "nothing" | "half")) => {}
+            "nothing" => sent.push(Vec::new()),
+            "half" => {
+                let whole = bytes(&forged(&answer, |_| {}));
+                sent.push(whole[..whole.len() / 2].to_vec());
             }
-            ("forged-name", _) => {
-                let mut forged = answer.clone();
-                forged.queries[0].name = name("other.example.");
-                forged.add_answer(record(&asked.name, "300 A 203.0.113.66"));
-                answers.push(forged);
+            "twice" => times = 2,
+            "authority" => drop(answer.add_authority(record(&name(rest), "300 A 203.0.113.66"))),
+            "additional" => drop(answer.add_additional(record(&name(rest), "300 A 203.0.113.66"))),
+            "chain" => {
+                let count: usize = rest.parse().unwrap();
+                let hop = |number: usize| if number == 0 { asked.name.clone() } else { name(&format!("hop{number}.example.")) };
+                for number in 0..count {
+                    answer.add_answer(Record::from_rdata(hop(number), 300, RData::CNAME(CNAME(hop(number + 1)))));
+                }
+                answer.add_answer(record(&hop(count), "300 A 192.0.2.1"));
             }
+            "loop" => {
+                for (owner, target) in [(asked.name.clone(), name("b.example.")), (name("b.example."), asked.name.clone())] {
+                    answer.add_answer(Record::from_rdata(owner, 300, RData::CNAME(CNAME(target))));
+                }
+            }
+            "many" => {
+                for number in 0..rest.parse().unwrap() {
+                    let address = RData::A(A::new(192, 0, 2 + u8::try_from(number / 256).unwrap(), u8::try_from(number % 256).unwrap()));
+                    answer.add_answer(Record::from_rdata(asked.name.clone(), 300, address));
+                }
+            }
+            "garbage" | "pointer-to-itself" | "pointer-ahead" | "more-than-there-is" => ending = Some((word, rest)),
+            forgery if forgery.starts_with("forged-") => sent.push(bytes(&forged(&answer, |message| match forgery {
+                "forged-id" => message.metadata.id ^= 1,
+                "forged-name" => message.queries[0].name = name("other.example."),
+                "forged-type" => drop(message.queries[0].set_query_type(RecordType::TXT)),
+                "forged-class" => drop(message.queries[0].set_query_class(DNSClass::CH)),
+                "forged-letters" => {
+                    let turned = |c: char| if c.is_ascii_lowercase() { c.to_ascii_uppercase() } else { c.to_ascii_lowercase() };
+                    message.queries[0].name = name(&asked.name.to_ascii().chars().map(turned).collect::<String>());
+                }
+                "forged-operation" => message.metadata.op_code = OpCode::Notify,
+                "forged-query" => message.metadata.message_type = MessageType::Query,
+                "forged-questions" => message.queries.clear(),
+                other => panic!("no forgery {other}"),
+            }))),
             _ => script_line(&mut answer, &asked.name, line),
         }
     }
-    answers.push(answer);
-    answers
+    let whole = match ending {
+        None => bytes(&answer),
+        Some((how, rest)) => damaged(&bytes(&answer), how, rest),
+    };
+    sent.extend(std::iter::repeat_n(whole, times));
+    sent
+}
+
+/// An answer that would be believed but for this change.
+fn forged(answer: &Message, change: impl FnOnce(&mut Message)) -> Message {
+    let mut forged = answer.clone();
+    forged.add_answer(record(&answer.queries[0].name, "300 A 203.0.113.66"));
+    change(&mut forged);
+    forged
+}
+
+/// An answer whose header and question are right, and nothing else.
+fn damaged(answer: &[u8], how: &str, rest: &str) -> Vec<u8> {
+    let mut bytes = answer.to_vec();
+    let end = u16::try_from(bytes.len()).unwrap();
+    let tail = b"\0\x01\0\x01\0\0\x01\x2c\0\x04\xc0\0\x02\x01";
+    let pointer = |to: u16| (0xc000 | to).to_be_bytes();
+    match how {
+        "garbage" => {
+            bytes[7] = 1;
+            bytes.extend((0..rest.parse().unwrap()).map(|number: u32| (number.wrapping_mul(0x9e37_79b9) >> 24) as u8));
+        }
+        "pointer-to-itself" => {
+            bytes[7] = 1;
+            bytes.extend([&pointer(end)[..], tail].concat());
+        }
+        "pointer-ahead" => {
+            bytes[7] = 1;
+            bytes.extend([&pointer(end + 2)[..], &pointer(end), tail].concat());
+        }
+        "more-than-there-is" => bytes[6..8].copy_from_slice(&[0xff, 0xff]),
+        other => panic!("no damage {other}"),
+    }
+    bytes
 }
 
 /// An upstream that answers from a script, over UDP and TCP.
 pub(crate) async fn upstream(script: Script) -> Fake {
-    Fake::start(move |query, by| answers(&script, query, by).iter().map(bytes).collect()).await
+    Fake::start(move |query, by| answers(&script, query, by)).await
 }
 
 /// An address where nobody listens.
@@ -155,6 +232,7 @@ pub(crate) struct Bench {
     pub(crate) address: SocketAddr,
     pub(crate) lists: Arc<ArcSwap<DomainSet>>,
     pub(crate) overrides: Arc<ArcSwap<Overrides>>,
+    pub(crate) certificate: Arc<ArcSwapOption<Certificate>>,
     pub(crate) events: Arc<Mutex<Vec<Event>>>,
 }
 
@@ -198,11 +276,16 @@ impl Bench {
             let events = Arc::clone(&events);
             move |query: &Query<'_>| events.lock().unwrap().push(query.event())
         };
-        let sources =
-            Sources { lists: Arc::clone(&lists), overrides: Arc::clone(&overrides), ..Sources::default() };
+        let certificate: Arc<ArcSwapOption<Certificate>> = Arc::default();
+        let sources = Sources {
+            lists: Arc::clone(&lists),
+            overrides: Arc::clone(&overrides),
+            certificate: Arc::clone(&certificate),
+            ..Sources::default()
+        };
         let handle = Resolver::start(settings, sources, sink).await.unwrap();
         let address = handle.addresses().await[0];
-        Self { handle, address, lists, overrides, events }
+        Self { handle, address, lists, overrides, certificate, events }
     }
 
     pub(crate) async fn ask(&self, name: &str, qtype: &str) -> Message {
@@ -251,16 +334,21 @@ pub(crate) async fn exchange_udp(to: SocketAddr, query: &Message) -> Message {
     answer
 }
 
-pub(crate) async fn send_tcp(stream: &mut TcpStream, bytes: &[u8]) {
+pub(crate) async fn send_tcp(stream: &mut (impl AsyncWrite + Unpin), bytes: &[u8]) {
     let length = u16::try_from(bytes.len()).unwrap();
     stream.write_all(&[&length.to_be_bytes(), bytes].concat()).await.unwrap();
+    stream.flush().await.unwrap();
 }
 
-pub(crate) async fn receive_tcp(stream: &mut TcpStream) -> Message {
+pub(crate) async fn receive_tcp(stream: &mut (impl AsyncRead + Unpin)) -> Message {
+    Message::from_vec(&receive_frame(stream).await).unwrap()
+}
+
+pub(crate) async fn receive_frame(stream: &mut (impl AsyncRead + Unpin)) -> Vec<u8> {
     let length = timeout(PATIENCE, stream.read_u16()).await.expect("an answer in time").unwrap();
     let mut bytes = vec![0; usize::from(length)];
     timeout(PATIENCE, stream.read_exact(&mut bytes)).await.expect("the rest in time").unwrap();
-    Message::from_vec(&bytes).unwrap()
+    bytes
 }
 
 /// Answer records as `TYPE DATA`.

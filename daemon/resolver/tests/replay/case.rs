@@ -29,6 +29,9 @@ pub(crate) struct Case {
     pub(crate) list: Vec<List>,
     #[serde(default)]
     pub(crate) allow: Vec<Name>,
+    /// `dns.deny`.
+    #[serde(default)]
+    pub(crate) deny: Vec<String>,
     #[serde(default)]
     pub(crate) order: Vec<Order>,
     /// Local names: `"nas.home.arpa" = ["A 10.2.0.5"]`.
@@ -58,8 +61,8 @@ pub(crate) struct Settings {
     pub(crate) rebinding: Option<bool>,
     pub(crate) rebind_allow: Vec<String>,
     pub(crate) forwarded: Vec<String>,
-    /// Questions a second, and at once.
-    pub(crate) rate: Option<[u32; 2]>,
+    /// Seconds that a question costs, and questions at once.
+    pub(crate) rate: Option<(f64, u32)>,
     /// The encrypted way to this resolver: name, address, ports of TLS and HTTPS.
     pub(crate) designated: Option<(String, IpAddr, u16, u16)>,
     /// Addresses that clients learn are told.
@@ -74,6 +77,14 @@ pub(crate) struct Group {
     pub(crate) blocking: Option<String>,
     #[serde(default)]
     pub(crate) mode: Mode,
+    #[serde(default)]
+    pub(crate) services: Vec<String>,
+    #[serde(default)]
+    pub(crate) safe_search: bool,
+    #[serde(default)]
+    pub(crate) deny: Vec<String>,
+    #[serde(default)]
+    pub(crate) allow: Vec<String>,
 }
 
 #[derive(Deserialize)]
@@ -91,6 +102,8 @@ pub(crate) struct List {
     pub(crate) mode: Mode,
     #[serde(default)]
     pub(crate) groups: Vec<String>,
+    /// Left out: found in the text.
+    pub(crate) format: Option<String>,
     pub(crate) text: String,
 }
 
@@ -114,6 +127,10 @@ pub(crate) struct Ask {
     pub(crate) at: Option<u64>,
     /// Other lists than before.
     pub(crate) lists: Option<Vec<List>>,
+    /// Other orders than before.
+    pub(crate) orders: Option<Vec<Order>>,
+    /// Other local names than before.
+    pub(crate) local: Option<BTreeMap<String, Vec<String>>>,
     /// Groups in force from now on.
     pub(crate) in_force: Option<Vec<String>>,
     /// The cache forgets this name and what is below it.
@@ -126,9 +143,18 @@ pub(crate) struct Ask {
     pub(crate) client: Option<IpAddr>,
     /// `udp`, `tcp` or `encrypted`.
     pub(crate) over: Option<String>,
+    /// Left out: `IN`.
+    pub(crate) class: Option<String>,
+    /// Number of the operation; left out: a query.
+    pub(crate) opcode: Option<u8>,
+    /// The question stands so often in the message; left out: once.
+    pub(crate) questions: Option<usize>,
     /// Without EDNS.
     #[serde(default)]
     pub(crate) plain: bool,
+    /// Version of EDNS.
+    #[serde(default)]
+    pub(crate) edns_version: u8,
     pub(crate) payload: Option<u16>,
     #[serde(default)]
     pub(crate) dnssec: bool,

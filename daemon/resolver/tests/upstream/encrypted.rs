@@ -351,3 +351,34 @@ async fn a_name_that_nobody_resolves_is_told() {
         assert!(told.contains(&format!("its name could not be resolved: {cause}")), "{told}");
     }
 }
+
+#[tokio::test]
+async fn bootstrap_servers_that_are_silent_keep_nobody_from_the_next() {
+    let (authority, one, other, names) = (Authority::new(), silent().await, silent().await, bootstrap().await);
+    let server = over_tls(authority.server(&["dns.example"], false, b""), End::Never).await;
+    let spelling = format!("tls://dns.example:{}", server.address.port());
+    let upstreams = trusting(&authority, &[spelling], &[&one, &other, &names], clock());
+    let answered = ask(&upstreams, "www.example.", RecordType::A).await.unwrap();
+    assert_eq!(lasts(&answered), [1]);
+}
+
+#[tokio::test]
+async fn a_name_that_nobody_resolves_is_not_asked_for_by_everyone() {
+    let authority = Authority::new();
+    let unknown =
+        Fake::start(|query, _| vec![bytes(&empty(query, hickory_proto::op::ResponseCode::NXDomain))]).await;
+    let upstreams = trusting(&authority, &["tls://dns.example".into()], &[&unknown], clock());
+    for number in 0..5 {
+        ask(&upstreams, &format!("n{number}.example."), RecordType::A).await.unwrap_err();
+    }
+    assert_eq!(unknown.asked(), (2, 0), "A and AAAA, once");
+}
+
+#[tokio::test]
+async fn over_https_a_type_with_a_parameter_is_that_type() {
+    let authority = Authority::new();
+    let kind = "Application/DNS-Message; charset=utf-8";
+    let server = over_https(authority.server(&["127.0.0.1"], false, b"h2"), End::Never, 200, kind).await;
+    let upstreams = trusting(&authority, &[format!("https://{}/dns-query", server.address)], &[], clock());
+    assert_eq!(lasts(&ask(&upstreams, "www.example.", RecordType::A).await.unwrap()), [7]);
+}

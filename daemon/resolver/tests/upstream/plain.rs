@@ -8,15 +8,16 @@ use hickory_proto::{
         rdata::{NS, TXT},
     },
 };
-use resolver::upstream::{Forward, Order, Server, Trouble, UpstreamSettings, limits::*};
+use resolver::upstream::{Ask, Forward, Order, Server, Trouble, UpstreamSettings, limits::*};
 use std::{
     collections::HashSet,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering::SeqCst},
     },
+    time::Duration,
 };
-use tokio::sync::Semaphore;
+use tokio::{sync::Semaphore, time::Instant};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn source_ports_and_ids_are_not_to_be_guessed() {
@@ -328,6 +329,31 @@ async fn a_question_outlives_the_first_who_asked() {
     assert!(futures_util::poll!(&mut left).is_pending());
     drop(left);
     assert_eq!(lasts(&ask(&upstreams, "www.example.", RecordType::A).await.unwrap()), [1]);
+}
+
+#[tokio::test]
+async fn whoever_joins_late_does_not_end_with_the_first() {
+    let asked = AtomicUsize::new(0);
+    // The first question is lost.
+    let fake = Fake::start(move |query, _| match asked.fetch_add(1, SeqCst) {
+        0 => Vec::new(),
+        _ => vec![bytes(&positive(query, 1))],
+    })
+    .await;
+    let upstreams = upstreams(&settings(&[&fake]));
+    let www = name("www.example.");
+    let with = |seconds| Ask {
+        name: &www,
+        qtype: RecordType::A,
+        class: hickory_proto::rr::DNSClass::IN,
+        dnssec_ok: false,
+        checking_disabled: false,
+        deadline: Instant::now() + Duration::from_secs_f64(seconds),
+    };
+    let (hasty, patient) = (with(0.3), with(20.0));
+    let (first, second) = tokio::join!(upstreams.ask(&hasty), upstreams.ask(&patient));
+    assert!(matches!(first.unwrap_err(), Trouble::Unreachable(_)));
+    assert_eq!(lasts(&second.unwrap()), [1]);
 }
 
 #[tokio::test]

@@ -373,6 +373,8 @@ const QUESTIONS: &[(&str, RecordType, &str)] = &[
     ("tld.", RecordType::NS, "secure"),
     (".", RecordType::NS, "secure"),
     (".", RecordType::DNSKEY, "secure"),
+    (".", RecordType::DS, "secure"),
+    (".", RecordType::A, "secure"),
     ("nothing.", RecordType::A, "secure"),
     ("unsigned.tld.", RecordType::DS, "secure"),
     ("www.unsigned.tld.", RecordType::A, "insecure"),

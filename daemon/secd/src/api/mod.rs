@@ -9,6 +9,7 @@ use axum::{
     response::{IntoResponse, Response},
     routing::{MethodRouter, get, post},
 };
+use model::{QueryFilter, QueryStatsFilter};
 use protocol::{
     API_HEADER, API_VERSION, ApplyRequest, DecisionsQuery, DeviceOrder, DiffRequest, DnsPauseOrder,
     DnsTestQuery, ErrorReply, FlowsQuery, Lift, ListOrder, MAX_CONFIG_BYTES, MAX_REQUEST_BYTES, ModeRequest,
@@ -85,6 +86,8 @@ fn router(appliance: Arc<Appliance>) -> Router {
         .route(path::DNS_CLIENTS, get(async |State(secd): Of| Json(secd.dns_clients())))
         .route(path::DNS_TEST, get(dns_test))
         .route(path::DNS_PAUSE, post(pause))
+        .route(path::DNS_QUERIES, get(dns_queries))
+        .route(path::DNS_STATS, get(dns_stats))
         .route(path::RULES, get(async |State(secd): Of| Json(secd.rules())))
         .route(path::FLOWS, get(flows))
         .route(path::TOP, get(top))
@@ -214,6 +217,20 @@ async fn order_device(State(secd): Of, order: Result<Json<DeviceOrder>, JsonReje
 async fn dns_test(State(secd): Of, query: Result<Query<DnsTestQuery>, QueryRejection>) -> Response {
     match query {
         Ok(Query(query)) => answer(secd.dns_test(query).await),
+        Err(error) => failure((400, ErrorReply::new(error.body_text(), None))),
+    }
+}
+
+async fn dns_queries(State(secd): Of, query: Result<Query<QueryFilter>, QueryRejection>) -> Response {
+    match query {
+        Ok(Query(filter)) => answer(secd.dns_queries(&filter).await),
+        Err(error) => failure((400, ErrorReply::new(error.body_text(), None))),
+    }
+}
+
+async fn dns_stats(State(secd): Of, query: Result<Query<QueryStatsFilter>, QueryRejection>) -> Response {
+    match query {
+        Ok(Query(filter)) => answer(secd.dns_stats(&filter).await),
         Err(error) => failure((400, ErrorReply::new(error.body_text(), None))),
     }
 }

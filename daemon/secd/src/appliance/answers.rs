@@ -13,7 +13,7 @@ use protocol::{
 };
 use std::{collections::BTreeMap, net::IpAddr, sync::PoisonError};
 
-use super::{Appliance, Current};
+use super::{Appliance, Current, resolved::About};
 use crate::{
     clock,
     decisions::Failure,
@@ -41,6 +41,7 @@ impl Appliance {
                     cached: stats.from_cache,
                     failed: stats.failed,
                     paused: self.pauses(),
+                    log: self.query_log_status(),
                 })
             }
             None => None,
@@ -259,6 +260,17 @@ impl Appliance {
         page.events(&self.sender.counts(), &self.sender.sinks());
         let entries = current.feeds.states.iter().map(|state| (state.name.as_str(), state.entries));
         page.by_label(("secd_list_entries", "gauge", "Entries of a list in force."), "list", entries);
+        let fill = self.answers_fill();
+        page.by_label(
+            ("secd_resolved_entries", "gauge", "Addresses that DNS answered to a zone which depends on that."),
+            "zone",
+            fill.iter().map(|zone| (zone.zone.as_str(), zone.entries)),
+        );
+        page.by_label(
+            ("secd_resolved_pushed_out_total", "counter", "Of these, those that made way before their time."),
+            "zone",
+            fill.iter().map(|zone| (zone.zone.as_str(), zone.pushed_out)),
+        );
         let (decisions, prefixes) = {
             let keeper = self.decisions.keeper();
             (keeper.len() as u64, keeper.banned_prefixes() as u64)
@@ -266,7 +278,18 @@ impl Appliance {
         page.single("secd_decisions", "gauge", "Decisions in force.", decisions);
         page.single("secd_banned_prefixes", "gauge", "Prefixes banned in the kernel.", prefixes);
         page.single("secd_signature_hits_total", "counter", "Signature matches.", self.inspection.hits());
+        let log = self.query_log_status();
+        page.single("secd_dns_log_bytes", "gauge", "Bytes of the log of questions.", log.bytes);
+        page.single("secd_dns_log_written_total", "counter", "Questions kept in the log.", log.written);
+        page.single("secd_dns_log_lost_total", "counter", "Questions that could not be kept.", log.lost);
+        page.single(
+            "secd_dns_log_folded_total",
+            "counter",
+            "Questions kept with a shortened name.",
+            log.folded,
+        );
         page.single("secd_memory_bytes", "gauge", "Resident memory of the daemon.", Memory::read().resident);
+        self.measure_reflector(&mut page);
         page.finish()
     }
 
@@ -341,10 +364,20 @@ impl Appliance {
             dns_mode: config.dns.mode,
             now: clock::now().wall,
         };
-        match target {
+        let mut why = match target {
             Target::Net(net) => sources.net(*net, direction),
             Target::Domain(name) | Target::DomainFor { name, .. } => sources.name(name, asking),
-        }
+        };
+        why.answered = match target {
+            Target::Net(net) if net.prefix_len() == net.max_prefix_len() => {
+                self.answers_about(About::Address(net.addr()))
+            }
+            Target::Net(_) => Vec::new(),
+            Target::Domain(name) | Target::DomainFor { name, .. } => {
+                self.answers_about(About::Name(name.as_str()))
+            }
+        };
+        why
     }
 
     /// What the packet path knows of the flow itself, then what holds against its ends, then the policy.
@@ -384,9 +417,12 @@ impl Appliance {
             observed: false,
             client: None,
             groups: Vec::new(),
+            answered: Vec::new(),
             also: Vec::new(),
         };
-        let explained = match current.standing.now.explain(&own, flow) {
+        let zone = flow.zone.clone().or_else(|| Some(config.policy.zone_of(flow.src)?.name.clone()));
+        let answered = self.answered(current, &zone.unwrap_or_default(), flow.dst);
+        let explained = match current.standing.now.explain_answered(&own, flow, answered) {
             Ok(explained) => explained,
             Err(error) => {
                 why.by = Some(By { kind: ByKind::Check, name: error.to_string(), line: None, file: None });
@@ -416,12 +452,17 @@ impl Appliance {
             None => By { kind: ByKind::Check, name: explained.steps.join("; "), line: None, file: None },
         });
         if why.blocked {
+            // A rule that names the zone is not enough where its DNS did not answer the address.
+            let to = match explained.reason {
+                Reason::Unresolved => flow.dst.to_string(),
+                _ => explained.zone_out,
+            };
             why.allow_command = Some(format!(
                 "add before line {} of {}: [[rules]] from = [\"{}\"] to = [\"{}\"] services = [\"{}/{}\"] action = \"allow\", then secctl reload",
                 why.by.as_ref().and_then(|by| by.line).unwrap_or(1),
                 self.flags.config.display(),
                 explained.zone_in,
-                explained.zone_out,
+                to,
                 flow.proto,
                 flow.dport
             ));
@@ -464,6 +505,7 @@ impl Appliance {
             observed: false,
             client: None,
             groups: Vec::new(),
+            answered: Vec::new(),
             also: Vec::new(),
         })
     }

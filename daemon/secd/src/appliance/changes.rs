@@ -168,6 +168,8 @@ impl Appliance {
         let (standing, addresses, odd) = self.standing(&config.policy, &feeds, now);
         let flooded = self.flooded(&config.policy);
         let wanted = Wanted { machine: &machine, feeds: &feeds, standing: &standing, flooded: &flooded };
+        // Before the walls: an answer that counts under the new ones must not be lost.
+        self.count_answers(&config.policy, false);
         let applied = match tokio::task::block_in_place(|| self.apply(walls, wanted, lasting)) {
             Ok(applied) => applied,
             Err(error) => {
@@ -176,6 +178,7 @@ impl Appliance {
                 return Err(error);
             }
         };
+        self.count_answers(&config.policy, lasting == Lasting::ForGood);
         // The packet path holds. From here on nothing may fail the change: what does is a trouble and is told.
         for event in told {
             self.sender.send(event);
@@ -193,6 +196,7 @@ impl Appliance {
         self.trouble("signatures", unread.map(|why| format!("rule files cannot be read, {instead}: {why}")));
         let resolver = self.update_resolver(&loaded).await;
         self.trouble("dns", resolver.err().map(|error| format!("{error:#}")));
+        self.update_reflector(config, &machine);
         let names = Arc::new(names(&loaded, &machine));
         self.tell_notes(&former.notes, &applied.notes);
         for note in &loaded.notes {

@@ -92,6 +92,7 @@ impl Appliance {
                 zone,
                 groups,
                 addresses: Vec::new(),
+                host: self.host_of(mac),
                 first: None,
                 last: None,
                 allowed_by: allowed.get(mac).map(|device| device.user.clone()),

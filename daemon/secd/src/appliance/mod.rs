@@ -10,7 +10,9 @@ mod floods;
 mod flows;
 mod hosts;
 mod plan;
+mod reflect;
 mod refresh;
+mod resolved;
 mod tasks;
 
 use ::feeds::{SystemResolver, Web, WebLimits};
@@ -75,8 +77,14 @@ pub struct Appliance {
     store: Store,
     decisions: Arc<Decisions<KernelOrders>>,
     resolver: tokio::sync::RwLock<Option<resolver::Handle>>,
+    /// What it answered to zones that open flows only to that.
+    resolved: resolved::Resolved,
+    /// Of what was lost of that: what was told (pushed out, refused by the kernel).
+    answers_told: Mutex<(u64, u64)>,
     /// What the resolver asks of the rest.
     dns: dns::Shared,
+    /// The reflector of mDNS and SSDP.
+    reflector: Mutex<reflect::Running>,
     logs: Arc<Pipeline>,
     inspection: Inspection,
     sender: EventSender,
@@ -159,7 +167,7 @@ impl Appliance {
         let shippers = Shippers::start(settings);
         let sender = shippers.sender();
         let tell = tell(&sender);
-        let options = Options { flows: loaded.config.limits.flows };
+        let options = Options { flows: loaded.config.limits.flows, ..Options::default() };
         let (mut dataplane, adopted) = Dataplane::open_with(&flags.bpffs, &options)?;
         // Who was not confirmed when the daemon ended goes back at once: the config on disk says so too.
         dataplane.revert()?;
@@ -190,7 +198,11 @@ impl Appliance {
             .with_context(|| format!("devices that were let in: {} cannot be read", allowed.display()))?;
         let told = read_told(&flags.state_dir.join(hosts::TOLD_FILE));
         let pauses = dns::kept_pauses(&store).await;
+        let query_log = dns::start_log(&flags.state_dir, &loaded.config.dns)?;
         let packet_ring = dataplane.packet_ring()?;
+        // Before the walls: what depends on it must not find it empty.
+        let (resolved, unread) =
+            resolved::restored(dataplane.resolved()?, &loaded.config.policy, &flags.state_dir);
         let appliance = Arc::new(Self {
             started,
             counters: Mutex::new(dataplane.counters()?),
@@ -215,7 +227,10 @@ impl Appliance {
             store,
             decisions,
             resolver: tokio::sync::RwLock::new(None),
-            dns: dns::Shared::new(pauses),
+            dns: dns::Shared::new(pauses, query_log),
+            reflector: Mutex::default(),
+            resolved,
+            answers_told: Mutex::default(),
             logs,
             inspection,
             sender,
@@ -245,6 +260,10 @@ impl Appliance {
         }
         appliance.trouble("the config", bad_config);
         appliance.trouble("events", bad_sink);
+        if let Some(unread) = unread {
+            tracing::warn!("{unread}");
+            appliance.system(Severity::Warning, unread);
+        }
         appliance.bring_up(loaded).await?;
         appliance.spawn_tasks(packet_ring)?;
         appliance.system(Severity::Info, format!("secd {} started", env!("CARGO_PKG_VERSION")));
@@ -257,6 +276,9 @@ impl Appliance {
         if let Some(resolver) = self.resolver.write().await.take() {
             resolver.shutdown().await;
         }
+        self.close_query_log().await;
+        self.stop_reflector();
+        tokio::task::block_in_place(|| self.keep_answers());
         // Bans before offsets: a line whose ban is lost must be judged again.
         self.logs.stop().await;
         self.decisions.finish().await;

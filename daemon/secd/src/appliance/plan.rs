@@ -78,6 +78,7 @@ impl Appliance {
         if machine != current.machine {
             let ended = self.decisions.keeper().protect(machine.protected(&loaded.config));
             self.end_now_protected(&ended).await;
+            self.update_reflector(&loaded.config, &machine);
         }
         let mut feeds = current.feeds.clone();
         if lists {

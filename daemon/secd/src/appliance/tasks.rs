@@ -5,7 +5,7 @@ use enforce::xdp::PacketRing;
 use std::{sync::Arc, time::Duration};
 
 use super::Appliance;
-use crate::{alerts::Alerts, clock, machine::Machine, neighbours::Neighbours};
+use crate::{alerts::Alerts, clock, leases::LeaseFiles, machine::Machine, neighbours::Neighbours};
 
 /// How often decisions that are over are taken out.
 const EXPIRE_EVERY: Duration = Duration::from_secs(1);
@@ -18,6 +18,9 @@ const DEVICES_PAUSE: Duration = Duration::from_secs(5);
 /// Longest and shortest time between two looks at what is to be fetched.
 const FETCH_EVERY: Duration = Duration::from_secs(30);
 const FETCH_PAUSE: Duration = Duration::from_secs(1);
+/// How often what DNS answered is looked through, and kept on disk: what a sudden end of the machine loses.
+const ANSWERS_EVERY: Duration = Duration::from_secs(60);
+const KEEP_ANSWERS_EVERY: u32 = 10;
 /// How often ended decisions are forgotten, and after what time.
 const PRUNE_EVERY: Duration = Duration::from_secs(3600);
 const KEEP_ENDED: Duration = Duration::from_secs(90 * 86_400);
@@ -72,6 +75,26 @@ impl Appliance {
                 waits = secd.refresh_due().await || again;
             }
         });
+        let secd = Arc::clone(self);
+        tokio::spawn(async move {
+            secd.recall_names().await;
+            let (mut tick, mut files) = (tokio::time::interval(LOOK_EVERY), LeaseFiles::default());
+            loop {
+                tick.tick().await;
+                files = secd.look_at_leases(files).await;
+            }
+        });
+        let secd = Arc::clone(self);
+        tokio::spawn(async move {
+            let mut tick = tokio::time::interval(ANSWERS_EVERY);
+            for turn in (0..KEEP_ANSWERS_EVERY).cycle() {
+                tick.tick().await;
+                secd.look_at_answers();
+                if turn + 1 == KEEP_ANSWERS_EVERY {
+                    tokio::task::block_in_place(|| secd.keep_answers());
+                }
+            }
+        });
         let store = self.store.clone();
         tokio::spawn(async move {
             let mut tick = tokio::time::interval(PRUNE_EVERY);
@@ -111,6 +134,8 @@ impl Appliance {
                 }
             }
             self.look_at_groups().await;
+            self.look_at_encryption().await;
+            self.look_at_query_log();
             let current = self.current.load_full();
             let scheduled = current.standing.next_change.is_some_and(|at| at <= clock::now().wall);
             let machine = Machine::read() != current.machine;

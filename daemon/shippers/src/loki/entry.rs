@@ -127,6 +127,7 @@ mod tests {
                 rcode: "NOERROR".into(),
                 from: "sinkhole".into(),
                 by: None,
+                encrypted: false,
                 micros: 41,
             },
         };

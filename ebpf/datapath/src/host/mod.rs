@@ -6,7 +6,7 @@ mod frames;
 
 use abi::{
     Active, Address, BanValue, DIRECTION_IN, DIRECTION_OUT, FLOW_WAYS, Lost, MAX_SCANNERS, POLICY_CONTINUE,
-    RULE_DEFAULT, RateKey, ZONE_NONE, ZoneId,
+    RULE_DEFAULT, RateKey, ResolvedValue, ZONE_NONE, ZoneId,
     image::{
         ADDRESS_IN_OBSERVED, ADDRESS_OUT_OBSERVED, ADDRESS_PROTECTED, AddressClass, Coordinate, NOTHING,
         RateRow, RuleRow, ZoneRow,
@@ -118,6 +118,8 @@ pub struct MemoryTables {
     pub helped: BTreeSet<(ZoneId, ZoneId, u8)>,
     /// Timed allows: boot time in ns when they end.
     pub allows: Vec<(Prefix, u64)>,
+    /// What the resolver answered to zones.
+    pub resolved: BTreeMap<(ZoneId, Address), ResolvedValue>,
     /// Bans.
     pub bans: Vec<(Prefix, BanValue)>,
     /// List entries.
@@ -151,6 +153,7 @@ impl Default for MemoryTables {
             rates: Vec::new(),
             helped: BTreeSet::new(),
             allows: Vec::new(),
+            resolved: BTreeMap::new(),
             bans: Vec::new(),
             listed: Vec::new(),
             policy: Vec::new(),
@@ -255,6 +258,10 @@ impl Tables for MemoryTables {
 
     fn allowed(&self, address: &Address) -> Option<u64> {
         longest(&self.allows, address).copied()
+    }
+
+    fn resolved(&self, _slot: u32, zone: ZoneId, address: &Address) -> Option<ResolvedValue> {
+        self.resolved.get(&(zone, *address)).copied()
     }
 
     fn set(&self, index: u32) -> Option<MemorySet<'_>> {

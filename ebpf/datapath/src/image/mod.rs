@@ -12,8 +12,8 @@ mod ports;
 use abi::{
     MAX_RATES, ZoneId,
     image::{
-        Block, HEADER_BLOCK, HEADER_HELPED_TCP, HEADER_HELPED_UDP, HEADER_ZONES, RATES_BLOCK, RateRow,
-        ZoneRow,
+        Block, HEADER_BLOCK, HEADER_HELPED_TCP, HEADER_HELPED_UDP, HEADER_RESOLVED, HEADER_ZONES,
+        RATES_BLOCK, RateRow, ZoneRow,
     },
 };
 
@@ -66,6 +66,16 @@ pub fn helped<I: Image + ?Sized>(image: &I, from: ZoneId, to: ZoneId, protocol: 
     };
     let Some(header) = image.block(HEADER_BLOCK) else { return false };
     header.word(first + (from as u32 & MASK)) >> (to as u32 & MASK) & 1 != 0
+}
+
+/// What a zone is called in the table of what the resolver answered; 0 = answers to it do not count. One block lookup.
+#[inline(always)]
+#[must_use]
+pub fn resolver_zone<I: Image + ?Sized>(image: &I, zone: ZoneId) -> u32 {
+    match image.block(HEADER_BLOCK) {
+        Some(header) => header.word(HEADER_RESOLVED + (zone as u32 & (abi::MAX_ZONES - 1))) as u32,
+        None => 0,
+    }
 }
 
 /// A rate by its number; the interval of one that is not there is 0. One block lookup.

@@ -117,6 +117,7 @@ impl Home {
             devices: tables.devices.clone(),
             rates: tables.rates.clone(),
             allows: tables.allows.clone(),
+            resolved: tables.resolved.clone(),
             bans: tables.bans.clone(),
             listed: tables.listed.clone(),
             policy: tables.policy.clone(),

@@ -28,16 +28,17 @@ use crate::{
 /// Turns a draft into a configuration. What it returns is only worth something if `report` stays clean.
 pub(crate) fn check(draft: Draft, own_filters: &[&str], report: &mut Report<'_>) -> Config {
     let mut warnings = Vec::new();
-    let zones = zones::check(&draft.zones.0, report);
+    let mut zones = zones::check(&draft.zones.0, report);
     let services = services::check(&draft.services.0, report);
     let schedules = times::schedules(&draft.schedules.0, report);
     let mut names = names::Names::new(&draft, &zones, report);
     let rules = rules::check(&draft.rules, &mut names, &services, &schedules, report);
     let forwards = forwards::check(&draft.forwards, &zones, &mut names, &services, report);
-    let names::Names { sets, devices, .. } = names;
+    let names::Names { mut sets, devices, .. } = names;
     let allow = allow_list(&draft.allow, &zones, report, &mut warnings);
     let others = dns::Others { zones: &zones, zone_drafts: &draft.zones.0, schedules: &schedules };
     let dns = dns::check(&draft.dns, &others, report, &mut warnings);
+    dns::other_resolvers(&mut zones, &draft.zones.0, &dns.listen, report);
     let lists = sources::lists(&draft.lists, &dns::group_names(&draft.dns.groups.0), report);
     let logs = sources::logs(&draft.logs, own_filters, &draft.filters_dir.0, report);
     forwards::listeners(&forwards, &draft.forwards, &zones, &dns, &logs, report);
@@ -53,6 +54,11 @@ pub(crate) fn check(draft: Draft, own_filters: &[&str], report: &mut Report<'_>)
     let filters_dir = outputs::path("filters_dir", &draft.filters_dir.0, report).unwrap_or_default();
 
     let asked = dns.asked().map(IpNet::from);
+    let forward_base = rules.len();
+    let rules = dns::reflect_rules(&dns.reflect, &zones, rules, &mut sets);
+    // Forwards are numbered behind all of them, and the last one is of the file.
+    let forward_base =
+        if rules.len() == forward_base { 0 } else { u16::try_from(rules.len()).unwrap_or(u16::MAX) };
     let mut protected: Vec<IpNet> = allow.iter().copied().chain(asked).collect();
     protected.sort_unstable();
     protected.dedup();
@@ -65,7 +71,7 @@ pub(crate) fn check(draft: Draft, own_filters: &[&str], report: &mut Report<'_>)
         devices,
         schedules,
         forwards,
-        forward_base: 0,
+        forward_base,
     };
     fits_the_kernel(&policy, draft.rules.first().map_or(0, |rule| rule.at), report);
     Config {

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use super::{name_is_valid, net, times};
 use crate::{
-    draft::{Denial, Fail, ZoneDraft},
+    draft::{Denial, Egress, Fail, ZoneDraft},
     error::{Report, quoted},
     located::Located,
 };
@@ -117,6 +117,13 @@ fn zone(id: u8, name: &Located<String>, draft: &ZoneDraft, report: &mut Report<'
         scan: draft.scan.unwrap_or(draft.wan),
         new_flows: draft.new_flows.as_ref().and_then(|text| times::rate("new_flows", text, report)),
         clamp_mss: draft.clamp_mss,
+        egress: match draft.egress {
+            Egress::Any => policy::Egress::Any,
+            Egress::Resolved => policy::Egress::Resolved,
+            Egress::ResolvedLearn => policy::Egress::Learn,
+        },
+        // Where the resolver answers is known later.
+        resolvers: policy::OtherResolvers::Allow,
         fail_open: draft.fail.map_or(!draft.wan, |fail| fail == Fail::Open),
         span: report.span(name.at),
     }
@@ -142,7 +149,10 @@ fn fits_together(name: &Located<String>, draft: &ZoneDraft, report: &mut Report<
             "choose one: `loose` lets pass what `strict` drops",
         );
     }
-    for (key, is_set) in [("quarantine", draft.quarantine), ("isolate", draft.isolate)] {
+    let asks = draft.egress != Egress::Any;
+    for (key, is_set) in
+        [("quarantine", draft.quarantine), ("isolate", draft.isolate), ("egress", asks)]
+    {
         if is_set && draft.wan {
             report.add(
                 name.at,

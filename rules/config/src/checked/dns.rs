@@ -1,5 +1,6 @@
 //! What a checked `[dns]` says.
 
+use discovery::ServiceType;
 use lists::{Blocking, Client, Clients, Group, GroupSet, Who};
 use model::{Mode, Name, Span};
 use policy::Rate;
@@ -9,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use crate::draft::{DnsOthers, Egress, Privacy, UpstreamOrder};
+use crate::draft::{Privacy, UpstreamOrder};
 
 /// The DNS resolver.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -78,8 +79,6 @@ pub struct Dns {
     pub reflect: Vec<Reflect>,
     /// What holds for each zone, as in the file.
     pub zones: Vec<DnsZone>,
-    /// Keys that say something other than their default and that nothing carries out yet.
-    pub unheard: Vec<&'static str>,
 }
 
 /// Certificate and key, PEM.
@@ -251,8 +250,8 @@ pub struct QueryLog {
 pub struct Reflect {
     /// Names of the zones; two or more where the file has as many.
     pub zones: Vec<String>,
-    /// Service types, lower case (`_googlecast._tcp`), sets taken apart, each once.
-    pub services: Vec<String>,
+    /// Service types, sets taken apart, each once.
+    pub services: Vec<ServiceType>,
     /// SSDP as well.
     pub ssdp: bool,
     /// Where it is configured.
@@ -268,10 +267,6 @@ pub struct DnsZone {
     pub name: String,
     /// What of its questions is told and kept.
     pub privacy: Privacy,
-    /// Where its flows may go out to.
-    pub egress: Egress,
-    /// What becomes of its questions to other resolvers.
-    pub others: DnsOthers,
 }
 
 impl Dns {

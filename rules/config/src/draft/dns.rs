@@ -24,22 +24,22 @@ pub(crate) struct DnsDraft {
     /// Own addresses to answer on, UDP and TCP; port 53 where none is written. Empty: no resolver.
     #[schemars(extend("examples" = [["10.1.0.1:53", "[fd00:1::1]:53"]]))]
     pub(crate) listen: Vec<Located<String>>,
-    /// Own addresses to answer on by TLS (RFC 7858); port 853 where none is written.
-    /// Not carried out yet: nothing answers there.
+    /// Own addresses to answer on by TLS (RFC 7858); port 853 where none is written. A rule has to let devices reach
+    /// them, as for `listen`: `services = ["dot"]`.
     #[schemars(extend("examples" = [["10.1.0.1:853"]]))]
     pub(crate) listen_tls: Vec<Located<String>>,
-    /// Own addresses to answer on by HTTPS at `/dns-query` (RFC 8484); port 443 where none is written.
-    /// Not carried out yet: nothing answers there.
+    /// Own addresses to answer on by HTTPS at `/dns-query` (RFC 8484); port 443 where none is written. A rule has to
+    /// let devices reach them: `services = ["tcp/8443"]`.
     #[schemars(extend("examples" = [["10.1.0.1:8443"]]))]
     pub(crate) listen_https: Vec<Located<String>>,
     /// The resolver's own name, which its certificate has and which devices are told that look for encrypted DNS
-    /// (RFC 9462). Not carried out yet: no device is told of it.
+    /// (RFC 9462).
     pub(crate) name: Located<String>,
-    /// Certificate of the resolver, PEM, with those above it. Left out: one is made and kept in the state folder.
-    /// Not carried out yet: the resolver answers without TLS only.
+    /// Certificate of the resolver, PEM, with those above it; read again when it changes. Left out: one that signs
+    /// itself is made, kept in the state folder (`dns-certificate.pem`), and made anew before it ends.
     #[schemars(length(min = 1), extend("examples" = ["/etc/secd/dns.pem"]))]
     pub(crate) certificate: Option<Located<String>>,
-    /// Key of the certificate, PEM, readable by secd. Not carried out yet, as the certificate.
+    /// Key of the certificate, PEM, readable by secd.
     #[schemars(length(min = 1), extend("examples" = ["/etc/secd/dns.key"]))]
     pub(crate) key: Option<Located<String>>,
     /// Servers to ask, in this order of preference: an address (port 53 where none is written),
@@ -117,10 +117,9 @@ pub(crate) struct DnsDraft {
     pub(crate) records: Entries<Vec<Located<String>>>,
     /// Names of devices.
     pub(crate) local: LocalDraft,
-    /// The log of questions. Not carried out yet: questions are told as events, and none is kept.
+    /// The log of questions, for `secctl dns queries`, `top` and `stats`.
     pub(crate) log: QueryLogDraft,
-    /// Services that zones find in each other (mDNS is reflected), and that they may then use.
-    /// Not carried out yet: mDNS and SSDP stay in their zones.
+    /// Services that zones find in each other: mDNS is reflected. Using what was found is for rules to allow.
     pub(crate) reflect: Vec<Located<ReflectDraft>>,
 }
 
@@ -225,7 +224,7 @@ pub(crate) struct DnsGroupDraft {
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct DnsClientDraft {
     /// Who it is: addresses, networks, MAC addresses, `host:NAME` by its lease, `zone:NAME`. What is most specific
-    /// holds: address, MAC address, host name, network, zone. Not carried out yet: `host:NAME` finds nobody.
+    /// holds: address, MAC address, host name, network, zone.
     #[schemars(
         length(min = 1),
         extend("x-required" = true, "examples" = [["10.4.0.9", "aa:bb:cc:dd:ee:01"]])
@@ -252,7 +251,8 @@ pub(crate) struct LocalDraft {
     /// The domain of your network: a device `nas` is `nas.DOMAIN`, and nothing below it is asked outside.
     #[schemars(length(min = 1))]
     pub(crate) domain: Located<String>,
-    /// Where leases are read: `kea:FILE`, `dnsmasq:FILE`, `networkd`. Not carried out yet: none is read.
+    /// Where leases are read: `kea:FILE`, `dnsmasq:FILE`, `networkd` (of version 256 on). A device then has its name below
+    /// `domain` and alone, and its address has it in reverse.
     #[schemars(extend("examples" = [[
         "kea:/var/lib/kea/kea-leases4.csv", "dnsmasq:/var/lib/misc/dnsmasq.leases", "networkd"
     ]]))]
@@ -269,10 +269,11 @@ impl Default for LocalDraft {
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct QueryLogDraft {
-    /// Days that questions are kept, 0 to 3650. `0`: they are not kept. Not carried out yet: none is kept.
+    /// Days that questions are kept, 0 to 3650; their sums by hour and client, and the names that led each day, stay
+    /// for ten years. `0`: nothing is kept, and what was kept is removed.
     #[schemars(range(min = 0, max = 3650))]
     pub(crate) days: Located<u32>,
-    /// Room that they may take, `1MB` to `1TB`; the oldest go first. Not carried out yet: they take none.
+    /// Room that they may take, `1MB` to `1TB`; the oldest go first. A million questions take about 35 MB.
     #[schemars(length(min = 1))]
     pub(crate) size: Located<String>,
 }
@@ -293,7 +294,8 @@ pub(crate) struct ReflectDraft {
     /// The services, by type (`_googlecast._tcp`) or by set: `cast`, `airplay`, `homekit`, `printers`, `matter`.
     #[schemars(length(min = 1), extend("x-required" = true, "examples" = [["cast", "airplay", "_ssh._tcp"]]))]
     pub(crate) services: Located<Vec<Located<String>>>,
-    /// SSDP (UPnP) as well: devices found by it are not told apart by service.
+    /// SSDP (UPnP) as well: devices found by it are not told apart by service. Answers come back to UDP port 61900 of the
+    /// router.
     pub(crate) ssdp: bool,
 }
 
@@ -315,11 +317,11 @@ pub enum Privacy {
 /// Where a zone may open connections to, by what the resolver answered it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
-pub enum Egress {
+pub(crate) enum Egress {
     /// Wherever rules allow.
     #[default]
     Any,
-    /// Only to addresses that the resolver answered the zone.
+    /// Only to addresses that the resolver answered the zone, and to those that a rule names.
     Resolved,
     /// As `resolved`, told and not dropped.
     ResolvedLearn,
@@ -328,7 +330,7 @@ pub enum Egress {
 /// What becomes of questions to other resolvers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
-pub enum DnsOthers {
+pub(crate) enum DnsOthers {
     /// As rules say.
     #[default]
     Allow,

@@ -9,7 +9,8 @@ mod dns;
 pub(crate) use dns::{
     DnsClientDraft, DnsDraft, DnsForwardDraft, DnsGroupDraft, LocalDraft, QueryLogDraft, ReflectDraft,
 };
-pub use dns::{DnsOthers, Egress, Privacy, UpstreamOrder};
+pub(crate) use dns::{DnsOthers, Egress};
+pub use dns::{Privacy, UpstreamOrder};
 
 use model::{Direction, Mode};
 use schemars::JsonSchema;
@@ -155,11 +156,13 @@ pub(crate) struct ZoneDraft {
     /// whom (`no-clients`), or neither (`none`).
     pub(crate) dns_privacy: Privacy,
     /// Where flows from here may go out to: wherever rules allow (`any`), or of that only to addresses that the resolver
-    /// answered the zone (`resolved`; `resolved-learn` tells what it would drop). Not carried out yet: flows go wherever
-    /// rules allow.
+    /// answered the zone, and to those that a rule names (`resolved`; `resolved-learn` tells what that would drop, and
+    /// drops nothing).
+    #[schemars(extend("examples" = ["resolved"]))]
     pub(crate) egress: Egress,
-    /// What becomes of questions to other resolvers: `allow` leaves them to the rules, `redirect` answers plain ones
-    /// here, `drop` drops encrypted ones as well. Not carried out yet: they go as rules say.
+    /// What becomes of questions to resolvers outside: `allow` leaves them to the rules. Whatever rules say, `redirect`
+    /// answers plain ones (port 53) here, and `drop` drops them and encrypted ones (port 853).
+    #[schemars(extend("examples" = ["redirect"]))]
     pub(crate) dns_others: DnsOthers,
 }
 

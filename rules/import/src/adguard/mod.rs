@@ -369,7 +369,7 @@ impl Making<'_> {
             }
         }
         self.report.take("own rules", taken);
-        self.settings.own = own.finish("adguard", names);
+        self.settings.own = own.finish("adguard", names, &mut self.report);
     }
 
     /// Lists that are fetched.

@@ -85,7 +85,7 @@ pub fn pihole(files: &Files, database: Option<Gravity>) -> Result<Import, Import
     making.lists(&gravity, &groups, &mut names);
     making.entries(&gravity, &groups);
     making.clients(&gravity, &groups);
-    making.settings.own = std::mem::take(&mut making.own).finish("pihole", &mut names);
+    making.settings.own = std::mem::take(&mut making.own).finish("pihole", &mut names, &mut making.report);
     let Making { mut settings, mut report, .. } = making;
     crate::tidy::tidy(&mut settings, &mut report);
     report.leave(
@@ -343,6 +343,9 @@ fn allowing(regex: &str) -> Result<(&'static str, String), Refused> {
             _ => return Ok(("regex", format!("@@{regex}"))),
         }
     }
+    // Adblock rules have another syntax than Pi-hole has.
+    let pattern = lists::pihole_expression(pattern)
+        .map_err(|why| (why, "write it as a list with `format = \"regex\"`, or allow the names one by one"))?;
     Ok(("adblock", format!("@@/{}/${}", pattern.replace('/', r"\/"), options.join(","))))
 }
 

@@ -27,8 +27,10 @@ use std::{collections::HashMap, net::IpAddr};
 use crate::{
     Format,
     asked::{Condition, is_within},
-    limits::{MAX_CONDITIONED, MAX_EXTRAS, MAX_LINE_BYTES, MAX_REGEX_STATES, MAX_REGEX_TOTAL},
-    regexes,
+    limits::{
+        MAX_CONDITIONED, MAX_EXTRAS, MAX_LINE_BYTES, MAX_REGEX_STATES, MAX_REGEX_TOGETHER, MAX_REGEX_TOTAL,
+    },
+    regexes::{self, Placing},
     report::Refusal,
     rule::{Pattern, Rule, Shape},
     set::DomainKind,
@@ -42,10 +44,19 @@ pub(crate) struct Reader<'a> {
     zone: rpz::Zone,
     /// Names that no entry may block.
     own: &'a [Name],
-    /// Bytes of automata that were made of expressions, also of those that were too large.
-    spent: usize,
+    spent: Spent,
     /// Entries with conditions by their names; a file with more names than there may be such entries is refused.
     conditioned: HashMap<Name, usize>,
+}
+
+/// What the expressions of a file have cost so far.
+#[derive(Default)]
+struct Spent {
+    /// Bytes of automata that were made, also of those that were too large.
+    automata: usize,
+    /// Of these, those that every name is held against.
+    together: usize,
+    placing: Placing,
 }
 
 /// The language of a line.
@@ -72,7 +83,7 @@ impl<'a> Reader<'a> {
             only,
             zone: rpz::Zone::new(only == Some(Language::Zone)),
             own,
-            spent: 0,
+            spent: Spent::default(),
             conditioned: HashMap::new(),
         }
     }
@@ -246,7 +257,7 @@ fn few(rule: &Rule, conditioned: &mut HashMap<Name, usize>) -> Result<(), Refusa
 }
 
 /// Refuses what would do great harm: a public suffix, everything, the resolver's own upstreams.
-fn guard(rule: &Rule, own: &[Name], spent: &mut usize) -> Result<(), Refusal> {
+fn guard(rule: &Rule, own: &[Name], spent: &mut Spent) -> Result<(), Refusal> {
     match &rule.pattern {
         Pattern::Name(name, shape) => {
             if *shape != Shape::Exact && name::is_public_suffix(name) {
@@ -266,14 +277,22 @@ fn guard(rule: &Rule, own: &[Name], spent: &mut usize) -> Result<(), Refusal> {
         }
         Pattern::Regex(expression) => {
             const FULL: &str = "the expressions before it are as many as a list may hold";
-            if *spent > MAX_REGEX_TOTAL {
+            const COMMON: &str = "every name would be held against it, as against those before it, which are as many as \
+                may be: write letters into it that few of them have";
+            if spent.automata > MAX_REGEX_TOTAL {
                 return Err(FULL.into());
             }
             let checked = regexes::check(&expression.regex, expression.invert);
-            *spent += checked.as_ref().map_or(MAX_REGEX_STATES, |checked| checked.bytes);
+            spent.automata += checked.as_ref().map_or(MAX_REGEX_STATES, |checked| checked.bytes);
             let checked = checked?;
-            if *spent > MAX_REGEX_TOTAL {
+            if spent.automata > MAX_REGEX_TOTAL {
                 return Err(FULL.into());
+            }
+            if spent.placing.place(checked.choices).is_none() {
+                if spent.together + checked.bytes > MAX_REGEX_TOGETHER {
+                    return Err(COMMON.into());
+                }
+                spent.together += checked.bytes;
             }
             if checked.matches_everything && !rule.condition.as_deref().is_some_and(Condition::is_narrow) {
                 return Err(Refusal::Everything("it matches every name: write one that says which".into()));

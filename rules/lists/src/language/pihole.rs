@@ -146,8 +146,11 @@ enum Before {
     Repetition,
 }
 
-/// The same expression in the syntax of `regex-syntax`.
-pub(crate) fn translate(text: &str) -> Result<String, String> {
+/// A Pi-hole's expression, without its options, in the syntax of adblock rules and `regex-syntax`, with the same meaning.
+///
+/// # Errors
+/// What is wrong with it, or cannot be searched for in linear time.
+pub fn translate(text: &str) -> Result<String, String> {
     if !text.is_ascii() {
         return Err("an expression over names is ASCII: write other scripts as xn--…".into());
     }

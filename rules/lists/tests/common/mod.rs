@@ -52,14 +52,14 @@ pub(crate) fn ask<'a>(set: &'a DomainSet, question: &'a str) -> Option<DomainMat
 pub(crate) fn verdict(found: &DomainMatch<'_>) -> String {
     assert_eq!(found.kind == DomainKind::Allow, found.effect == Effect::Allow);
     let (word, records) = match found.effect {
-        Effect::Block => ("block", &[][..]),
-        Effect::Allow => ("allow", &[][..]),
-        Effect::NxDomain => ("nxdomain", &[][..]),
-        Effect::NoData => ("nodata", &[][..]),
-        Effect::Refused => ("refused", &[][..]),
-        Effect::Drop => ("drop", &[][..]),
-        Effect::TcpOnly => ("tcp-only", &[][..]),
-        Effect::Answer(records) => ("answer", records),
+        Effect::Block => ("block", Vec::new()),
+        Effect::Allow => ("allow", Vec::new()),
+        Effect::NxDomain => ("nxdomain", Vec::new()),
+        Effect::NoData => ("nodata", Vec::new()),
+        Effect::Refused => ("refused", Vec::new()),
+        Effect::Drop => ("drop", Vec::new()),
+        Effect::TcpOnly => ("tcp-only", Vec::new()),
+        Effect::Answer(records) => ("answer", records.to_vec()),
     };
     let records: Vec<String> = records.iter().map(record).collect();
     let colon = if records.is_empty() { "" } else { ": " };

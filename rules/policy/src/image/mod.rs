@@ -14,9 +14,9 @@ mod trie;
 
 use abi::image::{
     Block, FIXED_BLOCKS, HEADER_ADDRESSES, HEADER_BLOCK, HEADER_CELLS, HEADER_DEVICE_SEED, HEADER_DEVICES,
-    HEADER_HELPED_TCP, HEADER_HELPED_UDP, HEADER_MAGIC, HEADER_PROTOCOLS, HEADER_ROOTS, HEADER_SERVICES,
-    HEADER_ZONE_PAIRS, HEADER_ZONES, IMAGE_MAGIC, MAX_ADDRESS_CLASSES, NOTHING, PortRow, RATES_BLOCK,
-    ZoneRow,
+    HEADER_HELPED_TCP, HEADER_HELPED_UDP, HEADER_MAGIC, HEADER_PROTOCOLS, HEADER_RESOLVED, HEADER_ROOTS,
+    HEADER_SERVICES, HEADER_ZONE_PAIRS, HEADER_ZONES, IMAGE_MAGIC, MAX_ADDRESS_CLASSES, NOTHING, PortRow,
+    RATES_BLOCK, ZoneRow,
 };
 use abi::{MAX_DEVICE_GROUPS, MAX_DEVICES, MAX_RATES, MAX_RULES, MAX_SETS, MAX_ZONES, ZoneId};
 
@@ -171,6 +171,9 @@ pub fn compile(plan: &Plan, ports: &[PortRow]) -> Result<Image, ImageError> {
         let first = if *protocol == Protocol::TCP { HEADER_HELPED_TCP } else { HEADER_HELPED_UDP };
         header[first as usize + usize::from(*from)] |= 1 << to;
     }
+    for (zone, called) in &plan.resolved {
+        header[HEADER_RESOLVED as usize + usize::from(*zone)] = u64::from(*called);
+    }
     let figures = Figures {
         address_classes: known.len(),
         class_blocks: known.class_blocks(),
@@ -213,7 +216,7 @@ fn check(plan: &Plan) -> Result<(), ImageError> {
         there("rate", usize::from(rate), plan.rates.len())?;
         there("zone", usize::from(zone), MAX_ZONES as usize)?;
     }
-    let zones = plan.zones.keys().chain(plan.networks.values());
+    let zones = plan.zones.keys().chain(plan.networks.values()).chain(plan.resolved.keys());
     zones.copied().try_for_each(|zone| there("zone", usize::from(zone), MAX_ZONES as usize))
 }
 

@@ -1,13 +1,19 @@
-//! `bench-dns`: microseconds of the server's processor an answer costs — blocked, cached, uncached — with 500,000 names
-//! loaded, beside dnsmasq, unbound and pdns-recursor where they are installed. dnsperf asks over loopback; the server
-//! has one processor, dnsperf and the upstream the other.
+//! `bench-dns`: what answers cost — blocked, cached, uncached — with 500,000 names loaded, beside dnsmasq, unbound and
+//! pdns-recursor where they are installed; and what becomes of them while a list is refreshed and while one client floods.
 //!
-//! A side that lost answers, or gave other ones than it should, is failed, not reported.
+//! Servers have processor 0; who asks, and the upstream, have processor 1. A side that lost answers, or gave other ones
+//! than it should, is failed, not reported.
 
+mod client;
+mod flood;
+mod lists;
 mod measure;
 mod names;
+mod refresh;
+mod report;
 mod server;
 mod sides;
+mod streams;
 mod upstream;
 
 use anyhow::{Context as _, Result};
@@ -22,10 +28,13 @@ struct Arguments {
     /// Write the results as JSON
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
+    /// Write the figures into this page, behind its line `## Figures as seen`
+    #[arg(long, value_name = "FILE")]
+    page: Option<PathBuf>,
     /// Shorter and fewer rounds
     #[arg(long)]
     quick: bool,
-    /// Only sides whose name contains this
+    /// Only this part: answers, load, streams, refresh or flood
     #[arg(long, value_name = "TEXT", default_value = "")]
     only: String,
 }
@@ -33,19 +42,23 @@ struct Arguments {
 /// What the bench starts itself as.
 #[derive(Subcommand)]
 enum Part {
-    /// The resolver, with a list
+    /// The resolver, with a list; a line on its standard input has it read the list anew
     #[command(hide = true)]
-    Serve { listen: SocketAddr, upstream: SocketAddr, list: PathBuf },
+    Serve(server::Options),
     /// An upstream that gives every name an address
     #[command(hide = true)]
     Upstream { listen: SocketAddr },
+    /// What it takes to load a list
+    #[command(hide = true)]
+    Lists { list: PathBuf },
 }
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let done = match &arguments.part {
-        Some(Part::Serve { listen, upstream, list }) => server::run(*listen, *upstream, list),
+        Some(Part::Serve(options)) => server::run(options),
         Some(Part::Upstream { listen }) => upstream::run(*listen),
+        Some(Part::Lists { list }) => lists::run(list),
         None => run(&arguments),
     };
     match done {
@@ -61,15 +74,31 @@ fn run(arguments: &Arguments) -> Result<()> {
     let effort = if arguments.quick {
         measure::Effort { rounds: 1, seconds: 2 }
     } else {
-        measure::Effort { rounds: 3, seconds: 4 }
+        measure::Effort { rounds: 5, seconds: 4 }
     };
-    let results = measure::run(effort, &arguments.only)?;
-    for result in &results {
-        println!("{}", result.words());
+    sides::stay_on_processor(1);
+    let machine = report::Machine::here();
+    println!("{}", machine.words());
+    let mut cases = Vec::new();
+    for (name, measure) in [
+        ("dns/answers", measure::run as fn(measure::Effort) -> Result<Vec<report::Case>>),
+        ("dns/load", lists::measure),
+        ("dns/streams", streams::measure),
+        ("dns/refresh", refresh::measure),
+        ("dns/flood", flood::measure),
+    ] {
+        if name.contains(&arguments.only) {
+            let failed = |error: anyhow::Error| vec![report::Case::failed(name, format!("{error:#}"))];
+            cases.extend(measure(effort).unwrap_or_else(failed));
+        }
     }
+    println!("{}", report::table(&cases));
     if let Some(path) = &arguments.json {
-        let json = serde_json::to_vec_pretty(&measure::to_json(&results))?;
+        let json = serde_json::to_vec_pretty(&report::to_json(&machine, &cases))?;
         std::fs::write(path, json).with_context(|| format!("write {}", path.display()))?;
+    }
+    if let Some(path) = &arguments.page {
+        report::write_page(path, &machine, &cases)?;
     }
     Ok(())
 }

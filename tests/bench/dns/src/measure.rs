@@ -1,17 +1,12 @@
-//! Rounds of dnsperf against each side in turns.
+//! Rounds of dnsperf against all sides in turns.
 
-use anyhow::{Context as _, Result, bail};
-use serde_json::{Value, json};
-use std::{
-    fs,
-    net::{Ipv4Addr, SocketAddr, UdpSocket},
-    path::Path,
-    process::Command,
-    time::{Duration, Instant},
-};
+use anyhow::{Context as _, Result, bail, ensure};
+use std::{collections::BTreeMap, fs, net::SocketAddr, path::Path, process::Command};
 
 use crate::{
+    client::{address, free_port, wait_for},
     names::{self, BLOCKED, CACHED, UNCACHED},
+    report::{Case, Goal, Series},
     sides::{self, Running, Side},
 };
 
@@ -26,43 +21,24 @@ pub(crate) struct Effort {
 const KINDS: [&str; 3] = ["blocked", "cached", "uncached"];
 /// Microseconds an answer may cost us.
 const GOALS: [f64; 3] = [5.0, 5.0, 35.0];
-/// Time a server has to load its names.
-const PATIENCE: Duration = Duration::from_secs(120);
 /// Answers that may be lost of a thousand, until a side has failed.
 const LOST: f64 = 10.0;
+/// Names of each kind whose answers are compared before anything is measured.
+const COMPARED: usize = 50;
 
-/// The figures of one side.
-pub(crate) struct Outcome {
+/// A side that answers.
+struct Ready {
     side: Side,
-    /// Seconds of processor until it answered for the first time.
-    load: f64,
-    /// Megabytes after the names were loaded, and at the end.
-    memory: [f64; 2],
-    /// Microseconds an answer and answers a second, for each kind; or why there are none.
-    kinds: Vec<Result<[f64; 2], String>>,
-}
-
-impl Outcome {
-    pub(crate) fn words(&self) -> String {
-        let kinds = KINDS.iter().zip(&self.kinds).map(|(kind, figures)| match figures {
-            Ok([micros, rate]) => format!("{kind} {micros:.2} µs ({:.0}k/s)", rate / 1000.0),
-            Err(why) => format!("{kind} failed: {why}"),
-        });
-        let [before, after] = self.memory;
-        format!(
-            "{:14} {}   load {:.2} s CPU, {before:.0} -> {after:.0} MB",
-            self.side.name(),
-            kinds.collect::<Vec<_>>().join("   "),
-            self.load
-        )
-    }
+    listen: SocketAddr,
+    running: Running,
+    /// Seconds of processor until it answered for the first time, and megabytes then.
+    load: (f64, f64),
+    figures: BTreeMap<&'static str, Result<Series, String>>,
 }
 
 /// Measures all sides that are there.
-pub(crate) fn run(effort: Effort, only: &str) -> Result<Vec<Outcome>> {
-    if sides::program("dnsperf").is_none() {
-        bail!("dnsperf is not installed (apt-get install dnsperf)");
-    }
+pub(crate) fn run(effort: Effort) -> Result<Vec<Case>> {
+    ensure!(sides::program("dnsperf").is_some(), "dnsperf is not installed (apt-get install dnsperf)");
     let folder = tempfile::tempdir()?;
     let path = folder.path();
     // Every seventh: no side may have an advantage from asking in the order of its file.
@@ -75,63 +51,121 @@ pub(crate) fn run(effort: Effort, only: &str) -> Result<Vec<Outcome>> {
     }
     let upstream_address = free_port()?;
     let _upstream = sides::upstream(upstream_address)?;
-    let wanted = Side::ALL.into_iter().filter(|side| side.name().contains(only));
-    let mut outcomes = Vec::new();
-    for side in wanted {
-        if !side.is_there() {
+    let mut all = Vec::new();
+    for side in Side::ALL {
+        if side.is_there() {
+            all.push(Ready::start(side, path, upstream_address)?);
+        } else {
             println!("SKIP: {}: not installed", side.name());
-            continue;
         }
+    }
+    for kind in KINDS {
+        for round in 0..effort.rounds {
+            let file = path.join(if kind == "uncached" { format!("{kind}{round}") } else { kind.to_owned() });
+            for side in all.iter_mut().filter(|ready| ready.side.takes(kind)) {
+                side.round(kind, round, &file, effort.seconds);
+            }
+            println!("{kind}: round {} of {}", round + 1, effort.rounds);
+        }
+    }
+    cases(&all)
+}
+
+impl Ready {
+    fn start(side: Side, path: &Path, upstream: SocketAddr) -> Result<Self> {
         let home = path.join(side.name());
         fs::create_dir(&home)?;
         let listen = free_port()?;
-        let running = side.start(&home, listen, upstream_address)?;
+        let running = side.start(&home, listen, upstream)?;
         wait_for(listen).with_context(|| format!("{} does not answer", side.name()))?;
-        let load = processor(&running)?;
-        let before = memory(&running)?;
-        let kinds = KINDS
-            .map(|kind| rounds(effort, kind, path, &running, listen).map_err(|error| format!("{error:#}")));
-        outcomes.push(Outcome { side, load, memory: [before, memory(&running)?], kinds: kinds.into() });
+        let load = (running.processor()?, running.memory(false)?);
+        println!("{}: answers after {:.2} s of processor, {:.0} MB", side.name(), load.0, load.1);
+        // Everybody does the same work: the same answers.
+        for at in 0..COMPARED {
+            let (listed, clean) = (names::blocked(at * 9973), names::clean("same", at));
+            let wanted = if side.takes("blocked") { [0, 0, 0, 0] } else { [192, 0, 2, 1] };
+            for (name, wanted) in [(listed, wanted), (clean, [192, 0, 2, 1])] {
+                let got = address(listen, &name)?;
+                ensure!(got == Some(wanted), "{} answers {name} with {got:?}", side.name());
+            }
+        }
+        Ok(Self { side, listen, running, load, figures: BTreeMap::new() })
     }
-    Ok(outcomes)
+
+    fn round(&mut self, kind: &'static str, round: usize, file: &Path, seconds: u64) {
+        let figure = (|| {
+            // Once without looking: everything that is to be cached is.
+            if kind == "cached" && round == 0 {
+                dnsperf(file, self.listen, 1, &[])?;
+            }
+            let before = self.running.processor()?;
+            let asked = dnsperf(file, self.listen, seconds, &[])?;
+            Ok::<_, anyhow::Error>((self.running.processor()? - before) / asked.completed * 1e6)
+        })();
+        let series = self.figures.entry(kind).or_insert_with(|| Ok(Series::new()));
+        match (&mut *series, figure) {
+            (Ok(figures), Ok(figure)) => figures.push(figure),
+            (Ok(_), Err(error)) => *series = Err(format!("{error:#}")),
+            (Err(_), _) => {}
+        }
+    }
 }
 
-/// The middle of several rounds.
-fn rounds(
-    effort: Effort,
-    kind: &str,
-    folder: &Path,
-    running: &Running,
-    listen: SocketAddr,
-) -> Result<[f64; 2]> {
-    let file = folder.join(kind);
-    let file = |round| if kind == "uncached" { folder.join(format!("{kind}{round}")) } else { file.clone() };
-    // Once without looking: everything that is to be cached is.
-    if kind == "cached" {
-        dnsperf(&file(0), listen, 1)?;
+fn cases(all: &[Ready]) -> Result<Vec<Case>> {
+    let of = |side: Side| all.iter().find(|ready| ready.side == side);
+    let ours = of(Side::Secd).context("our own side is not there")?;
+    let bare = of(Side::Bare).context("our own side is not there")?;
+    let peers = || all.iter().filter(|ready| !matches!(ready.side, Side::Secd | Side::Bare));
+    let mut cases = Vec::new();
+    for (kind, goal) in KINDS.into_iter().zip(GOALS) {
+        let name = format!("dns/answers/{kind}/500k-names");
+        let series = match ours.figures.get(kind).context("not measured")? {
+            Ok(series) => series,
+            Err(why) => {
+                cases.push(Case::failed(name, why));
+                continue;
+            }
+        };
+        let mut case = Case::new(name, "µs", series);
+        for peer in peers() {
+            match peer.figures.get(kind) {
+                Some(Ok(figures)) => case = case.peer(peer.side.name(), figures.median()),
+                Some(Err(why)) => println!("{kind}: {} failed: {why}", peer.side.name()),
+                None => {}
+            }
+        }
+        let goal = if kind == "uncached" { Goal::AtMost(goal) } else { Goal::AtMostAndBelowAll(goal) };
+        cases.push(case.goal(goal));
     }
-    let mut figures = Vec::new();
-    for round in 0..effort.rounds {
-        let before = processor(running)?;
-        let asked = dnsperf(&file(round), listen, effort.seconds)?;
-        let used = processor(running)? - before;
-        figures.push([used / asked.completed * 1e6, asked.completed / asked.seconds]);
+    if let (Some(Ok(full)), Some(Ok(none))) = (ours.figures.get("uncached"), bare.figures.get("uncached")) {
+        let case = Case::new("dns/answers/uncached/500k-names-over-none", "×", &full.over(none));
+        cases.push(case.goal(Goal::AtMost(1.1)));
     }
-    figures.sort_by(|a, b| a[0].total_cmp(&b[0]));
-    figures.get(figures.len() / 2).copied().context("no round")
+    let memory = |ready: &Ready| ready.running.memory(true);
+    let mut case = Case::new("dns/answers/peak-memory", "MB", &[memory(ours)?].into_iter().collect());
+    let mut load = Case::new("dns/answers/start", "s", &[ours.load.0].into_iter().collect());
+    for peer in peers() {
+        case = case.peer(peer.side.name(), memory(peer)?);
+        load = load.peer(peer.side.name(), peer.load.0);
+    }
+    cases.extend([case, load]);
+    Ok(cases)
 }
 
-struct Asked {
-    completed: f64,
-    seconds: f64,
+/// What dnsperf says.
+pub(crate) struct Asked {
+    pub(crate) completed: f64,
+    pub(crate) seconds: f64,
 }
 
-fn dnsperf(file: &Path, listen: SocketAddr, seconds: u64) -> Result<Asked> {
-    let output = Command::new("taskset")
-        .args(["-c", "1", "dnsperf", "-c", "8", "-q", "50", "-s"])
+/// Asks the names of a file for some seconds.
+pub(crate) fn dnsperf(file: &Path, listen: SocketAddr, seconds: u64, more: &[&str]) -> Result<Asked> {
+    let output = Command::new("dnsperf")
+        .args(["-c", "8", "-q", "50", "-s"])
         .arg(listen.ip().to_string())
         .args(["-p", &listen.port().to_string(), "-l", &seconds.to_string(), "-d"])
         .arg(file)
+        .args(more)
         .output()
         .context("run dnsperf")?;
     let text = String::from_utf8_lossy(&output.stdout);
@@ -147,74 +181,8 @@ fn dnsperf(file: &Path, listen: SocketAddr, seconds: u64) -> Result<Asked> {
         bail!("{lost:.0} of 1000 answers are lost");
     }
     let good = text.lines().find_map(|line| line.trim().strip_prefix("Response codes:")).unwrap_or_default();
-    if !good.trim().starts_with("NOERROR") || good.contains("SERVFAIL") {
+    if !good.trim().starts_with("NOERROR") || good.contains(',') {
         bail!("other answers than wanted:{good}");
     }
     Ok(Asked { completed, seconds: figure("Run time (s):")? })
-}
-
-/// Seconds of processor that a process has used.
-fn processor(running: &Running) -> Result<f64> {
-    let stat = fs::read_to_string(format!("/proc/{}/stat", running.id()))?;
-    let behind_name = stat.rsplit_once(')').map(|(_, rest)| rest).unwrap_or_default();
-    let ticks: f64 =
-        behind_name.split_whitespace().skip(11).take(2).filter_map(|word| word.parse::<f64>().ok()).sum();
-    #[expect(clippy::cast_precision_loss, reason = "a hundred")]
-    let per_second = rustix::param::clock_ticks_per_second() as f64;
-    Ok(ticks / per_second)
-}
-
-/// Megabytes that a process holds.
-fn memory(running: &Running) -> Result<f64> {
-    let status = fs::read_to_string(format!("/proc/{}/status", running.id()))?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap_or_default();
-    let kilobytes = line.split_whitespace().next().and_then(|word| word.parse::<f64>().ok());
-    Ok(kilobytes.context("no memory in /proc")? / 1024.0)
-}
-
-/// Asks until there is an answer.
-fn wait_for(listen: SocketAddr) -> Result<()> {
-    const QUERY: &[u8] = b"\x12\x34\x01\0\0\x01\0\0\0\0\0\0\x05ready\x07example\x03net\0\0\x01\0\x01";
-    let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?;
-    socket.set_read_timeout(Some(Duration::from_millis(200)))?;
-    socket.connect(listen)?;
-    let until = Instant::now() + PATIENCE;
-    while Instant::now() < until {
-        // Refused while nobody listens yet.
-        let _ = socket.send(QUERY);
-        if socket.recv(&mut [0; 512]).is_ok() {
-            return Ok(());
-        }
-    }
-    bail!("not within {} s", PATIENCE.as_secs())
-}
-
-fn free_port() -> Result<SocketAddr> {
-    Ok(UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?)
-}
-
-/// The agreed shape of results: ours, and the others beside it.
-pub(crate) fn to_json(outcomes: &[Outcome]) -> Value {
-    let figure = |side: Side, kind: usize| {
-        let outcome = outcomes.iter().find(|outcome| outcome.side == side)?;
-        outcome.kinds.get(kind).cloned()
-    };
-    let cases = KINDS.iter().zip(GOALS).enumerate().filter_map(|(at, (kind, goal))| {
-        let name = format!("dns/{kind}/500k-names");
-        Some(match figure(Side::Secd, at)? {
-            Err(why) => json!({ "name": name, "failed": why }),
-            Ok([ours, _]) => {
-                let others = Side::ALL.into_iter().skip(1);
-                let peers: serde_json::Map<String, Value> = others
-                    .filter_map(|side| Some((side.name().to_owned(), json!(figure(side, at)?.ok()?[0]))))
-                    .collect();
-                let below = peers.values().all(|peer| peer.as_f64().is_none_or(|peer| ours < peer));
-                json!({
-                    "name": name, "unit": "µs", "ours": ours, "peers": peers, "goal": goal,
-                    "met": ours <= goal && (below || *kind == "uncached"),
-                })
-            }
-        })
-    });
-    json!({ "bench": "dns", "machine": {}, "cases": cases.collect::<Vec<_>>() })
 }

@@ -1,12 +1,14 @@
 //! Those who are measured: how each is configured, started, and what it needs.
 
 use anyhow::{Context as _, Result};
+use rustix::thread::{CpuSet, sched_setaffinity};
 use std::{
     fmt::Write as _,
     fs,
+    io::BufReader,
     net::SocketAddr,
     path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
+    process::{Child, ChildStdin, ChildStdout, Command, Stdio},
 };
 
 use crate::names::{BLOCKED, blocked};
@@ -15,6 +17,8 @@ use crate::names::{BLOCKED, blocked};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Side {
     Secd,
+    /// The same without a list.
+    Bare,
     Dnsmasq,
     Unbound,
     Recursor,
@@ -24,9 +28,43 @@ pub(crate) enum Side {
 pub(crate) struct Running(Child);
 
 impl Running {
-    pub(crate) fn id(&self) -> u32 {
+    fn id(&self) -> u32 {
         self.0.id()
     }
+
+    /// Seconds of processor that it has used.
+    pub(crate) fn processor(&self) -> Result<f64> {
+        let mut nanoseconds = 0.0;
+        for task in fs::read_dir(format!("/proc/{}/task", self.id()))? {
+            // A thread may end meanwhile; what it used is little.
+            let stat = fs::read_to_string(task?.path().join("schedstat")).unwrap_or_default();
+            nanoseconds += stat.split(' ').next().and_then(|word| word.parse::<f64>().ok()).unwrap_or(0.0);
+        }
+        Ok(nanoseconds / 1e9)
+    }
+
+    /// Megabytes that it holds now, or held at most.
+    pub(crate) fn memory(&self, most: bool) -> Result<f64> {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.id()))?;
+        let label = if most { "VmHWM:" } else { "VmRSS:" };
+        let line = status.lines().find_map(|line| line.strip_prefix(label)).unwrap_or_default();
+        let kilobytes = line.split_whitespace().next().and_then(|word| word.parse::<f64>().ok());
+        Ok(kilobytes.context("no memory in /proc")? / 1024.0)
+    }
+
+    /// What it is told, and what it says; of our own side.
+    pub(crate) fn talk(&mut self) -> Result<(ChildStdin, BufReader<ChildStdout>)> {
+        let ends = self.0.stdin.take().zip(self.0.stdout.take());
+        ends.map(|(told, says)| (told, BufReader::new(says))).context("it cannot be talked to")
+    }
+}
+
+/// This process, and what it starts, has this processor alone.
+pub(crate) fn stay_on_processor(number: usize) {
+    let mut one = CpuSet::new();
+    one.set(number);
+    // A machine with one processor measures all the same, worse.
+    let _ = sched_setaffinity(None, &one);
 }
 
 impl Drop for Running {
@@ -37,11 +75,12 @@ impl Drop for Running {
 }
 
 impl Side {
-    pub(crate) const ALL: [Self; 4] = [Self::Secd, Self::Dnsmasq, Self::Unbound, Self::Recursor];
+    pub(crate) const ALL: [Self; 5] = [Self::Secd, Self::Bare, Self::Dnsmasq, Self::Unbound, Self::Recursor];
 
     pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::Secd => "secd",
+            Self::Bare => "secd-no-list",
             Self::Dnsmasq => "dnsmasq",
             Self::Unbound => "unbound",
             Self::Recursor => "pdns-recursor",
@@ -51,11 +90,16 @@ impl Side {
     /// Whether its program is installed.
     pub(crate) fn is_there(self) -> bool {
         match self {
-            Self::Secd => true,
+            Self::Secd | Self::Bare => true,
             Self::Dnsmasq => program("dnsmasq").is_some(),
             Self::Unbound => program("unbound").is_some(),
             Self::Recursor => program("pdns_recursor").is_some(),
         }
+    }
+
+    /// Whether it is asked for names of this kind.
+    pub(crate) fn takes(self, kind: &str) -> bool {
+        self != Self::Bare || kind == "uncached"
     }
 
     /// Starts it on processor 0.
@@ -66,9 +110,9 @@ impl Side {
             Self::Secd => {
                 let list = folder.join("ads.txt");
                 crate::names::write(&list, BLOCKED, |number| format!("||{}^", blocked(number)))?;
-                words.extend([text(&std::env::current_exe()?), "serve".into()]);
-                words.extend([listen.to_string(), upstream.to_string(), text(&list)]);
+                return ours(listen, upstream, &["--list", &text(&list)]);
             }
+            Self::Bare => return ours(listen, upstream, &[]),
             Self::Dnsmasq => {
                 let mut config = format!(
                     "port={port}\nlisten-address={ip}\nbind-interfaces\nno-resolv\nno-hosts\ncache-size=50000\n\
@@ -129,6 +173,16 @@ impl Side {
         }
         spawn("taskset", &words)
     }
+}
+
+/// Our side on processor 0, with more options.
+pub(crate) fn ours(listen: SocketAddr, upstream: SocketAddr, more: &[&str]) -> Result<Running> {
+    let program = text(&std::env::current_exe()?);
+    let (listen, upstream) = (listen.to_string(), upstream.to_string());
+    let mut command = Command::new("taskset");
+    command.args(["-c", "0", &program, "serve", &listen, &upstream]).args(more);
+    let child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::inherit()).spawn();
+    Ok(Running(child.context("start taskset")?))
 }
 
 /// The upstream of all, on processor 1.

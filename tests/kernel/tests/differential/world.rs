@@ -1,10 +1,11 @@
 //! A small world of zones, rules, devices, rates, bans and lists: as a plan, and what stands beside it.
 
 use abi::{
-    Action, BanValue, DIRECTION_IN, DIRECTION_OUT, ListValue, POLICY_CONTINUE, POLICY_LIMIT, POLICY_LOG,
-    POLICY_OBSERVE, PolicyValue, RULE_DEFAULT, ZONE_ANTI_SPOOF, ZONE_BOGONS, ZONE_FIRST, ZONE_INSPECT,
-    ZONE_IS_WAN, ZONE_ISOLATE, ZONE_LOOSE, ZONE_MULTICAST, ZONE_OBSERVE, ZONE_QUARANTINE, ZONE_SCAN,
-    ZONE_SELF, ZONE_STRICT, ZoneFlags, ZoneId,
+    Action, BanValue, DIRECTION_IN, DIRECTION_OUT, ListValue, POLICY_ADDRESSED, POLICY_CONTINUE,
+    POLICY_LIMIT, POLICY_LOG, POLICY_OBSERVE, PolicyValue, RULE_DEFAULT, ResolvedKey, ResolvedValue,
+    ZONE_ANTI_SPOOF, ZONE_BOGONS, ZONE_DNS_DROP, ZONE_DNS_REDIRECT, ZONE_FIRST, ZONE_INSPECT, ZONE_IS_WAN, ZONE_ISOLATE, ZONE_LEARN, ZONE_LOOSE,
+    ZONE_MULTICAST, ZONE_OBSERVE, ZONE_QUARANTINE, ZONE_RESOLVED, ZONE_SCAN, ZONE_SELF, ZONE_STRICT, ZoneFlags,
+    ZoneId, resolver_zone,
 };
 use enforce::xdp::{Dataplane, Orders};
 use ipnet::IpNet;
@@ -50,8 +51,25 @@ pub(crate) fn plan(round: usize) -> Plan {
                         | if_round(3, 1, ZONE_STRICT),
                 ),
             ),
-            (LAN, flags(spoof | if_round(3, 0, ZONE_ISOLATE) | if_round(4, 1, ZONE_LOOSE))),
-            (IOT, flags(spoof | ZONE_INSPECT)),
+            (
+                LAN,
+                flags(
+                    spoof
+                        | if_round(3, 0, ZONE_ISOLATE)
+                        | if_round(4, 1, ZONE_LOOSE)
+                        | if_round(3, 2, ZONE_RESOLVED)
+                        | if_round(6, 2, ZONE_LEARN),
+                ),
+            ),
+            (
+                IOT,
+                flags(
+                    spoof
+                        | ZONE_INSPECT
+                        | if_round(4, 0, ZONE_DNS_DROP)
+                        | if_round(4, 1, ZONE_DNS_REDIRECT),
+                ),
+            ),
             (GUEST, flags(if_round(3, 1, ZONE_OBSERVE) | if_round(2, 0, ZONE_QUARANTINE))),
         ]
         .into(),
@@ -90,6 +108,7 @@ pub(crate) fn plan(round: usize) -> Plan {
             Rate { interval: 3_600_000_000_000, burst: 60 },
         ],
         zone_rates: if round % 4 == 1 { [(GUEST, 1)].into() } else { [].into() },
+        resolved: [(LAN, resolver_zone("lan")), (IOT, resolver_zone("iot"))].into(),
         ..Plan::default()
     }
 }
@@ -112,6 +131,10 @@ fn rows(round: usize) -> Vec<Row> {
             source: Selector::Set(1),
             destination: Selector::Set(0),
             ..row(&[LAN, IOT], &[WAN], &both(40_000, 40_000), rule(Action::Drop, 16, 0))
+        },
+        Row {
+            destination: Selector::Set(0),
+            ..row(&[LAN], &[WAN], &both(443, 443), rule(Action::Pass, 18, POLICY_ADDRESSED))
         },
         row(&[IOT], &[WAN], &both(443, 443), rule(Action::Pass, 6, 0)),
         row(&[IOT], &[WAN], &both(8000, 8007), rule(Action::Drop, 7, 0)),
@@ -162,6 +185,19 @@ fn orders(round: usize) -> (Vec<(IpNet, BanValue)>, Allows) {
     (bans, vec![(net("203.0.113.200/32"), u64::MAX), (net("203.0.113.66/32"), 1)])
 }
 
+/// What was answered: to whom, what, until when.
+fn answers() -> Vec<(ZoneId, abi::Address, ResolvedValue)> {
+    let to = |zone, address: &str, until| {
+        (zone, policy::to_kernel(address.parse().unwrap()), ResolvedValue { until, patterns: 0 })
+    };
+    vec![
+        to(LAN, "9.9.9.9", u64::MAX),
+        to(LAN, "2620:fe::fe", u64::MAX),
+        to(LAN, "203.0.113.200", 1),
+        to(IOT, "203.0.113.200", u64::MAX),
+    ]
+}
+
 /// Puts the world of a round into the kernel.
 pub(crate) fn apply(dataplane: &mut Dataplane, handle: &mut Orders, round: usize) {
     let (bans, allows) = orders(round);
@@ -169,7 +205,12 @@ pub(crate) fn apply(dataplane: &mut Dataplane, handle: &mut Orders, round: usize
     for (net, until) in allows {
         handle.set_allow(net, until).unwrap();
     }
-    assert!(dataplane.apply(&plan(round)).unwrap().missing.is_empty());
+    let plan = plan(round);
+    let mut resolved = dataplane.resolved().unwrap();
+    for (zone, address, value) in answers() {
+        resolved.set(ResolvedKey { address, zone: plan.resolved[&zone] }, value).unwrap();
+    }
+    assert!(dataplane.apply(&plan).unwrap().missing.is_empty());
 }
 
 /// The world of a round on the host.
@@ -179,6 +220,8 @@ pub(crate) fn tables(round: usize) -> HostTables {
     // The value says how long its prefix is, as the kernel has it.
     tables.bans = bans.into_iter().map(|(net, ban)| (net, BanValue { bits: bits(net), ..ban })).collect();
     tables.allows = allows.into_iter().collect();
+    tables.resolved =
+        answers().into_iter().map(|(zone, address, value)| ((zone, address), value)).collect();
     tables
 }
 

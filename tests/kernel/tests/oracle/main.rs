@@ -272,6 +272,7 @@ fn is_ours_alone(reason: Reason) -> bool {
         | Reason::Signature
         | Reason::Malformed
         | Reason::WrongVlan
+        | Reason::Unresolved
         | Reason::Unsolicited => true,
         Reason::RuleAllowed
         | Reason::RuleDenied
@@ -286,6 +287,7 @@ fn is_ours_alone(reason: Reason) -> bool {
         | Reason::NoPlan
         | Reason::HalfSeen
         | Reason::NewDevice
+        | Reason::OtherResolver
         | Reason::Isolated => false,
     }
 }

@@ -111,8 +111,11 @@ impl<'a> Denial<'a> {
 
     /// The name has no records of the type, nor has a wildcard for it.
     pub(super) fn no_data(&self, name: &Name, qtype: RecordType, budget: &mut Budget) -> Proof {
+        // Nothing is above the root that could know its DS.
+        let above = qtype == RecordType::DS && !name.is_root();
+        let lacks = |types: &RecordTypeSet| lacks(types, qtype, above);
         if let Some((_, nsec)) = self.plain.iter().find(|(owner, _)| *owner == name) {
-            return if lacks(nsec.type_set(), qtype) { Proof::Secure } else { Proof::Missing };
+            return if lacks(nsec.type_set()) { Proof::Secure } else { Proof::Missing };
         }
         if let Some(nsec) = self.covering(name) {
             // It is there because something below it is.
@@ -122,7 +125,7 @@ impl<'a> Denial<'a> {
             let wildcard = self.encloser(name, nsec).prepend_label("*");
             if let Ok(wildcard) = wildcard
                 && let Some((_, nsec)) = self.plain.iter().find(|(owner, _)| **owner == wildcard)
-                && lacks(nsec.type_set(), qtype)
+                && lacks(nsec.type_set())
             {
                 return Proof::Secure;
             }
@@ -132,7 +135,7 @@ impl<'a> Denial<'a> {
         }
         let Some(hash) = self.hash(name, budget) else { return Proof::Missing };
         if let Some(nsec3) = self.hashed_matching(&hash) {
-            return if lacks(nsec3.type_set(), qtype) { Proof::Secure } else { Proof::Missing };
+            return if lacks(nsec3.type_set()) { Proof::Secure } else { Proof::Missing };
         }
         let Some(encloser) = self.closest_encloser(name, budget) else { return Proof::Missing };
         if encloser.opt_out {
@@ -140,7 +143,7 @@ impl<'a> Denial<'a> {
         }
         let wildcard = encloser.name.prepend_label("*").ok().and_then(|name| self.hash(&name, budget));
         match wildcard.and_then(|hash| self.hashed_matching(&hash)) {
-            Some(nsec3) if lacks(nsec3.type_set(), qtype) => Proof::Secure,
+            Some(nsec3) if lacks(nsec3.type_set()) => Proof::Secure,
             Some(_) | None => Proof::Missing,
         }
     }
@@ -258,10 +261,10 @@ fn leads_away(types: &RecordTypeSet) -> bool {
 }
 
 /// Whether a name with these types has none of the type asked for, and the record is of the side of the zone cut that
-/// knows (RFC 6840 §4.1, RFC 5155 §8.6).
-fn lacks(types: &RecordTypeSet, qtype: RecordType) -> bool {
+/// knows (RFC 6840 §4.1, RFC 5155 §8.6): `above` it or not.
+fn lacks(types: &RecordTypeSet, qtype: RecordType, above: bool) -> bool {
     let delegates = types.contains(RecordType::NS) && !types.contains(RecordType::SOA);
-    let right_side = if qtype == RecordType::DS { !types.contains(RecordType::SOA) } else { !delegates };
+    let right_side = if above { !types.contains(RecordType::SOA) } else { !delegates };
     right_side && !types.contains(qtype) && !types.contains(RecordType::CNAME)
 }
 

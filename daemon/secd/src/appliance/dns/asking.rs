@@ -5,7 +5,7 @@ use lists::{Clients, Facts, Who};
 use model::ClientName;
 use protocol::{DnsClientRow, DnsClients, DnsTest, DnsTestQuery, ErrorReply, Subject, WhyClient};
 use std::{
-    collections::HashMap,
+    collections::{BTreeSet, HashMap},
     net::{IpAddr, Ipv4Addr},
     sync::Arc,
 };
@@ -17,6 +17,14 @@ use crate::{
     why::Asking,
 };
 
+/// With what a client is seen now.
+#[derive(Default)]
+struct Seen {
+    addresses: Vec<IpAddr>,
+    /// Its names by its leases.
+    hosts: BTreeSet<String>,
+}
+
 impl Appliance {
     /// Every client of the config.
     pub fn dns_clients(&self) -> DnsClients {
@@ -27,7 +35,11 @@ impl Appliance {
             name: client.name.clone(),
             who: client.who.iter().map(ToString::to_string).collect(),
             groups: group_names(dns, client.groups),
-            addresses: seen.get(&client.name).cloned().unwrap_or_default(),
+            addresses: seen.get(&client.name).map(|seen| seen.addresses.clone()).unwrap_or_default(),
+            hosts: seen
+                .get(&client.name)
+                .map(|seen| seen.hosts.iter().cloned().collect())
+                .unwrap_or_default(),
             randomised: client.who.iter().any(|who| matches!(who, Who::Mac(mac) if mac.is_randomised())),
             comment: client.comment.clone(),
         };
@@ -35,18 +47,22 @@ impl Appliance {
     }
 
     /// Addresses of devices that are seen now, by the client they are found to be.
-    fn seen_clients(&self, current: &Current, clients: &Clients) -> HashMap<String, Vec<IpAddr>> {
-        let mut seen: HashMap<String, Vec<IpAddr>> = HashMap::new();
-        for (address, mac) in self.dns.macs.load().iter() {
-            let zone = current.loaded.config.policy.zone_of(*address).map_or("", |zone| zone.name.as_str());
-            let facts = Facts { address: *address, mac: Some(mac.0), host: None, zone };
+    fn seen_clients(&self, current: &Current, clients: &Clients) -> HashMap<String, Seen> {
+        let mut seen: HashMap<String, Seen> = HashMap::new();
+        let (macs, hosts) = (self.dns.macs.load(), self.dns.hosts.load());
+        let leased = hosts.iter().flat_map(|host| &host.addresses).copied();
+        let addresses: BTreeSet<IpAddr> = macs.keys().copied().chain(leased).collect();
+        for address in addresses {
+            let mac = macs.get(&address).copied();
+            let host = hosts.name_of(address, mac);
+            let zone = current.loaded.config.policy.zone_of(address).map_or("", |zone| zone.name.as_str());
+            let facts = Facts { address, mac: mac.map(|mac| mac.0), host: host.map(|host| &**host), zone };
             let client = clients.find(&facts);
             if !client.name.is_empty() {
-                seen.entry(client.name.to_string()).or_default().push(*address);
+                let seen = seen.entry(client.name.to_string()).or_default();
+                seen.addresses.push(address);
+                seen.hosts.extend(host.map(ToString::to_string));
             }
-        }
-        for addresses in seen.values_mut() {
-            addresses.sort_unstable();
         }
         seen
     }
@@ -64,9 +80,9 @@ impl Appliance {
         let clients = config.dns.list_clients();
         let (client, known_by, address) = match named.address() {
             Some(address) => {
-                let mac = self.dns.macs.load().get(&address).map(|mac| mac.0);
+                let (mac, host) = self.dns.device(address);
                 let zone = config.policy.zone_of(address).map_or("", |zone| zone.name.as_str());
-                let facts = Facts { address, mac, host: None, zone };
+                let facts = Facts { address, mac: mac.map(|mac| mac.0), host: host.as_deref(), zone };
                 let known_by = clients.named_by(&facts).map(|(_, who)| who.to_string());
                 (clients.find(&facts), known_by, Some(address))
             }
@@ -74,7 +90,7 @@ impl Appliance {
                 let client = clients.get(named.as_str()).ok_or_else(|| no_client(named, &config.dns))?;
                 let seen = self.seen_clients(current, &clients);
                 let written = config.dns.clients.iter().find(|known| known.name == named.as_str());
-                let address = seen.get(named.as_str()).and_then(|seen| seen.first().copied());
+                let address = seen.get(named.as_str()).and_then(|seen| seen.addresses.first().copied());
                 let address = address.or_else(|| {
                     let all = written.into_iter().flat_map(|client| &client.who);
                     all.filter_map(|who| address_of(who, current)).next()

@@ -1,9 +1,13 @@
 //! The resolver: how it runs, which groups are in force, and who knows devices.
 
 mod asking;
+mod certificate;
+mod leases;
+mod log;
 mod pauses;
 mod settings;
 
+use ::leases::Hosts;
 use anyhow::Result;
 use arc_swap::ArcSwap;
 use config::{Dns, Privacy};
@@ -12,6 +16,7 @@ use model::{DecisionKind, Mac, Name, Severity, Timestamp, duration_text};
 use protocol::{
     DnsGroupRow, DnsGroups, DnsPause, DnsPauseOrder, DnsPaused, ErrorReply, Lift, Lifted, Order, Ordered,
 };
+use querylog::QueryLog;
 use resolver::{Device, Local, Resolver, Settings, Sources};
 use std::{
     collections::HashMap,
@@ -21,7 +26,10 @@ use std::{
 };
 use store::Store;
 
+pub(in crate::appliance) use self::log::start as start_log;
 use self::{
+    certificate::Certificates,
+    leases::Names,
     pauses::KeptPauses,
     settings::{local, settings},
 };
@@ -43,20 +51,34 @@ pub(in crate::appliance) struct Shared {
     macs: Arc<ArcSwap<HashMap<IpAddr, Mac>>>,
     /// Names of this network.
     local: Arc<ArcSwap<Local>>,
+    /// Devices by their leases.
+    hosts: Arc<ArcSwap<Hosts>>,
+    /// What `local` is made of. Whoever changes it or `hosts` stores `local` before letting go.
+    names: Mutex<Names>,
     /// What of each zone's questions is told.
     privacy: Arc<ArcSwap<HashMap<String, Privacy>>>,
     pauses: KeptPauses,
+    certificates: Arc<Certificates>,
+    /// What was asked.
+    log: QueryLog,
+    /// A damaged log that people were told of.
+    set_aside: Mutex<Option<String>>,
     /// The groups as they were last put in force.
     groups: Mutex<Vec<(String, GroupState)>>,
 }
 
 impl Shared {
-    pub(in crate::appliance) fn new(pauses: Pauses) -> Self {
+    pub(in crate::appliance) fn new(pauses: Pauses, log: QueryLog) -> Self {
         Self {
             macs: Arc::default(),
             local: Arc::default(),
+            hosts: Arc::default(),
+            names: Mutex::default(),
             privacy: Arc::default(),
             pauses: KeptPauses::new(pauses),
+            certificates: Arc::default(),
+            log,
+            set_aside: Mutex::default(),
             groups: Mutex::default(),
         }
     }
@@ -79,20 +101,16 @@ impl Appliance {
     /// The settings cannot work, or an address cannot be listened on. The other addresses answer all the same.
     pub(in crate::appliance) async fn update_resolver(&self, loaded: &Loaded) -> Result<()> {
         let dns = &loaded.config.dns;
-        let unheard = dns.unheard.join(", ");
-        self.trouble(
-            "dns settings",
-            (!unheard.is_empty()).then(|| format!("this version does not carry out {unheard}")),
-        );
         let settings = settings(loaded, self.groups_now(loaded).1)?;
+        self.look_at_certificate(dns).await;
         let mut resolver = self.resolver.write().await;
-        if settings.listen.is_empty() {
+        if !dns.answers() {
             if let Some(running) = resolver.take() {
                 running.shutdown().await;
             }
             return Ok(());
         }
-        self.dns.local.store(Arc::new(local(dns)?));
+        self.dns.write_names(dns, local(dns)?);
         let privacy = dns.zones.iter().map(|zone| (zone.name.clone(), zone.privacy));
         self.dns.privacy.store(Arc::new(privacy.collect()));
         let running = match resolver.take() {
@@ -110,19 +128,43 @@ impl Appliance {
     }
 
     async fn start_resolver(&self, settings: Settings) -> Result<resolver::Handle> {
-        let sink = QuerySink { tell: tell(&self.sender), privacy: Arc::clone(&self.dns.privacy) };
-        let macs = Arc::clone(&self.dns.macs);
+        let sink = QuerySink {
+            tell: tell(&self.sender),
+            log: self.dns.log.clone(),
+            privacy: Arc::clone(&self.dns.privacy),
+            resolved: Arc::clone(&self.resolved),
+        };
+        let (macs, hosts) = (Arc::clone(&self.dns.macs), Arc::clone(&self.dns.hosts));
         let sources = Sources {
             lists: Arc::clone(&self.domains),
             overrides: self.decisions.overrides(),
             local: Arc::clone(&self.dns.local),
-            devices: Arc::new(move |address| Device {
-                mac: macs.load().get(&address).map(|mac| mac.0),
-                host: None,
+            devices: Arc::new(move |address| {
+                let mac = macs.load().get(&address).copied();
+                let host = hosts.load().name_of(address, mac).cloned();
+                Device { mac: mac.map(|mac| mac.0), host }
             }),
+            certificate: self.dns.certificates.current(),
             ..Sources::default()
         };
         Ok(Resolver::start(settings, sources, sink).await?)
+    }
+
+    /// Takes a certificate that was exchanged, and renews one's own in time. Called every few seconds.
+    pub(in crate::appliance) async fn look_at_encryption(&self) {
+        let current = self.current.load_full();
+        let dns = &current.loaded.config.dns;
+        if !(dns.listen_tls.is_empty() && dns.listen_https.is_empty()) {
+            self.look_at_certificate(dns).await;
+        }
+    }
+
+    async fn look_at_certificate(&self, dns: &Dns) {
+        let certificates = Arc::clone(&self.dns.certificates);
+        let (dns, folder) = (dns.clone(), self.flags.state_dir.clone());
+        let look = move || certificates.look(&dns, &folder, clock::now().wall);
+        let looked = tokio::task::spawn_blocking(look).await.unwrap_or_else(|error| Err(error.to_string()));
+        self.trouble("the certificate of encrypted DNS", looked.err());
     }
 
     /// Lets the resolver know devices by the addresses they are seen with now.

@@ -5,10 +5,13 @@ use config::{Dns, DnsForward, RecordValue, Upstream, UpstreamOrder, UpstreamTran
 use lists::{GroupSet, RecordData};
 use model::Name;
 use resolver::{
-    CacheSettings, ClientNetwork, Local, Order, Rate, Rebinding, Server, Settings, UpstreamForward,
-    UpstreamSettings, WireName,
+    CacheSettings, ClientNetwork, Designated, Local, Order, Rate, Rebinding, Server, Settings,
+    UpstreamForward, UpstreamSettings, WireName,
 };
-use std::{net::SocketAddr, time::Duration};
+use std::{
+    net::{IpAddr, SocketAddr},
+    time::Duration,
+};
 
 use crate::loading::Loaded;
 
@@ -18,6 +21,8 @@ pub(super) fn settings(loaded: &Loaded, in_force: GroupSet) -> Result<Settings> 
     let dns = &config.dns;
     Ok(Settings {
         listen: dns.listen.clone(),
+        listen_tls: dns.listen_tls.clone(),
+        listen_https: dns.listen_https.clone(),
         upstreams: UpstreamSettings {
             servers: servers(&dns.upstreams)?,
             order: match dns.upstream_order {
@@ -54,13 +59,39 @@ pub(super) fn settings(loaded: &Loaded, in_force: GroupSet) -> Result<Settings> 
             allow: dns.rebind_allow.iter().map(|name| name.as_str().into()).collect(),
         },
         rate: Some(rate(dns.rate)),
-        designated: None,
+        designated: designated(dns),
+    })
+}
+
+/// The encrypted way that devices are told of. Its addresses are those where all of it is to be had, at one port each.
+fn designated(dns: &Dns) -> Option<Designated> {
+    let at = |listen: &[SocketAddr]| {
+        let port = listen.first()?.port();
+        let there = listen.iter().filter(|socket| socket.port() == port && !socket.ip().is_unspecified());
+        let there: Vec<IpAddr> = there.map(SocketAddr::ip).collect();
+        (!there.is_empty()).then_some((port, there))
+    };
+    let (tls, https) = (at(&dns.listen_tls), at(&dns.listen_https));
+    let both: Option<Vec<IpAddr>> = tls.as_ref().zip(https.as_ref()).map(|((_, tls), (_, https))| {
+        tls.iter().copied().filter(|address| https.contains(address)).collect()
+    });
+    let both = both.filter(|both| !both.is_empty());
+    let https = https.filter(|_| both.is_some() || tls.is_none());
+    let addresses = both.or_else(|| tls.as_ref().or(https.as_ref()).map(|(_, there)| there.clone()))?;
+    Some(Designated {
+        name: dns.name.as_str().into(),
+        addresses,
+        tls: tls.map(|(port, _)| port),
+        https: https.map(|(port, _)| (port, "/dns-query{?dns}".into())),
     })
 }
 
 /// Whom it answers: the networks of the inner zones, and this machine.
 fn networks(loaded: &Loaded) -> Vec<ClientNetwork> {
-    let network = |net, zone: &str| ClientNetwork { net, zone: zone.into(), resolved: false };
+    let resolved: Vec<&str> =
+        loaded.config.policy.zones_resolved().map(|zone| zone.name.as_str()).collect();
+    let network =
+        |net, zone: &str| ClientNetwork { net, zone: zone.into(), resolved: resolved.contains(&zone) };
     let zones = loaded.config.policy.zones.iter().filter(|zone| !zone.wan);
     let inner = zones.flat_map(|zone| zone.networks.iter().map(|net| network(*net, &zone.name)));
     let own =
@@ -118,8 +149,7 @@ fn data(value: &RecordValue) -> RecordData {
 }
 
 fn rate(rate: policy::Rate) -> Rate {
-    let second = 1_000_000_000 / rate.interval.max(1);
-    Rate { per_second: u32::try_from(second).unwrap_or(u32::MAX).max(1), burst: rate.burst.max(1) }
+    Rate { interval: Duration::from_nanos(rate.interval), burst: rate.burst.max(1) }
 }
 
 /// Whole seconds, as far as a TTL counts.
@@ -141,6 +171,24 @@ mod tests {
             let server = server(upstream).unwrap_or_else(|error| panic!("{}: {error}", upstream.text));
             assert_eq!(server.name().is_some(), upstream.address.is_none(), "{}", upstream.text);
         }
+    }
+
+    #[test]
+    fn devices_are_told_of_addresses_where_all_of_it_is() {
+        let told = |tls: &str, https: &str| {
+            let text = format!("[dns]\nlisten_tls = [{tls}]\nlisten_https = [{https}]\n");
+            let told = designated(&config::parse("secd.toml", &text).unwrap().dns)?;
+            let addresses: Vec<String> = told.addresses.iter().map(ToString::to_string).collect();
+            Some((addresses.join(" "), told.tls, told.https.map(|(port, _)| port)))
+        };
+        assert_eq!(told("", ""), None);
+        assert_eq!(told("'0.0.0.0'", ""), None, "no address to tell");
+        assert_eq!(told("'10.1.0.1'", ""), Some(("10.1.0.1".into(), Some(853), None)));
+        assert_eq!(told("", "'10.1.0.1:8443'"), Some(("10.1.0.1".into(), None, Some(8443))));
+        let both = told("'10.1.0.1', '10.2.0.1', '10.3.0.1:8853'", "'10.2.0.1:8443', '10.3.0.1:8443'");
+        assert_eq!(both, Some(("10.2.0.1".into(), Some(853), Some(8443))));
+        let apart = told("'10.1.0.1'", "'10.2.0.1:8443'");
+        assert_eq!(apart, Some(("10.1.0.1".into(), Some(853), None)));
     }
 
     #[test]

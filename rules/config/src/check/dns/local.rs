@@ -1,50 +1,20 @@
-//! What the network at home is told: names of devices, the log, services across zones.
+//! What the network at home is told: names of devices, and the log.
 
-use model::Name;
-use policy::Zone;
-
-use super::{at_most, inner_zone, own_name, twice};
+use super::{at_most, own_name, twice};
 use crate::{
     ConfigError,
     check::{outputs, warning},
-    checked::{LeaseSource, LocalNames, QueryLog, Reflect},
-    draft::{LocalDraft, QueryLogDraft, ReflectDraft},
-    error::{Report, all, nearest, quoted},
+    checked::{LeaseSource, LocalNames, QueryLog},
+    draft::{LocalDraft, QueryLogDraft},
+    error::{Report, nearest, quoted},
     located::Located,
 };
 
 /// Files of leases; a config with more is refused.
 const MOST_LEASES: usize = 16;
-/// Reflections; a config with more is refused.
-const MOST_REFLECTIONS: usize = 16;
-/// Services of one reflection; a config with more is refused.
-const MOST_SERVICES: usize = 64;
 /// Least and most room for the log of questions.
 const LEAST_LOG: u64 = 1_000_000;
 const MOST_LOG: u64 = 1_000_000_000_000;
-
-/// Sets of service types that make one thing in a person's eyes.
-const SETS: [(&str, &[&str]); 5] = [
-    ("cast", &["_googlecast._tcp", "_googlezone._tcp"]),
-    (
-        "airplay",
-        &["_airplay._tcp", "_raop._tcp", "_appletv-v2._tcp", "_mediaremotetv._tcp", "_companion-link._tcp"],
-    ),
-    ("homekit", &["_hap._tcp", "_hap._udp", "_homekit._tcp"]),
-    (
-        "printers",
-        &[
-            "_ipp._tcp",
-            "_ipps._tcp",
-            "_printer._tcp",
-            "_pdl-datastream._tcp",
-            "_uscan._tcp",
-            "_uscans._tcp",
-            "_scanner._tcp",
-        ],
-    ),
-    ("matter", &["_matter._tcp", "_matterc._udp", "_matterd._udp", "_meshcop._udp", "_meshcop-e._udp"]),
-];
 
 pub(super) fn names(
     draft: &LocalDraft,
@@ -140,78 +110,4 @@ fn size(text: &str) -> Option<u64> {
         _ => return None,
     };
     number.parse::<u64>().ok()?.checked_mul(unit)
-}
-
-pub(super) fn reflect(
-    drafts: &[Located<ReflectDraft>],
-    zones: &[Zone],
-    report: &mut Report<'_>,
-) -> Vec<Reflect> {
-    if let Some(first_over) = drafts.get(MOST_REFLECTIONS) {
-        report.add(
-            first_over.at,
-            format!("the file has {} reflections", drafts.len()),
-            format!("write at most {MOST_REFLECTIONS}; one can have several zones and services"),
-        );
-    }
-    drafts.iter().take(MOST_REFLECTIONS).map(|draft| reflection(draft, zones, report)).collect()
-}
-
-fn reflection(draft: &Located<ReflectDraft>, zones: &[Zone], report: &mut Report<'_>) -> Reflect {
-    let mut names: Vec<String> = Vec::new();
-    for text in &draft.zones {
-        let Some(zone) = inner_zone(text, text, zones, report) else { continue };
-        if names.contains(&zone.name) {
-            twice("zones", text, report);
-            continue;
-        }
-        names.push(zone.name.clone());
-    }
-    if let [only] = draft.zones.as_slice() {
-        report.add(
-            only.at,
-            "one zone alone has nobody to find its services",
-            "write two zones or more, or leave `zones` out for all inner ones",
-        );
-    }
-    if draft.zones.is_empty() {
-        names.extend(zones.iter().filter(|zone| !zone.wan).map(|zone| zone.name.clone()));
-    }
-    at_most("services", "services", &draft.services, MOST_SERVICES, "", report);
-    let mut services: Vec<String> = Vec::new();
-    for text in draft.services.iter().take(MOST_SERVICES) {
-        for service in service_types(text, report) {
-            if services.contains(&service) && !SETS.iter().any(|(name, _)| *name == text.value) {
-                twice("services", text, report);
-            } else if !services.contains(&service) {
-                services.push(service);
-            }
-        }
-    }
-    Reflect { zones: names, services, ssdp: draft.ssdp, span: report.span(draft.at) }
-}
-
-/// The types of a set, or the one that is written (RFC 6763 §4.1.2: `_name._tcp` or `_name._udp`).
-fn service_types(text: &Located<String>, report: &mut Report<'_>) -> Vec<String> {
-    if let Some((_, types)) = SETS.iter().find(|(name, _)| *name == text.value) {
-        return types.iter().map(|service| (*service).to_owned()).collect();
-    }
-    let is_type = |name: &Name| {
-        let mut labels = name.as_str().split('.');
-        let service =
-            labels.next().and_then(|label| label.strip_prefix('_')).is_some_and(|rest| !rest.is_empty());
-        service && matches!(labels.next(), Some("_tcp" | "_udp")) && labels.next().is_none()
-    };
-    match text.parse::<Name>() {
-        Ok(name) if is_type(&name) => vec![name.as_str().to_owned()],
-        _ => {
-            let names = || SETS.iter().map(|(name, _)| *name);
-            let help = match nearest(text, names()) {
-                Some(near) => format!("did you mean `{near}`?"),
-                None => format!("write a type, for example `_ssh._tcp`, or one of {}", all(names())),
-            };
-            report.add(text.at, format!("{} in `services` is no type of service", quoted(text)), help);
-            Vec::new()
-        }
-    }
 }

@@ -3,8 +3,11 @@
 mod groups;
 mod local;
 mod records;
-mod unheard;
+mod reflect;
+mod relying;
 mod upstreams;
+
+pub(super) use relying::other_resolvers;
 
 use lists::GroupSet;
 use model::{Name, duration_text};
@@ -91,11 +94,11 @@ pub(super) fn check(
             "add `bootstrap = [\"9.9.9.9\"]`, or write the address: `tls://9.9.9.9#dns.quad9.net`",
         );
     }
+    relying::check(draft, others, report);
     let (min_ttl, max_ttl) = ttls(draft, report);
     let groups = groups::groups(draft, others.schedules, report);
     let names = group_names(&draft.groups.0);
     Dns {
-        unheard: unheard::unheard(draft, others, report, warnings),
         upstreams,
         bootstrap,
         forwards,
@@ -123,7 +126,7 @@ pub(super) fn check(
         records: records::check(&draft.records.0, report, warnings),
         local: local::names(&draft.local, report, warnings),
         log: local::log(&draft.log, report),
-        reflect: local::reflect(&draft.reflect, others.zones, report),
+        reflect: reflect::reflect(&draft.reflect, others.zones, report),
         zones: others
             .zone_drafts
             .iter()
@@ -136,6 +139,8 @@ pub(super) fn check(
         listen_https,
     }
 }
+
+pub(super) use reflect::rules as reflect_rules;
 
 /// Names of groups by place: `default`, then as in the file.
 pub(super) fn group_names<T>(drafts: &[(Located<String>, T)]) -> Vec<&str> {
@@ -152,8 +157,6 @@ fn dns_zone(draft: &ZoneDraft, zone: &Zone) -> DnsZone {
         id: zone.id,
         name: zone.name.clone(),
         privacy: draft.dns_privacy,
-        egress: draft.egress,
-        others: draft.dns_others,
     }
 }
 

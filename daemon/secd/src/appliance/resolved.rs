@@ -1,0 +1,160 @@
+//! What the resolver answered to zones that open flows only to that: put back at the start, kept on disk, told.
+
+use model::Timestamp;
+use policy::{Answered, Policy};
+use protocol::WhyAnswered;
+use std::{
+    net::IpAddr,
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use super::{Appliance, Current};
+use crate::{
+    clock,
+    keeper::Now,
+    resolved::{Answers, Fill, KeptAnswer, Known, read, write},
+};
+
+/// The file in the state folder.
+const FILE: &str = "resolved.json";
+/// Answers that `why` tells of one subject.
+const MOST_TOLD: usize = 16;
+
+/// What was answered, over the kernel's table.
+pub(super) type Resolved = Arc<Mutex<Answers<enforce::xdp::Resolved>>>;
+
+/// Puts back what was answered before this daemon started, by the file and by the kernel. What cannot be read is told
+/// and not there: devices have to ask again.
+pub(super) fn restored(
+    table: enforce::xdp::Resolved,
+    policy: &Policy,
+    state_dir: &Path,
+) -> (Resolved, Option<String>) {
+    let now = clock::now();
+    let file = file(state_dir);
+    let (kept, unread) = match read(&file, now.wall) {
+        Ok(kept) => (kept, None),
+        Err(error) => {
+            let file = file.display();
+            (Vec::new(), Some(format!("what was answered before is not known, {file} cannot be used: {error}")))
+        }
+    };
+    let in_kernel = table.entries().unwrap_or_default();
+    let mut answers = Answers::new(table);
+    answers.configure(names(policy), false);
+    answers.restore(kept, in_kernel, now.boot);
+    (Arc::new(Mutex::new(answers)), unread)
+}
+
+fn file(state_dir: &Path) -> PathBuf {
+    state_dir.join(FILE)
+}
+
+/// Zones to which answers count.
+fn names(policy: &Policy) -> impl Iterator<Item = &str> {
+    policy.zones_resolved().map(|zone| zone.name.as_str())
+}
+
+pub(super) fn lock(resolved: &Resolved) -> MutexGuard<'_, Answers<enforce::xdp::Resolved>> {
+    resolved.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Appliance {
+    /// Answers to the zones of this policy count from now on; those of others go, if this is for good.
+    pub(super) fn count_answers(&self, policy: &Policy, for_good: bool) {
+        lock(&self.resolved).configure(names(policy), !for_good);
+    }
+
+    /// Takes out what is over, and tells of what was lost.
+    pub(super) fn look_at_answers(&self) {
+        let now = clock::now().boot;
+        while lock(&self.resolved).expire(now) {}
+        let (fill, refused) = {
+            let answers = lock(&self.resolved);
+            let (count, why) = answers.refused();
+            (answers.fill(), (count, why.map(ToOwned::to_owned)))
+        };
+        let pushed_out: u64 = fill.iter().map(|zone| zone.pushed_out).sum();
+        let former = {
+            let mut told = self.answers_told.lock().unwrap_or_else(PoisonError::into_inner);
+            std::mem::replace(&mut *told, (pushed_out, refused.0))
+        };
+        let new = |count: u64, before: u64| count.saturating_sub(before);
+        let lost = match (new(pushed_out, former.0), new(refused.0, former.1)) {
+            (0, 0) => None,
+            (pushed_out, 0) => Some(format!(
+                "there is no more room for what DNS answered: {pushed_out} addresses had to make way before their time, and devices have to ask for them again"
+            )),
+            (_, count) => Some(format!(
+                "{count} answers could not be written to the kernel, and devices cannot reach them: {}",
+                refused.1.unwrap_or_default()
+            )),
+        };
+        self.trouble("what DNS answered", lost);
+    }
+
+    /// Keeps what was answered on disk, if it changed since. The answers of the resolver do not wait for that.
+    pub(super) fn keep_answers(&self) {
+        if !lock(&self.resolved).take_changed() {
+            return;
+        }
+        let now = clock::now();
+        let (mut kept, mut after) = (Vec::new(), None);
+        loop {
+            let page = lock(&self.resolved).page(after);
+            let Some((last, _)) = page.last() else { break };
+            after = Some(*last);
+            kept.extend(page.into_iter().map(|(_, known)| KeptAnswer {
+                seconds: Duration::from_nanos(known.until.saturating_sub(now.boot)).as_secs(),
+                zone: known.zone,
+                address: known.address,
+                names: known.names,
+            }));
+        }
+        let file = file(&self.flags.state_dir);
+        let trouble = write(&file, kept, now.wall).err().map(|error| {
+            format!("what DNS answered would be forgotten by a restart of the machine, {}: {error}", file.display())
+        });
+        self.trouble("keeping what DNS answered", trouble);
+    }
+
+    /// How much was answered, by zone.
+    pub(super) fn answers_fill(&self) -> Vec<Fill> {
+        lock(&self.resolved).fill()
+    }
+
+    /// Whether a zone's DNS answered an address, as far as that counts there.
+    pub(super) fn answered(&self, current: &Current, zone: &str, address: IpAddr) -> Answered {
+        if !names(&current.loaded.config.policy).any(|name| name == zone) {
+            return Answered::NotKnown;
+        }
+        let known = lock(&self.resolved).of_address(address, clock::now().boot);
+        if known.iter().any(|known| known.zone == zone) { Answered::For(0) } else { Answered::Never }
+    }
+
+    /// What `why` tells of an address or name.
+    pub(super) fn answers_about(&self, about: About<'_>) -> Vec<WhyAnswered> {
+        let now = clock::now();
+        let answers = lock(&self.resolved);
+        let known = match about {
+            About::Address(address) => answers.of_address(address, now.boot),
+            About::Name(name) => answers.of_name(name, now.boot),
+        };
+        drop(answers);
+        known.into_iter().take(MOST_TOLD).map(|known| told(known, now)).collect()
+    }
+}
+
+/// What is asked about.
+pub(super) enum About<'a> {
+    Address(IpAddr),
+    Name(&'a str),
+}
+
+fn told(known: Known, now: Now) -> WhyAnswered {
+    let left = Duration::from_nanos(known.until.saturating_sub(now.boot));
+    let until: Timestamp = now.wall.plus(left);
+    WhyAnswered { zone: known.zone, address: known.address, names: known.names, until }
+}

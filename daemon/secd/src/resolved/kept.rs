@@ -1,0 +1,97 @@
+//! What was answered, on disk: for the time after the machine's restart.
+
+use model::Timestamp;
+use serde::{Deserialize, Serialize};
+use std::{
+    fs,
+    io::{self, Read as _},
+    net::IpAddr,
+    path::Path,
+    time::Duration,
+};
+
+use crate::trial::durable;
+
+/// Bytes of a file that is read. One of as many entries as there can be has half of that.
+pub(super) const MAX_FILE: u64 = 32 * 1024 * 1024;
+/// What the file is and in which format.
+const FORMAT: &str = "secd resolved 1";
+
+/// An entry.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeptAnswer {
+    /// The zone it was answered to.
+    pub zone: String,
+    /// The address.
+    pub address: IpAddr,
+    /// Seconds for which flows may still be opened there.
+    pub seconds: u64,
+    /// Names it was answered for.
+    pub names: Vec<String>,
+}
+
+/// The whole of it, with absolute times: the machine may be off for a while.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Kept {
+    format: String,
+    answers: Vec<Line>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Line {
+    zone: String,
+    address: IpAddr,
+    until: Timestamp,
+    #[serde(default)]
+    names: Vec<String>,
+}
+
+/// Reads what was kept; what is over by now is left out. No file is nothing kept.
+///
+/// # Errors
+/// The file cannot be read, is too large or is not what was written.
+pub fn read(file: &Path, now: Timestamp) -> io::Result<Vec<KeptAnswer>> {
+    let mut text = Vec::new();
+    match fs::File::open(file) {
+        Ok(opened) => opened.take(MAX_FILE + 1).read_to_end(&mut text)?,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(error),
+    };
+    if text.len() as u64 > MAX_FILE {
+        return Err(io::Error::other(format!("it has more than {MAX_FILE} bytes")));
+    }
+    let kept: Kept = serde_json::from_slice(&text).map_err(io::Error::other)?;
+    if kept.format != FORMAT {
+        return Err(io::Error::other(format!("it is not `{FORMAT}`")));
+    }
+    let answer = |line: Line| KeptAnswer {
+        zone: line.zone,
+        address: line.address,
+        seconds: line.until.since(now).as_secs(),
+        names: line.names,
+    };
+    Ok(kept
+        .answers
+        .into_iter()
+        .take(abi::MAX_RESOLVED as usize)
+        .map(answer)
+        .filter(|answer| answer.seconds > 0)
+        .collect())
+}
+
+/// Keeps it, durably: the file is the former one or this one whole.
+///
+/// # Errors
+/// The file cannot be written.
+pub fn write(file: &Path, answers: Vec<KeptAnswer>, now: Timestamp) -> io::Result<()> {
+    let line = |answer: KeptAnswer| Line {
+        zone: answer.zone,
+        address: answer.address,
+        until: now.plus(Duration::from_secs(answer.seconds)),
+        names: answer.names,
+    };
+    let kept = Kept { format: FORMAT.to_owned(), answers: answers.into_iter().map(line).collect() };
+    durable(file, serde_json::to_vec(&kept).map_err(io::Error::other)?, None)
+}

@@ -1,0 +1,221 @@
+//! The table over one in memory, and the file.
+
+use super::*;
+use model::Timestamp;
+use std::sync::{Arc, Mutex};
+
+const HOUR: u64 = 3600 * 1_000_000_000;
+
+/// A table that remembers, and counts what was written.
+#[derive(Clone, Default)]
+struct Memory(Arc<Mutex<(BTreeMap<ResolvedKey, ResolvedValue>, usize)>>);
+
+impl Memory {
+    fn until(&self, zone: &str, address: &str) -> Option<u64> {
+        let key = ResolvedKey { address: to_kernel(address.parse().unwrap()), zone: resolver_zone(zone) };
+        self.0.lock().unwrap().0.get(&key).map(|value| value.until)
+    }
+
+    fn len(&self) -> usize {
+        self.0.lock().unwrap().0.len()
+    }
+
+    fn writes(&self) -> usize {
+        self.0.lock().unwrap().1
+    }
+}
+
+impl Table for Memory {
+    fn set(&mut self, key: ResolvedKey, value: ResolvedValue) -> Result<()> {
+        let mut memory = self.0.lock().unwrap();
+        memory.1 += 1;
+        anyhow::ensure!(memory.0.len() < MAX_RESOLVED as usize || memory.0.contains_key(&key), "full");
+        memory.0.insert(key, value);
+        Ok(())
+    }
+
+    fn remove(&mut self, key: &ResolvedKey) -> Result<()> {
+        self.0.lock().unwrap().0.remove(key);
+        Ok(())
+    }
+}
+
+fn answers(zones: &[&str]) -> (Answers<Memory>, Memory) {
+    let memory = Memory::default();
+    let mut answers = Answers::new(memory.clone());
+    answers.configure(zones.iter().copied(), false);
+    (answers, memory)
+}
+
+fn learn(answers: &mut Answers<Memory>, zone: &str, name: &str, address: &str, ttl: u32, now: u64) {
+    let addresses = [address.parse().unwrap()];
+    answers.answered(&Learned { zone, name, is_remembered: true, addresses: &addresses, ttl }, now);
+}
+
+#[test]
+fn an_answer_lasts_for_its_time_and_a_day_and_is_written_once_an_hour() {
+    let (mut answers, memory) = answers(&["iot"]);
+    learn(&mut answers, "iot", "cdn.example", "203.0.113.9", 300, 10 * HOUR);
+    let until = memory.until("iot", "203.0.113.9").unwrap();
+    assert!(until >= 34 * HOUR + 300 * 1_000_000_000, "a day after its time");
+    assert!(until <= 36 * HOUR, "and not much longer");
+    assert_eq!(memory.until("home", "203.0.113.9"), None, "to this zone alone");
+    for minute in 1..60 {
+        learn(&mut answers, "iot", "cdn.example", "203.0.113.9", 300, 10 * HOUR + minute * HOUR / 60);
+        let lasting = memory.until("iot", "203.0.113.9").unwrap();
+        assert!(lasting >= 34 * HOUR + minute * HOUR / 60 + 300 * 1_000_000_000, "minute {minute}");
+    }
+    assert_eq!(memory.writes(), 1);
+    learn(&mut answers, "iot", "cdn.example", "203.0.113.9", 300, 11 * HOUR + HOUR / 10);
+    assert_eq!(memory.writes(), 2);
+    // No time to live is too long.
+    learn(&mut answers, "iot", "cdn.example", "203.0.113.10", u32::MAX, 10 * HOUR);
+    assert!(memory.until("iot", "203.0.113.10").unwrap() <= (10 + 7 * 24 + 25) * HOUR);
+}
+
+#[test]
+fn zones_that_do_not_depend_on_it_and_addresses_that_are_nobody_s_are_left_out() {
+    let (mut answers, memory) = answers(&["iot"]);
+    learn(&mut answers, "home", "cdn.example", "203.0.113.9", 300, HOUR);
+    for nobody in ["0.0.0.0", "::", "127.0.0.1", "::1", "224.0.0.1", "ff02::1", "::ffff:0.0.0.0"] {
+        learn(&mut answers, "iot", "blocked.example", nobody, 300, HOUR);
+    }
+    assert_eq!(memory.len(), 0);
+    learn(&mut answers, "iot", "cdn.example", "::ffff:203.0.113.9", 300, HOUR);
+    assert!(memory.until("iot", "203.0.113.9").is_some(), "a mapped address is the IPv4 one");
+}
+
+#[test]
+fn of_a_full_zone_the_oldest_goes_and_no_other_zone_loses_anything() {
+    let (mut answers, memory) = answers(&["iot", "guest"]);
+    learn(&mut answers, "guest", "old.example", "198.51.100.1", 0, 0);
+    let share = MAX_RESOLVED / 2;
+    for number in 0..share + 100 {
+        let address = IpAddr::from((0x2001_0db8_u128 << 96 | u128::from(number)).to_be_bytes());
+        learn(&mut answers, "iot", "x.example", &address.to_string(), 60, HOUR + u64::from(number));
+    }
+    assert_eq!(answers.fill()[0].entries + answers.fill()[1].entries, u64::from(share) + 1);
+    assert_eq!(answers.fill().iter().map(|fill| fill.pushed_out).sum::<u64>(), 100);
+    assert_eq!(memory.len(), share as usize + 1);
+    assert!(memory.until("guest", "198.51.100.1").is_some());
+    assert_eq!(memory.until("iot", "2001:db8::63"), None, "the first hundred");
+    assert!(memory.until("iot", "2001:db8::64").is_some());
+    assert_eq!(answers.refused(), (0, None));
+}
+
+#[test]
+fn what_is_over_is_taken_out() {
+    let (mut answers, memory) = answers(&["iot"]);
+    learn(&mut answers, "iot", "a.example", "203.0.113.1", 60, 0);
+    learn(&mut answers, "iot", "b.example", "203.0.113.2", 60, 20 * HOUR);
+    assert!(!answers.expire(30 * HOUR));
+    assert_eq!((memory.until("iot", "203.0.113.1"), memory.len()), (None, 1));
+    assert_eq!(answers.of_address("203.0.113.2".parse().unwrap(), 30 * HOUR).len(), 1);
+    assert_eq!(answers.of_address("203.0.113.2".parse().unwrap(), 60 * HOUR), [], "told only while it lasts");
+}
+
+#[test]
+fn names_are_remembered_the_latest_first_where_they_may_be() {
+    let (mut answers, _) = answers(&["iot"]);
+    for name in ["a.example", "b.example", "c.example", "b.example"] {
+        learn(&mut answers, "iot", name, "203.0.113.1", 60, 0);
+    }
+    let known = answers.of_address("203.0.113.1".parse().unwrap(), HOUR);
+    assert_eq!(known[0].names, ["c.example", "b.example"]);
+    assert_eq!(answers.of_name("b.example", HOUR).len(), 1);
+    assert_eq!(answers.of_name("a.example", HOUR), []);
+    let addresses = ["203.0.113.7".parse().unwrap()];
+    let secret = Learned { zone: "iot", name: "x.example", is_remembered: false, addresses: &addresses, ttl: 60 };
+    answers.answered(&secret, 0);
+    assert_eq!(answers.of_address(addresses[0], HOUR)[0].names, [] as [&str; 0]);
+}
+
+#[test]
+fn a_zone_that_goes_takes_its_answers_along_unless_it_may_come_back() {
+    let (mut answers, memory) = answers(&["iot", "guest"]);
+    learn(&mut answers, "iot", "a.example", "203.0.113.1", 60, 0);
+    answers.configure(["guest"], true);
+    assert_eq!(memory.len(), 1, "on trial");
+    answers.configure(["guest"], false);
+    assert_eq!(memory.len(), 0);
+    learn(&mut answers, "iot", "a.example", "203.0.113.1", 60, 0);
+    assert_eq!(memory.len(), 0);
+}
+
+/// What a daemon keeps, page by page.
+fn kept(answers: &Answers<Memory>, now: u64) -> Vec<KeptAnswer> {
+    let (mut all, mut after) = (Vec::new(), None);
+    loop {
+        let page = answers.page(after);
+        let Some((last, _)) = page.last() else { return all };
+        after = Some(*last);
+        all.extend(page.into_iter().map(|(_, known)| KeptAnswer {
+            zone: known.zone,
+            address: known.address,
+            seconds: (known.until - now) / 1_000_000_000,
+            names: known.names,
+        }));
+    }
+}
+
+#[test]
+fn it_outlives_the_machine_by_its_file_and_the_daemon_by_the_kernel() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("resolved.json");
+    let wall = Timestamp::from_seconds(1_790_000_000);
+    assert_eq!(read(&file, wall).unwrap(), [], "the first start");
+    let (mut before, _) = answers(&["iot", "guest"]);
+    for number in 0..1500_u32 {
+        let address = format!("2001:db8::{number:x}");
+        learn(&mut before, if number % 2 == 0 { "iot" } else { "guest" }, "a.example", &address, 60, HOUR);
+    }
+    let all = kept(&before, HOUR);
+    assert_eq!(all.len(), 1500, "every page once");
+    write(&file, all.clone(), wall).unwrap();
+
+    // The machine was off for an hour, its boot clock begins anew, and a zone is gone.
+    let back = read(&file, wall.plus(Duration::from_secs(3600))).unwrap();
+    assert_eq!(back.len(), 1500);
+    let (mut after, memory) = answers(&["iot"]);
+    let left_behind = |zone: &str, address: &str, until| {
+        let key = ResolvedKey { address: to_kernel(address.parse().unwrap()), zone: resolver_zone(zone) };
+        (key, ResolvedValue { until, patterns: 0 })
+    };
+    let in_kernel = vec![
+        left_behind("iot", "2001:db8::0", 500 * HOUR),
+        left_behind("iot", "203.0.113.1", 90 * HOUR),
+        left_behind("iot", "203.0.113.2", HOUR / 2),
+        left_behind("gone", "203.0.113.3", 90 * HOUR),
+    ];
+    after.restore(back, in_kernel, HOUR);
+    assert_eq!(memory.len(), 751);
+    let left = memory.until("iot", "2001:db8::2").unwrap();
+    assert!((24 * HOUR..25 * HOUR + HOUR / 30).contains(&left), "an hour less: {left}");
+    assert_eq!(memory.until("iot", "203.0.113.1"), Some(90 * HOUR), "which the file did not know");
+    assert!(memory.until("iot", "2001:db8::0").unwrap() <= (1 + 7 * 24 + 25) * HOUR, "no longer than any");
+    assert_eq!(after.of_name("a.example", HOUR).len(), PAGE, "with its names");
+    assert_eq!(read(&file, wall.plus(Duration::from_secs(30 * 3600))).unwrap(), [], "all over");
+}
+
+#[test]
+fn a_damaged_file_is_an_error_and_no_answer() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("resolved.json");
+    let wall = Timestamp::from_seconds(1_790_000_000);
+    let answer = KeptAnswer {
+        zone: "iot".into(),
+        address: "203.0.113.1".parse().unwrap(),
+        seconds: 60,
+        names: vec!["a.example".into()],
+    };
+    write(&file, vec![answer], wall).unwrap();
+    let text = std::fs::read_to_string(&file).unwrap();
+    let half = &text[..text.len() / 2];
+    for damaged in [half, "", "[]", "\0\0", &text.replace("resolved 1", "resolved 2"), &text.replace("203.", "999.")] {
+        std::fs::write(&file, damaged).unwrap();
+        assert!(read(&file, wall).is_err(), "{damaged}");
+    }
+    let long = std::fs::File::create(&file).unwrap();
+    long.set_len(kept::MAX_FILE + 1).unwrap();
+    assert!(read(&file, wall).unwrap_err().to_string().contains("more than"));
+}
