@@ -29,9 +29,10 @@ pub const MAX_DEVICE_BLOCKS: u32 = 512;
 /// Blocks of an image.
 pub const MAX_IMAGE_BLOCKS: u32 =
     FIXED_BLOCKS + MAX_TRIE_BLOCKS + MAX_CLASSIFIER_BLOCKS + MAX_CLASS_BLOCKS + MAX_DEVICE_BLOCKS;
-/// Blocks of a chunk, 256 KiB: in the kernel an image lies in arrays of this one size, as many as it needs. Arrays of one
-/// size are looked into without a call.
-pub const CHUNK_BLOCKS: u32 = 64;
+/// Blocks of a chunk, 1 MiB: in the kernel an image lies in arrays of this one size, as many as it needs. Arrays of one
+/// size are looked into without a call. Before Linux 6.8 the kernel waits for packets once for each chunk that is put in
+/// place, so there shall not be many.
+pub const CHUNK_BLOCKS: u32 = 256;
 /// Chunks of a slot: those of the largest image, and one that no image reaches.
 pub const MAX_CHUNKS: u32 = MAX_IMAGE_BLOCKS.div_ceil(CHUNK_BLOCKS) + 1;
 /// Images there are at a time: the one in force, and the one before or after it.

@@ -2,7 +2,7 @@
 
 use abi::{
     ACTIVE_ALLOWS, ACTIVE_BANS, ACTIVE_RANGES, Action, Address, DIRECTION_IN, DIRECTION_OUT, RULE_NONE,
-    Reason, ZONE_NONE,
+    Reason,
     image::{ADDRESS_IN_OBSERVED, ADDRESS_OUT_OBSERVED, ADDRESS_PROTECTED, AddressClass, NOTHING},
 };
 
@@ -56,8 +56,7 @@ pub(crate) fn look_up<T: Tables>(tables: &T, verdict: &mut Verdict, side: Side) 
 pub(crate) fn source<T: Tables>(tables: &T, verdict: &mut Verdict) -> bool {
     if verdict.work.packet.kind == Kind::Opening && !may_answer(verdict) {
         // Needed later, and slow to come: meanwhile the source is looked up.
-        flow::touch(tables, &verdict.flow.words());
-        flow::touch(tables, &verdict.flow.answer_words(ZONE_NONE));
+        flow::touch(tables, &verdict.flow);
     }
     look_up(tables, verdict, Side::Source);
     if is_spoofed(tables, verdict) && verdict.deny(Action::Drop, Reason::Spoofed, RULE_NONE) {
@@ -78,7 +77,7 @@ pub(crate) fn source<T: Tables>(tables: &T, verdict: &mut Verdict) -> bool {
 pub(crate) fn destination<T: Tables>(tables: &T, verdict: &mut Verdict) -> bool {
     if may_answer(verdict) {
         // As above. The tuple itself was looked for already.
-        flow::touch(tables, &verdict.flow.answer_words(ZONE_NONE));
+        flow::touch(tables, &verdict.flow);
     }
     look_up(tables, verdict, Side::Destination);
     unwanted(tables, verdict, Side::Destination, DIRECTION_OUT)

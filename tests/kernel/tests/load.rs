@@ -110,11 +110,8 @@ fn what_dns_answered_holds_at_once_and_what_it_did_not_is_dropped() {
     let folder = Folder::new("resolved");
     let (mut dataplane, _) = Dataplane::open(folder.path()).unwrap();
     let plan = Plan {
-        zones: [
-            (3, ZoneFlags { flags: abi::ZONE_RESOLVED }),
-            (4, ZoneFlags { flags: abi::ZONE_IS_WAN }),
-        ]
-        .into(),
+        zones: [(3, ZoneFlags { flags: abi::ZONE_RESOLVED }), (4, ZoneFlags { flags: abi::ZONE_IS_WAN })]
+            .into(),
         networks: [("10.0.0.0/8".parse().unwrap(), 3), ("0.0.0.0/0".parse().unwrap(), 4)].into(),
         rows: vec![row(&[3], &[4], &[(17, 443, 443)], value(Action::Pass, 0)), default_row(Action::Drop)],
         resolved: [(3, abi::resolver_zone("iot"))].into(),
@@ -122,7 +119,8 @@ fn what_dns_answered_holds_at_once_and_what_it_did_not_is_dropped() {
     };
     dataplane.apply(&plan).unwrap();
     let mut resolved = dataplane.resolved().unwrap();
-    let opening = |to: [u8; 4]| FrameBuilder::v4([10, 0, 0, 1], to, Payload::Udp { from: 4000, to: 443 }).build();
+    let opening =
+        |to: [u8; 4]| FrameBuilder::v4([10, 0, 0, 1], to, Payload::Udp { from: 4000, to: 443 }).build();
     let run = |dataplane: &mut Dataplane, to, repeat| {
         let frame = opening(to);
         let options = TestRunOptions { data_in: Some(&frame), repeat, ..TestRunOptions::default() };
@@ -152,7 +150,10 @@ fn what_dns_answered_holds_at_once_and_what_it_did_not_is_dropped() {
     for number in 0..abi::MAX_RESOLVED {
         let full = resolved.set(key(number.to_be_bytes(), "iot"), value(u64::MAX));
         if let Err(error) = full {
-            assert!(matches!(error, Error::Full { .. }) && number + 2 >= abi::MAX_RESOLVED, "{number}: {error}");
+            assert!(
+                matches!(error, Error::Full { .. }) && number + 2 >= abi::MAX_RESOLVED,
+                "{number}: {error}"
+            );
         }
     }
     assert_eq!(resolved.entries().unwrap().len(), abi::MAX_RESOLVED as usize);
@@ -311,10 +312,24 @@ fn a_full_flow_table_takes_no_more_and_its_size_is_a_layout_of_its_own() {
         flows.forget(&known.key).unwrap();
     }
     assert_eq!(flows.counts().assured, counts.assured - 100);
-    drop((flows, dataplane));
+    let net = |text: &str| -> IpNet { text.parse().unwrap() };
+    let banned = ["192.0.2.1/32", "198.51.100.0/24", "2001:db8::/64"].map(net);
+    let mut orders = dataplane.orders().unwrap();
+    for net in banned {
+        orders.set_ban(net, BanValue { until: u64::MAX, ..BanValue::default() }).unwrap();
+    }
+    orders.set_allow(net("192.0.2.2/32"), u64::MAX).unwrap();
+    drop((orders, flows, dataplane));
 
     let (dataplane, adopted) = Dataplane::open(folder.path()).unwrap();
     assert!(!adopted.maps, "another size is another layout");
+    let orders = dataplane.orders().unwrap();
+    let mut held: Vec<IpNet> = orders.bans().unwrap().into_iter().map(|(net, _)| net).collect();
+    held.sort_unstable();
+    assert_eq!((adopted.bans, held), (3, banned.to_vec()), "bans hold on");
+    assert_eq!(orders.allows().unwrap().len(), 1);
+    let active = dataplane.active().unwrap().flags;
+    assert_eq!(active, abi::ACTIVE_BANS | abi::ACTIVE_RANGES | abi::ACTIVE_ALLOWS);
     assert_eq!(dataplane.retire_other_layouts().unwrap(), 1);
 }
 

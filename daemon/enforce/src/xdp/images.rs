@@ -44,9 +44,15 @@ impl Images {
         let ports = Mapping::of(ports.as_fd(), SLOTS as usize * BLOCK)
             .map_err(Error::kernel("map the memory of PORTS"))?;
         // That of an earlier run, where there is one.
-        let empty = match call::inner(outer.as_fd(), chunk_entry(0, MAX_CHUNKS - 1)) {
+        let last = chunk_entry(0, MAX_CHUNKS - 1);
+        let empty = match call::inner(outer.as_fd(), last) {
             Ok((_, empty)) => empty,
-            Err(_) => call::create_chunk().map_err(Error::kernel("make an empty chunk"))?,
+            Err(_) => {
+                let empty = call::create_chunk().map_err(Error::kernel("make an empty chunk"))?;
+                call::set_inners(outer.as_fd(), &[last], &[empty.as_raw_fd() as u32])
+                    .map_err(Error::kernel("put an empty chunk into its place"))?;
+                empty
+            }
         };
         Ok(Self { outer, empty, ports })
     }
@@ -81,12 +87,29 @@ impl Images {
         self.set(slot, &[]).map_err(Error::kernel(format!("empty slot {slot}")))
     }
 
-    /// Writes all entries of a slot in one call, so that the kernel waits for packets once.
+    /// Writes the entries of a slot that change, in one call, so that the kernel waits for packets once (Linux 6.8).
     fn set(&self, slot: u32, chunks: &[OwnedFd]) -> io::Result<()> {
-        let keys: Vec<u32> = (0..MAX_CHUNKS).map(|chunk| chunk_entry(slot, chunk)).collect();
-        let chunks = chunks.iter().chain(std::iter::repeat(&self.empty));
-        let values: Vec<u32> = keys.iter().zip(chunks).map(|(_, chunk)| chunk.as_raw_fd() as u32).collect();
+        let empty = self.empty_id();
+        let (mut keys, mut values) = (Vec::new(), Vec::new());
+        for number in 0..MAX_CHUNKS {
+            let entry = chunk_entry(slot, number);
+            let chunk = match chunks.get(number as usize) {
+                Some(chunk) => chunk,
+                None if is_empty(call::id(self.outer.as_fd(), entry), empty) => continue,
+                None => &self.empty,
+            };
+            keys.push(entry);
+            values.push(chunk.as_raw_fd() as u32);
+        }
+        if keys.is_empty() {
+            return Ok(());
+        }
         call::set_inners(self.outer.as_fd(), &keys, &values)
+    }
+
+    /// The number of the empty chunk: no image is so long that the last entry were one of its chunks.
+    fn empty_id(&self) -> Option<u32> {
+        call::id(self.outer.as_fd(), chunk_entry(0, MAX_CHUNKS - 1)).ok()
     }
 
     /// Whether a slot holds exactly these blocks. Where that cannot be told, it does not.
@@ -104,15 +127,14 @@ impl Images {
     /// Kernel memory of the image in a slot; none where the slot is empty, or after privileges were dropped (only
     /// `CAP_SYS_ADMIN` opens a map by its number).
     pub(super) fn bytes(&self, slot: u32) -> Result<Option<u64>, Error> {
-        let (mut bytes, mut empty) = (0, None);
-        for number in (0..MAX_CHUNKS).rev() {
-            match call::inner(self.outer.as_fd(), chunk_entry(slot, number)) {
-                // No image is so long that the last entry were one of its chunks.
-                Ok((id, _)) if *empty.get_or_insert(id) == id => {}
+        let (mut bytes, empty) = (0, self.empty_id());
+        for entry in (0..MAX_CHUNKS).map(|number| chunk_entry(slot, number)) {
+            if is_empty(call::id(self.outer.as_fd(), entry), empty) {
+                continue;
+            }
+            match call::inner(self.outer.as_fd(), entry) {
                 Ok((_, chunk)) => bytes += pins::accounted(chunk.as_raw_fd())?,
-                Err(error) if matches!(error.raw_os_error(), Some(libc::ENOENT | libc::EPERM)) => {
-                    return Ok(None);
-                }
+                Err(error) if error.raw_os_error() == Some(libc::EPERM) => return Ok(None),
                 Err(error) => return Err(Error::kernel(format!("look into slot {slot}"))(error)),
             }
         }
@@ -122,6 +144,14 @@ impl Images {
     /// Kernel memory of what empty slots are made of.
     pub(super) fn overhead(&self) -> Result<u64, Error> {
         pins::accounted(self.empty.as_raw_fd())
+    }
+}
+
+/// Nothing is in an entry, or the empty chunk. Where that cannot be told, something is.
+fn is_empty(found: io::Result<u32>, empty: Option<u32>) -> bool {
+    match found {
+        Ok(id) => Some(id) == empty,
+        Err(error) => error.raw_os_error() == Some(libc::ENOENT),
     }
 }
 
@@ -212,7 +242,7 @@ mod call {
         unsafe { descriptor(OBJ_GET, &attributes) }
     }
 
-    /// Puts inner maps into entries, all of which must be taken: with fewer the kernel would have stopped in between.
+    /// Puts inner maps into entries.
     pub(super) fn set_inners(outer: BorrowedFd<'_>, entries: &[u32], inners: &[u32]) -> io::Result<()> {
         let attributes = Batch {
             keys: entries.as_ptr() as u64,
@@ -225,8 +255,8 @@ mod call {
         unsafe { bpf(MAP_UPDATE_BATCH, &attributes) }.map(drop)
     }
 
-    /// The inner map of an entry, with its id.
-    pub(super) fn inner(outer: BorrowedFd<'_>, entry: u32) -> io::Result<(u32, OwnedFd)> {
+    /// The number of the inner map of an entry.
+    pub(super) fn id(outer: BorrowedFd<'_>, entry: u32) -> io::Result<u32> {
         let mut id = 0_u32;
         let attributes = Element {
             map_fd: outer.as_raw_fd() as u32,
@@ -237,6 +267,12 @@ mod call {
         };
         // SAFETY: the key is a word of this frame, and the kernel writes the id, a word, into another.
         unsafe { bpf(MAP_LOOKUP_ELEM, &attributes) }?;
+        Ok(id)
+    }
+
+    /// The inner map of an entry, with its number.
+    pub(super) fn inner(outer: BorrowedFd<'_>, entry: u32) -> io::Result<(u32, OwnedFd)> {
+        let id = id(outer, entry)?;
         // SAFETY: the attributes are of this command and hold no pointer.
         let inner = unsafe { descriptor(MAP_GET_FD_BY_ID, &GetById { id, next_id: 0, open_flags: 0 }) }?;
         Ok((id, inner))

@@ -9,7 +9,7 @@ mod state;
 
 use abi::{
     Active, FLOW_ANSWERED, FLOW_FAST, FLOW_REPLY, FLOW_TAUGHT, FLOW_WAYS, FlowKey, FlowValue, KEY_IS_V4,
-    KEY_PLACES, Lost, STATE_ASSURED, Strength, nth_way, spot,
+    KEY_PLACES, Lost, STATE_ASSURED, Strength, ZONE_NONE, nth_way, spot,
 };
 
 pub(crate) use state::{Watch, idle_for, incoming, is_closed, is_inspected, may_be_fast, outgoing};
@@ -142,14 +142,20 @@ fn differs_far<S: Places>(set: &S, way: u32, words: &[u64; 5]) -> u64 {
     (set.load(way, source_at) ^ source) | (set.load(way, destination_at) ^ destination)
 }
 
-/// Asks the machine for the memory of a tuple's set: two pairs of lines.
+/// Asks the machine for the memory of the sets of a tuple and of its answers: all lines that will be looked at, and
+/// those that will be written if the first places are free. They are slow to come, and come together.
 #[inline(always)]
-pub(crate) fn touch<T: Tables>(tables: &T, words: &[u64; 5]) {
+pub(crate) fn touch<T: Tables>(tables: &T, key: &FlowKey) {
     let Active { seed, flow_mask, .. } = tables.active();
-    let home = spot(words, &seed, flow_mask);
-    if let Some(set) = tables.set(home.set) {
-        let _ = set.load(home.way, 0);
-        let _ = set.load(nth_way(home.way, 2), 0);
+    let there = spot(&key.words(), &seed, flow_mask);
+    let back = spot(&key.answer_words(ZONE_NONE), &seed, flow_mask);
+    if let (Some(there_set), Some(back_set)) = (tables.set(there.set), tables.set(back.set)) {
+        for nth in 0..FLOW_WAYS as u32 {
+            let _ = there_set.load(nth_way(there.way, nth), 0);
+            let _ = back_set.load(nth_way(back.way, nth), 0);
+        }
+        let _ = there_set.load(there.way, WORD_FIRST_SEEN);
+        let _ = back_set.load(back.way, WORD_FIRST_SEEN);
     }
 }
 
