@@ -47,6 +47,8 @@ fn build(root: &Path, target: &Path) -> PathBuf {
         // Compare-exchange, which places of the flow table are taken by (Linux 5.12).
         "-Ctarget-cpu=v3".to_owned(),
         "-Clink-arg=--btf".to_owned(),
+        // Else every clearing of a few bytes is a call of a function that writes them one by one.
+        "-Clink-arg=--disable-expand-memcpy-in-order".to_owned(),
     ];
     cargo
         .current_dir(root.join("ebpf/edge"))

@@ -14,7 +14,7 @@ pub const BLOCK_WORDS: u32 = 512;
 /// Bytes of a block.
 pub const BLOCK_BYTES: u32 = BLOCK_WORDS * 8;
 /// The first word of an image: what it is and in which layout.
-pub const IMAGE_MAGIC: u64 = u64::from_be_bytes(*b"secd\0\0\0\x01");
+pub const IMAGE_MAGIC: u64 = u64::from_be_bytes(*b"secd\0\0\0\x02");
 
 /// Blocks of the address trie: 64 MiB. A list refresh that needs more is held.
 pub const MAX_TRIE_BLOCKS: u32 = 16_384;
@@ -29,6 +29,30 @@ pub const MAX_DEVICE_BLOCKS: u32 = 512;
 /// Blocks of an image.
 pub const MAX_IMAGE_BLOCKS: u32 =
     FIXED_BLOCKS + MAX_TRIE_BLOCKS + MAX_CLASSIFIER_BLOCKS + MAX_CLASS_BLOCKS + MAX_DEVICE_BLOCKS;
+/// Blocks of a chunk, 1 MiB: in the kernel an image lies in arrays of this one size, as many as it needs. Arrays of one
+/// size are looked into without a call. Before Linux 6.8 the kernel waits for packets once for each chunk that is put in
+/// place, so there shall not be many.
+pub const CHUNK_BLOCKS: u32 = 256;
+/// Chunks of a slot: those of the largest image, and one that no image reaches.
+pub const MAX_CHUNKS: u32 = MAX_IMAGE_BLOCKS.div_ceil(CHUNK_BLOCKS) + 1;
+/// Images there are at a time: the one in force, and the one before or after it.
+pub const SLOTS: u32 = 2;
+/// Entries of `IMAGES`: the chunks of both slots, in turns.
+pub const IMAGE_ENTRIES: u32 = MAX_CHUNKS * SLOTS;
+
+/// The entry of `IMAGES` in which a chunk of a slot is.
+#[inline(always)]
+#[must_use]
+pub const fn chunk_entry(slot: u32, chunk: u32) -> u32 {
+    chunk * SLOTS + (slot & (SLOTS - 1))
+}
+
+/// Where a block of a slot is: the entry of `IMAGES`, and the place in its chunk.
+#[inline(always)]
+#[must_use]
+pub const fn block_place(slot: u32, block: u32) -> (u32, u32) {
+    (chunk_entry(slot, block / CHUNK_BLOCKS), block % CHUNK_BLOCKS)
+}
 
 /// Block of the header.
 pub const HEADER_BLOCK: u32 = 0;
@@ -426,16 +450,27 @@ impl RuleRow {
 
 /// A reference to a node of the address trie, or the class itself. 32 bits: kind 2, number 7, position 23.
 ///
-/// The trie takes an address 16 bits at a time. A node of *runs* or *classes* has `number + 1` sorted starts, a quarter
-/// each, of which the first is 0, filled up to a whole word; then as many [`Node`]s (halves) or classes (quarters).
+/// The trie takes an address 16 bits at a time. A node of *runs* or *classes* has sorted starts, a quarter each, of which
+/// the first is 0, and as many [`Node`]s (halves) or classes (quarters). A *small* one is `number + 1` starts and then
+/// their values, all in one line of the cache. A *large* one is a line with the first start of every line that follows,
+/// then those lines (`number & 31`, and one), full of starts and then their values: two lines are read, whatever its
+/// size. Starts are filled up with the highest, their values with the last.
 /// A *wide* node has 256 nodes: by the high byte (`number` 0), after which the low byte is what is left of the 16 bits,
 /// or by the low byte (`number` 1). No node crosses a block. Positions are words from the first block of the trie.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Node(pub u32);
 
 impl Node {
-    /// Most starts of a node.
-    pub const MAX_RUNS: u32 = 128;
+    /// Words of a line of the cache.
+    pub const LINE: u32 = 8;
+    /// In `number`: the node is large.
+    pub const LARGE: u32 = 64;
+    /// Lines of a large node behind the first.
+    pub const MAX_LINES: u32 = 32;
+    /// Nodes in a line, behind their starts in two words.
+    pub const RUNS_PER_LINE: u32 = 8;
+    /// Classes in a line, behind their starts in four words.
+    pub const CLASSES_PER_LINE: u32 = 16;
     /// Words of a wide node.
     pub const WIDE_WORDS: u32 = 128;
     /// Positions there are.
@@ -472,7 +507,7 @@ impl Node {
         self.0 >> 30
     }
 
-    /// Starts less one; or which byte a wide node looks at.
+    /// Starts less one, or lines less one and [`Self::LARGE`]; or which byte a wide node looks at.
     #[inline(always)]
     #[must_use]
     pub const fn number(self) -> u32 {
@@ -532,4 +567,6 @@ const _: () = {
     assert!(MAX_TRIE_BLOCKS * BLOCK_WORDS == Node::POSITIONS);
     assert!(MAX_CLASS_BLOCKS * BLOCK_WORDS / 2 > MAX_ADDRESS_CLASSES);
     assert!((MAX_IMAGE_BLOCKS as u64) * (BLOCK_WORDS as u64) * 4 < u32::MAX as u64);
+    assert!((Node::MAX_LINES + 1) * Node::LINE <= BLOCK_WORDS && Node::MAX_LINES <= Node::LINE * 4);
+    assert!(SLOTS == 2 && CHUNK_BLOCKS.is_power_of_two());
 };

@@ -35,8 +35,11 @@ pub const FORGOTTEN_NS: u64 = 180 * 1_000_000_000;
 pub const MAX_BANNED_RANGES: u32 = 65_536;
 /// Sources that are metered by rates. When full the least recently used is forgotten: it begins with a full bucket.
 pub const MAX_METERED: u32 = 16_384;
-/// Sources that were denied lately, in zones that look for scans. When full the least recently used is forgotten.
+/// Sources that were denied lately, in zones that look for scans. When the four places of a set are taken, the one whose
+/// window began first makes way, and one that is slowed down last.
 pub const MAX_SCANNERS: u32 = 16_384;
+/// Tags of sources that are slowed down. Sources that meet share one: it costs them a look at what was noted of them.
+pub const HELD_TAGS: u32 = 4096;
 /// Length of the window in which a source's denied tries are counted, in ns.
 pub const SCAN_WINDOW_NS: u64 = 10 * 1_000_000_000;
 /// Different denied destinations and ports in a window, above which it is a scan.

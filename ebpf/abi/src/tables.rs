@@ -164,20 +164,6 @@ pub struct RateState {
     pub due: u64,
 }
 
-/// Value of `SCANS` (key: the source; of IPv6 the network of 64 bits).
-#[repr(C)]
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct ScanState {
-    /// Boot time in ns at which the window began.
-    pub window: u64,
-    /// A bit for each hash of a destination and port that denied the source in the window.
-    pub sketch: u64,
-    /// Boot time in ns until which new flows of the source are slowed down.
-    pub held: u64,
-    /// Boot time in ns at which the next of them may pass.
-    pub due: u64,
-}
-
 /// Value of `ALLOWS` (key data: [`Address`]): for a time no ban or list holds against the address.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -269,7 +255,6 @@ mod pod {
     unsafe impl aya::Pod for AllowValue {}
     unsafe impl aya::Pod for RateKey {}
     unsafe impl aya::Pod for RateState {}
-    unsafe impl aya::Pod for ScanState {}
     unsafe impl aya::Pod for Counter {}
     unsafe impl aya::Pod for crate::FlowSet {}
 }
@@ -280,7 +265,6 @@ const _: () = {
     assert!(size_of::<BanValue>() == 16);
     assert!(size_of::<AllowValue>() == 16);
     assert!(size_of::<RateKey>() == 20);
-    assert!(size_of::<ScanState>() == 32);
     assert!(size_of::<Counter>() == 16);
 };
 

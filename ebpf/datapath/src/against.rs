@@ -1,13 +1,19 @@
 //! What is against an address: bans and lists, by direction, and what holds against neither.
 
 use abi::{
-    ACTIVE_ALLOWS, ACTIVE_BANS, ACTIVE_RANGES, Action, Address, DIRECTION_IN, DIRECTION_OUT, Reason,
+    ACTIVE_ALLOWS, ACTIVE_BANS, ACTIVE_RANGES, Action, Address, DIRECTION_IN, DIRECTION_OUT, RULE_NONE,
+    Reason,
     image::{
         ADDRESS_IN_OBSERVED, ADDRESS_OUT_OBSERVED, ADDRESS_PROTECTED, ADDRESS_UPSTREAM, AddressClass, NOTHING,
     },
 };
 
-use crate::{Tables, Verdict};
+use crate::{
+    Tables, Verdict, flow,
+    ingress::may_answer,
+    parse::Kind,
+    source::{is_bogon, is_spoofed},
+};
 
 /// Which address of a packet.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -44,6 +50,39 @@ pub(crate) fn look_up<T: Tables>(tables: &T, verdict: &mut Verdict, side: Side) 
         Side::Source => verdict.work.source = known,
         Side::Destination => verdict.work.destination = known,
     }
+}
+
+/// Looks up what is known of the source. `true`: it cannot be where it is, or a ban or list is against what it starts, and
+/// that ends the matter. Of later fragments and of ICMP errors it is not asked what is against them.
+#[inline(always)]
+pub(crate) fn source<T: Tables>(tables: &T, verdict: &mut Verdict) -> bool {
+    if verdict.work.packet.kind == Kind::Opening && !may_answer(verdict) {
+        // Needed later, and slow to come: meanwhile the source is looked up.
+        flow::touch(tables, &verdict.flow);
+    }
+    look_up(tables, verdict, Side::Source);
+    if is_spoofed(tables, verdict) && verdict.deny(Action::Drop, Reason::Spoofed, RULE_NONE) {
+        return true;
+    }
+    if is_bogon(verdict) && verdict.deny(Action::Drop, Reason::Bogon, RULE_NONE) {
+        return true;
+    }
+    if matches!(verdict.work.packet.kind, Kind::Fragment | Kind::Error) {
+        return false;
+    }
+    unwanted(tables, verdict, Side::Source, DIRECTION_IN)
+}
+
+/// Looks up what is known of the destination. `true`: a ban or list is against what is started towards it, and that ends
+/// the matter.
+#[inline(always)]
+pub(crate) fn destination<T: Tables>(tables: &T, verdict: &mut Verdict) -> bool {
+    if may_answer(verdict) {
+        // As above. The tuple itself was looked for already.
+        flow::touch(tables, &verdict.flow);
+    }
+    look_up(tables, verdict, Side::Destination);
+    unwanted(tables, verdict, Side::Destination, DIRECTION_OUT)
 }
 
 /// A ban or list is against the address in this direction, and it is not protected. `true` if that ends the matter.

@@ -1,7 +1,7 @@
 //! The fast path: a plain packet of a known flow that changes nothing. It says nothing that [`crate::decide`] would not
 //! say of the same packet; where it is not sure it says nothing at all.
 
-use abi::{RULE_NONE, ZONE_NONE, ZoneId, is_idle, spot};
+use abi::{KEY_IS_V4, RULE_NONE, ZONE_NONE, ZoneId, is_idle, spot};
 
 use crate::{
     Frame, Input, Tables, View, flow,
@@ -35,8 +35,6 @@ const V4: u16 = 0x0008;
 const V6: u16 = 0xdd86;
 const TAG: u16 = 0x0081;
 const SERVICE_TAG: u16 = 0xa888;
-/// The second half of a v4-mapped address without the IPv4 address.
-const MAPPED: u64 = 0xffff_0000;
 
 /// Passes a packet of a known flow, and counts it there. Of `input` the boot time is not looked at, nor the length.
 ///
@@ -44,15 +42,9 @@ const MAPPED: u64 = 0xffff_0000;
 /// extension headers; UDP, or TCP with ACK and without SYN, FIN and RST; the flow judged under the epoch of now.
 #[inline(always)]
 pub fn fast<F: Frame, T: Tables>(frame: &F, input: &Input, tables: &T) -> Option<Passed> {
-    let active = tables.active();
-    if active.generation == 0 || active.is_trial() {
-        return None;
-    }
-    let slot = active.generation & 1;
     let (vlan, is_v6, at) = link(frame, input)?;
     let length = frame.seen();
-    let mut words;
-    let (protocol, ports) = if is_v6 {
+    if is_v6 {
         let header = frame.view::<48>(at)?;
         let protocol = header.byte::<6>();
         let payload = u32::from(header.two::<4>().swap_bytes());
@@ -60,8 +52,11 @@ pub fn fast<F: Frame, T: Tables>(frame: &F, input: &Input, tables: &T) -> Option
             return None;
         }
         carries(frame, at + 40, protocol, payload)?;
-        words = [header.eight::<8>(), header.eight::<16>(), header.eight::<24>(), header.eight::<32>(), 0];
-        (protocol, header.four::<40>())
+        let last = u64::from(header.four::<40>()) | u64::from(protocol) << 32;
+        // Mapped addresses, which are nobody's on the wire, are not found by this key.
+        let [a, b] = [header.eight::<8>(), header.eight::<16>()];
+        let [c, d] = [header.eight::<24>(), header.eight::<32>()];
+        known(input, tables, vlan, length, [a, b, c, d, last])
     } else {
         let header = frame.view::<28>(at)?;
         let protocol = header.byte::<9>();
@@ -75,15 +70,31 @@ pub fn fast<F: Frame, T: Tables>(frame: &F, input: &Input, tables: &T) -> Option
             return None;
         }
         carries(frame, at + 20, protocol, total - 20)?;
-        let (source, destination) = (u64::from(header.four::<12>()), u64::from(header.four::<16>()));
-        words = [0, MAPPED | source << 32, 0, MAPPED | destination << 32, 0];
-        (protocol, header.four::<20>())
-    };
+        let last = u64::from(header.four::<20>()) | u64::from(protocol) << 32 | KEY_IS_V4;
+        known(input, tables, vlan, length, [0, header.eight::<12>(), 0, 0, last])
+    }
+}
+
+/// Passes the packet if its tuple is known. `words` are those of its key without the zone. Once for each family, so that
+/// IPv4 does not carry what it does not have.
+#[inline(always)]
+fn known<T: Tables>(
+    input: &Input,
+    tables: &T,
+    vlan: u16,
+    length: u32,
+    mut words: [u64; 5],
+) -> Option<Passed> {
+    let active = tables.active();
+    if active.generation == 0 || active.is_trial() {
+        return None;
+    }
+    let slot = active.generation & 1;
     let zone = tables.near_port(slot, input.ifindex, vlan);
     if zone == ZONE_NONE {
         return None;
     }
-    words[4] = u64::from(ports) | u64::from(protocol) << 32 | u64::from(zone) << 40;
+    words[4] |= u64::from(zone) << 40;
     let place = spot(&words, &active.seed, active.flow_mask);
     let set = tables.set(place.set)?;
     let hot = flow::hot(&set, place.way, &words)?;
@@ -93,7 +104,7 @@ pub fn fast<F: Frame, T: Tables>(frame: &F, input: &Input, tables: &T) -> Option
     {
         return None;
     }
-    flow::count(&set, hot.way, hot.standing, input.ticks, length);
+    flow::count(&set, hot.way, input.ticks, length);
     Some(Passed { zone, slot, rule: hot.verdict as u32, length })
 }
 
@@ -146,14 +157,13 @@ const fn one_id(vlan: u16, tag: u16) -> Option<u16> {
 /// UDP or TCP that follows, whole and not malformed.
 #[inline(always)]
 fn carries<F: Frame>(frame: &F, at: usize, protocol: u8, available: u32) -> Option<()> {
-    const URG: u8 = 32;
     match protocol {
         TCP => {
-            let header = frame.view::<14>(at)?;
-            let offset = u32::from(header.byte::<12>() >> 4) * 4;
+            let offset_and_flags = frame.view::<14>(at)?.two::<12>();
+            let offset = u32::from(offset_and_flags & 0xf0) >> 2;
             // ACK alone or with URG: what is possible without SYN, FIN and RST.
-            let flags = header.byte::<13>() & (FIN | SYN | RST | ACK | URG);
-            if flags & !URG != ACK || offset < 20 || offset > available {
+            let flags = (offset_and_flags >> 8) as u8 & (FIN | SYN | RST | ACK);
+            if flags != ACK || offset < 20 || offset > available {
                 return None;
             }
         }

@@ -1,16 +1,16 @@
 //! The verdict about a frame that comes in.
 
 use abi::{
-    Action, FLOW_REPLY, FLOW_TAUGHT, FORGOTTEN_NS, FlowKey, RULE_NONE, Reason, ZONE_FIRST, ZONE_IS_WAN,
-    ZONE_LOOSE, ZONE_NAMES, ZONE_NONE, ZONE_OBSERVE, ZONE_RESOLVED, ZONE_SCAN, ZONE_SELF, ZONE_STRICT,
+    Action, FLOW_REPLY, FLOW_TAUGHT, FORGOTTEN_NS, FlowKey, RULE_NONE, Reason, ZONE_IS_WAN, ZONE_LOOSE,
+    ZONE_NAMES, ZONE_NONE, ZONE_OBSERVE, ZONE_RESOLVED, ZONE_SCAN, ZONE_SELF, ZONE_STRICT,
 };
 
 use crate::{
     Frame, Input, Step, Tables, Verdict,
     flow::{self, Found, Places, Watch, incoming, is_closed, is_inspected},
-    opening::{found_rule, rejudged, reverse},
+    opening::{found_rule, is_metered, rejudged, reverse},
     parse::{self, ACK, Ethertype, Kind, SYN, TCP, UDP},
-    source::{Essential, essential, is_bogon, is_spoofed},
+    source::{Essential, essential},
     verdict::Quoted,
 };
 
@@ -55,7 +55,7 @@ fn enter<T: Tables>(
 /// The first half of [`enter`].
 #[inline(never)]
 fn prepare<T: Tables>(frame: &impl Frame, input: &Input, tables: &T, verdict: &mut Verdict) -> bool {
-    *verdict = Verdict::EMPTY;
+    verdict.begin();
     let active = tables.active();
     if active.generation == 0 {
         return false;
@@ -134,7 +134,9 @@ pub(crate) fn judge<T: Tables>(tables: &T, verdict: &mut Verdict) {
         Kind::Following => verdict.flow.protocol == parse::TCP || parse::is_echo(&packet),
         Kind::Error | Kind::Fragment | Kind::Portless => false,
     };
-    if carries_tuple && is_known(tables, verdict) {
+    // What cannot be an answer has its addresses judged first.
+    let starts = packet.kind == Kind::Opening && !may_answer(verdict);
+    if carries_tuple && !starts && is_known(tables, verdict) {
         return;
     }
     match essential(verdict) {
@@ -154,11 +156,7 @@ pub(crate) fn judge<T: Tables>(tables: &T, verdict: &mut Verdict) {
         }
         Essential::No => {}
     }
-    tables.step(Step::LookUpSource, verdict);
-    if is_spoofed(tables, verdict) && verdict.deny(Action::Drop, Reason::Spoofed, RULE_NONE) {
-        return;
-    }
-    if is_bogon(verdict) && verdict.deny(Action::Drop, Reason::Bogon, RULE_NONE) {
+    if tables.step(Step::Source, verdict) {
         return;
     }
     match packet.kind {
@@ -167,12 +165,8 @@ pub(crate) fn judge<T: Tables>(tables: &T, verdict: &mut Verdict) {
         Kind::Error => return error(tables, verdict),
         Kind::Opening | Kind::Following | Kind::Portless => {}
     }
-    if tables.step(Step::SourceStarts, verdict) {
-        return;
-    }
     // What is dropped for its source costs no second walk.
-    tables.step(Step::LookUpDestination, verdict);
-    if tables.step(Step::DestinationIsTarget, verdict) {
+    if tables.step(Step::Destination, verdict) || (starts && is_known(tables, verdict)) {
         return;
     }
     let zone = verdict.work.setting.zone;
@@ -193,13 +187,10 @@ pub(crate) fn judge<T: Tables>(tables: &T, verdict: &mut Verdict) {
             if zone & ZONE_RESOLVED != 0 && tables.step(Step::Unresolved, verdict) {
                 return;
             }
-            if tables.step(Step::Metered, verdict) {
+            if is_metered(verdict) && tables.step(Step::Metered, verdict) {
                 return;
             }
-            tables.step(Step::EnterPacket, verdict);
-            if verdict.zone_to >= ZONE_FIRST {
-                tables.step(Step::EnterAnswer, verdict);
-            }
+            tables.step(Step::Enter, verdict);
         }
         Kind::Portless => {
             let depends = zone & (ZONE_RESOLVED | ZONE_NAMES) != 0;
@@ -209,6 +200,12 @@ pub(crate) fn judge<T: Tables>(tables: &T, verdict: &mut Verdict) {
         }
         Kind::Following | Kind::Fragment | Kind::Error => follow(tables, verdict),
     }
+}
+
+/// The packet may open a flow, and may be an answer as well: UDP. (A SYN or an echo request answers nothing.)
+#[inline(always)]
+pub(crate) fn may_answer(verdict: &Verdict) -> bool {
+    verdict.work.packet.kind == Kind::Opening && verdict.flow.protocol == UDP
 }
 
 /// A packet of no known flow that opens none: conntrack knows, unless the zone takes none such.
@@ -319,7 +316,7 @@ pub(crate) fn known<T: Tables>(tables: &T, verdict: &mut Verdict) -> bool {
     let rule = verdict.work.value.rule;
     if is_cut {
         verdict.deny(Action::Drop, Reason::Signature, rule);
-        entry.count(&verdict.work.value, ticks, length);
+        entry.count(ticks, length);
         return true;
     }
     if verdict.work.value.epoch != verdict.work.setting.epoch {
@@ -360,7 +357,7 @@ fn goes_on<S: Places>(entry: &Found<S>, verdict: &mut Verdict) {
     if incoming(&mut verdict.work.value, protocol, &packet, zone) == Watch::HalfSeen {
         verdict.pass(Reason::HalfSeen, verdict.rule);
     }
-    entry.count(&verdict.work.value, ticks, length);
+    entry.count(ticks, length);
     if entry.differs(&verdict.work.value) {
         verdict.work.value.last_seen = ticks;
         entry.change(&verdict.work.value);

@@ -7,7 +7,8 @@
 //! First the [`fast`] path: a plain packet of a known flow that changes nothing. Everything else goes through
 //! [`decide`]: link layer → zone → network and transport headers → flow table → essentials of the link → spoofing and
 //! bogons → bans and lists (not against protected addresses) → does it open a flow? → isolation, quarantine, policy,
-//! what DNS answered, scans, rates → remember.
+//! what DNS answered, scans, rates → remember. What cannot be an answer (a SYN, an echo request) is looked for in the
+//! flow table only when nothing is against its addresses.
 //!
 //! **Which tag names the zone**: the only one whose id is not 0 (802.1Q §6.9: 0 is a priority, not a VLAN). Two tags
 //! with an id (QinQ) belong to no zone: [`Reason::WrongVlan`].

@@ -2,8 +2,8 @@
 
 use abi::{
     Action, FLOW_FAST, FLOW_REPLY, FLOW_TAUGHT, FORGOTTEN_NS, FlowKey, POLICY_LIMIT, POLICY_OBSERVE,
-    RULE_DEFAULT, RULE_NONE, Reason, STATE_NEW, ZONE_INSPECT, ZONE_IS_WAN, ZONE_ISOLATE, ZONE_LOOSE,
-    ZONE_MULTICAST, ZONE_NAMES, ZONE_NONE, ZONE_QUARANTINE, ZONE_REJECT, ZONE_SELF, ZoneId,
+    RULE_DEFAULT, RULE_NONE, Reason, STATE_NEW, ZONE_FIRST, ZONE_INSPECT, ZONE_IS_WAN, ZONE_ISOLATE,
+    ZONE_LOOSE, ZONE_MULTICAST, ZONE_NAMES, ZONE_NONE, ZONE_QUARANTINE, ZONE_REJECT, ZONE_SELF, ZoneId,
     image::{ADDRESS_PROTECTED, ADDRESS_UPSTREAM, DeviceRow, NOTHING},
 };
 
@@ -36,12 +36,17 @@ pub(crate) fn open<T: Tables>(tables: &T, verdict: &mut Verdict) -> bool {
 pub(crate) fn held<T: Tables>(tables: &T, verdict: &mut Verdict) -> bool {
     let who = meter::who(&verdict.flow.source, verdict.work.packet.v6);
     verdict.work.source.flags & (ADDRESS_PROTECTED | ADDRESS_UPSTREAM) == 0
-        && meter::is_held(tables, &who, verdict.work.setting.now)
+        && meter::is_held(tables, &who, &verdict.work.setting)
         && verdict.deny(Action::Drop, Reason::PortScan, RULE_NONE)
 }
 
-/// The rates of the rule and the zone over a new flow. `false`: it passes, and what is to be remembered of it is in
-/// `work.value`.
+/// Some rate, of the rule or the zone, is over a new flow.
+#[inline(always)]
+pub(crate) const fn is_metered(verdict: &Verdict) -> bool {
+    verdict.work.found.flags & POLICY_LIMIT != 0 || verdict.work.setting.rate != NOTHING
+}
+
+/// The rates of the rule and the zone over a new flow. `true`: they are against it.
 #[inline(always)]
 pub(crate) fn metered<T: Tables>(tables: &T, verdict: &mut Verdict) -> bool {
     let (now, slot) = (verdict.work.setting.now, verdict.work.setting.slot);
@@ -65,7 +70,6 @@ pub(crate) fn metered<T: Tables>(tables: &T, verdict: &mut Verdict) -> bool {
         }
         turn += 1;
     }
-    admit(verdict);
     false
 }
 
@@ -187,7 +191,7 @@ pub(crate) fn scanned<T: Tables>(tables: &T, verdict: &mut Verdict) {
         return;
     }
     let who = meter::who(&verdict.flow.source, verdict.work.packet.v6);
-    if meter::is_scan(tables, &who, &verdict.flow, verdict.work.setting.now) {
+    if meter::is_scan(tables, &who, &verdict.flow, &verdict.work.setting) {
         verdict.reason = Reason::PortScan;
         verdict.rule = RULE_NONE;
         verdict.action = Action::Drop;
@@ -201,7 +205,7 @@ pub(crate) const fn found_rule(verdict: &Verdict) -> u32 {
     if rule == RULE_DEFAULT { RULE_NONE } else { rule as u32 }
 }
 
-/// The new flow passes: what is remembered of it.
+/// The new flow passes: what is remembered of it, in `work.value`.
 #[inline(always)]
 fn admit(verdict: &mut Verdict) {
     let zone = verdict.work.setting.zone;
@@ -263,31 +267,30 @@ pub(crate) fn loosen<T: Tables>(tables: &T, verdict: &mut Verdict) {
     tables.step(Step::EnterPacket, verdict);
 }
 
-/// Which tuple of a verdict.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Which {
-    Packet,
-    Answer,
+/// Enters the tuple of the packet.
+#[inline(always)]
+pub(crate) fn enter_packet<T: Tables>(tables: &T, verdict: &Verdict) {
+    flow::remember(tables, &verdict.flow, &verdict.work.value, verdict.work.setting.ticks);
 }
 
+/// The new flow passes: enters the tuple of the packet, and that of its answers where they come in at a zone.
 #[inline(always)]
-pub(crate) fn enter<T: Tables>(tables: &T, verdict: &mut Verdict, which: Which) {
-    let ticks = verdict.work.setting.ticks;
-    match which {
-        Which::Packet => flow::remember(tables, &verdict.flow, &verdict.work.value, ticks),
-        Which::Answer => {
-            reverse(&verdict.flow, verdict.zone_to, &mut verdict.reverse);
-            let protocol = verdict.flow.protocol;
-            let value = &mut verdict.work.value;
-            value.flags = FLOW_REPLY;
-            value.packets = 0;
-            value.bytes = 0;
-            value.tcp_flags = 0;
-            value.copied = 0;
-            value.idle = idle_for(value, protocol);
-            flow::remember(tables, &verdict.reverse, &verdict.work.value, ticks);
-        }
+pub(crate) fn enter<T: Tables>(tables: &T, verdict: &mut Verdict) {
+    admit(verdict);
+    enter_packet(tables, verdict);
+    if verdict.zone_to < ZONE_FIRST {
+        return;
     }
+    reverse(&verdict.flow, verdict.zone_to, &mut verdict.reverse);
+    let protocol = verdict.flow.protocol;
+    let value = &mut verdict.work.value;
+    value.flags = FLOW_REPLY;
+    value.packets = 0;
+    value.bytes = 0;
+    value.tcp_flags = 0;
+    value.copied = 0;
+    value.idle = idle_for(value, protocol);
+    flow::remember(tables, &verdict.reverse, &verdict.work.value, verdict.work.setting.ticks);
 }
 
 /// The tuple of the answers, as they come in at `zone`.

@@ -1,7 +1,7 @@
 //! The seam between the decision and the memory it reads: maps in the kernel, vectors on the host.
 
 use abi::{
-    Active, Address, BanValue, DIRECTION_IN, DIRECTION_OUT, Lost, RateKey, ResolvedValue, ScanState, ZoneId,
+    Active, Address, BanValue, DIRECTION_IN, DIRECTION_OUT, Lost, RateKey, ResolvedValue, ZoneId,
     image::{AddressClass, Coordinate, RateRow, RuleRow, ZoneRow},
 };
 
@@ -10,9 +10,7 @@ use crate::{
     against::{self, Side},
     flow::{self, Places},
     image::Question,
-    ingress,
-    opening::{self, Which},
-    resolved,
+    ingress, opening, resolved,
 };
 
 /// The lookups a decision may make. `slot` selects the image.
@@ -62,10 +60,12 @@ pub trait Tables {
     fn bucket(&self, key: &RateKey) -> u64;
     /// Sets a bucket.
     fn fill(&self, key: &RateKey, due: u64);
-    /// What was noted of a source that was denied. `false`: nothing; `into` stays.
-    fn scan(&self, source: &Address, into: &mut ScanState) -> bool;
-    /// Notes it.
-    fn note_scan(&self, source: &Address, state: &ScanState);
+    /// Until when (ticks) sources of this tag may be slowed down; 0 = none is.
+    fn held(&self, tag: u32) -> u32;
+    /// A source of this tag is slowed down until then.
+    fn hold(&self, tag: u32, until: u32);
+    /// A set of the table of sources that were denied, below [`abi::MAX_SCANNERS`] / [`abi::FLOW_WAYS`].
+    fn scanners(&self, index: u32) -> Option<Self::Set<'_>>;
     /// Counts a loss.
     fn lost(&self, what: Lost);
     /// Takes a step of a decision, and says whether that ends the matter. The kernel gives each a function of its own,
@@ -89,6 +89,10 @@ pub enum Step {
     Known,
     /// Judges a known flow again.
     Review,
+    /// Looks up what is known of the source, and what is against it.
+    Source,
+    /// Looks up what is known of the destination, and what is against it.
+    Destination,
     /// Looks up what is known of the source.
     LookUpSource,
     /// Looks up what is known of the destination.
@@ -109,7 +113,7 @@ pub enum Step {
     Unresolved,
     /// A packet that opens no flow, in a zone whose flows depend on DNS.
     KeptIn,
-    /// A new flow: rates.
+    /// A new flow that is metered: rates.
     Metered,
     /// A new flow that may not be, and may be an old one.
     Forgotten,
@@ -125,8 +129,8 @@ pub enum Step {
     Loosen,
     /// Enters the tuple of the packet into the flow table.
     EnterPacket,
-    /// Enters the tuple of its answers.
-    EnterAnswer,
+    /// A new flow passes: enters its tuple and that of its answers.
+    Enter,
 }
 
 impl Step {
@@ -140,6 +144,8 @@ impl Step {
             }
             Self::Known => ingress::known(tables, verdict),
             Self::Review => ingress::review(tables, verdict),
+            Self::Source => against::source(tables, verdict),
+            Self::Destination => against::destination(tables, verdict),
             Self::LookUpSource => {
                 against::look_up(tables, verdict, Side::Source);
                 false
@@ -173,11 +179,11 @@ impl Step {
                 true
             }
             Self::EnterPacket => {
-                opening::enter(tables, verdict, Which::Packet);
+                opening::enter_packet(tables, verdict);
                 true
             }
-            Self::EnterAnswer => {
-                opening::enter(tables, verdict, Which::Answer);
+            Self::Enter => {
+                opening::enter(tables, verdict);
                 true
             }
         }

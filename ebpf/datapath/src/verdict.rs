@@ -145,6 +145,32 @@ impl Verdict {
         },
     };
 
+    /// Nothing decided yet, as [`Self::EMPTY`], but for what is written before it is read: the work of every packet
+    /// before is left where it is.
+    #[inline(always)]
+    pub(crate) fn begin(&mut self) {
+        self.flow = NO_TUPLE;
+        self.reverse = NO_TUPLE;
+        self.rule = RULE_NONE;
+        self.logged = RULE_NONE;
+        self.vlan = 0;
+        self.action = Action::Pass;
+        self.reason = Reason::NoPlan;
+        self.zone_from = ZONE_NONE;
+        self.zone_to = ZONE_NONE;
+        self.observed = false;
+        self.log = false;
+        self.opened = false;
+        self.reply = false;
+        self.inspect = false;
+        self.known = false;
+        self.work.packet = Packet::EMPTY;
+        self.work.link = Link::EMPTY;
+        self.work.mac = [0; 6];
+        self.work.quoted = Quoted::Unreadable;
+        self.work.is_stale = false;
+    }
+
     /// The frame is dropped here. A reject is not: it goes up to the second wall, which answers.
     #[inline(always)]
     #[must_use]

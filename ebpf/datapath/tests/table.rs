@@ -25,7 +25,7 @@ fn small() -> Home {
 fn assured(home: &Home) -> Vec<FlowPlace> {
     let now = ticks(home.now);
     let sets = home.tables.flows.to_sets();
-    let places = sets.iter().flat_map(|set| set.places);
+    let places = sets.iter().flat_map(abi::FlowSet::places);
     places.filter(|place| place.value().strength(now) == Strength::Assured).collect()
 }
 

@@ -2,13 +2,16 @@
 
 use abi::{
     ACTIVE_BANS, ACTIVE_RANGES, Active, Address, AllowValue, BanKey, BanValue, Budget, Counter,
-    DEFAULT_FLOWS, EVENT_RING_BYTES, FLOW_WAYS, FORGOTTEN_ROW, FORGOTTEN_TICKS, FlowSet, INSPECT_RING_BYTES,
-    Lost, MAX_BANNED_RANGES, MAX_BANS, MAX_LISTS, MAX_METERED, MAX_PROTECTED, MAX_RESOLVED, MAX_RULES, MAX_SCANNERS,
-    PACKET_COUNTERS, PLACE_WORDS, RateKey, RateState, ResolvedKey, ResolvedValue, ScanState, ZoneId,
-    image::{AddressClass, Block, Coordinate, RateRow, RuleRow, ZoneRow},
+    DEFAULT_FLOWS, EVENT_RING_BYTES, FLOW_WAYS, FORGOTTEN_ROW, FORGOTTEN_TICKS, FlowSet, HELD_TAGS,
+    INSPECT_RING_BYTES, Lost, MAX_BANNED_RANGES, MAX_BANS, MAX_LISTS, MAX_METERED, MAX_PROTECTED,
+    MAX_RESOLVED, MAX_RULES, MAX_SCANNERS, PACKET_COUNTERS, PLACE_WORDS, RateKey, RateState, ResolvedKey,
+    ResolvedValue, ZoneId,
+    image::{
+        AddressClass, Block, CHUNK_BLOCKS, Coordinate, IMAGE_ENTRIES, RateRow, RuleRow, ZoneRow, block_place,
+    },
 };
 use aya_ebpf::{
-    bindings::{BPF_F_INNER_MAP, BPF_F_MMAPABLE, BPF_F_NO_PREALLOC},
+    bindings::{BPF_F_MMAPABLE, BPF_F_NO_PREALLOC},
     btf_maps,
     macros::{btf_map, map},
     maps::{Array, HashMap, LpmTrie, LruHashMap, PerCpuArray, RingBuf, lpm_trie::Key},
@@ -18,11 +21,11 @@ use datapath::{
     image::{self, Image, Question},
 };
 
-const INNER: usize = (BPF_F_MMAPABLE | BPF_F_INNER_MAP) as usize;
-
-/// The images, one a slot. Userspace makes the inner maps, as large as each image is.
+/// The images of both slots, in chunks. Userspace makes these, as many as each image needs.
 #[btf_map]
-static IMAGES: btf_maps::ArrayOfMaps<btf_maps::Array<Block, 1, INNER>, 2> = btf_maps::ArrayOfMaps::new();
+static IMAGES: btf_maps::ArrayOfMaps<Chunk, ENTRIES> = btf_maps::ArrayOfMaps::new();
+const ENTRIES: usize = IMAGE_ENTRIES as usize;
+type Chunk = btf_maps::Array<Block, { CHUNK_BLOCKS as usize }, { BPF_F_MMAPABLE as usize }>;
 /// The ports of each image once more: its block [`abi::image::PORTS_BLOCK`], by slot. The kernel finds it without a call.
 #[map]
 static PORTS: Array<Block> = Array::with_max_entries(2, BPF_F_MMAPABLE);
@@ -47,7 +50,10 @@ static RESOLVED: HashMap<ResolvedKey, ResolvedValue> =
 #[map]
 static RATES: LruHashMap<RateKey, RateState> = LruHashMap::with_max_entries(MAX_METERED, 0);
 #[map]
-static SCANS: LruHashMap<Address, ScanState> = LruHashMap::with_max_entries(MAX_SCANNERS, 0);
+static SCANNERS: Array<FlowSet> = Array::with_max_entries(MAX_SCANNERS / FLOW_WAYS as u32, BPF_F_MMAPABLE);
+/// Until when sources of a tag are slowed down, in ticks: what says quickly that a source is not.
+#[map]
+static HELD: Array<[u32; FORGOTTEN_ROW as usize]> = Array::with_max_entries(HELD_TAGS / FORGOTTEN_ROW, 0);
 #[map]
 static PACKETS: PerCpuArray<Counter> = PerCpuArray::with_max_entries(PACKET_COUNTERS, 0);
 #[map]
@@ -79,7 +85,8 @@ struct Generation(u32);
 impl Image for Generation {
     #[inline(always)]
     fn block(&self, index: u32) -> Option<&Block> {
-        IMAGES.get_value(self.0, &index)
+        let (entry, at) = block_place(self.0, index);
+        IMAGES.get_value(entry, &at)
     }
 }
 
@@ -99,9 +106,8 @@ pub(crate) struct Set(*mut FlowSet);
 impl Set {
     #[inline(always)]
     fn word(&self, way: u32, word: u32) -> *mut u64 {
-        let at = (way & (FLOW_WAYS as u32 - 1)) * PLACE_WORDS as u32 + (word & (PLACE_WORDS as u32 - 1));
         // SAFETY: the set comes from a map lookup and was checked; the place is within its 64 words.
-        unsafe { self.0.cast::<u64>().add(at as usize) }
+        unsafe { self.0.cast::<u64>().add(FlowSet::word_at(way, word) as usize) }
     }
 }
 
@@ -122,6 +128,14 @@ impl Places for Set {
     fn mark(&self, way: u32, ticks: u32) {
         // SAFETY: as above; the lower half lies first.
         unsafe { self.word(way, 6).cast::<u32>().write_volatile(ticks) }
+    }
+
+    #[inline(always)]
+    fn opaque(word: u64) -> u64 {
+        let mut word = word;
+        // SAFETY: the register stays what it was. (No instruction at all would be none to tell a line of source about.)
+        unsafe { core::arch::asm!("{0} = {0}", inout(reg) word, options(pure, nomem, nostack)) };
+        word
     }
 
     #[inline(always)]
@@ -177,8 +191,7 @@ impl Tables for Maps {
 
     #[inline(always)]
     fn address(&self, slot: u32, address: &Address) -> AddressClass {
-        let (high, low) = image::words(address);
-        image::address_class(&Generation(slot), secd_address(slot, high, low))
+        image::address(&Generation(slot), address)
     }
 
     #[inline(always)]
@@ -256,14 +269,14 @@ impl Tables for Maps {
 
     #[inline(always)]
     fn forgotten(&self, tag: u32) -> u32 {
-        let (row, at) = forgotten_place(tag);
+        let (row, at) = row_place(tag & (FORGOTTEN_TICKS - 1));
         // SAFETY: a checked map value; the place is within it.
         FORGOTTEN.get_ptr(row).map_or(0, |row| unsafe { (*row)[at] })
     }
 
     #[inline(always)]
     fn forget(&self, tag: u32, ticks: u32) {
-        let (row, at) = forgotten_place(tag);
+        let (row, at) = row_place(tag & (FORGOTTEN_TICKS - 1));
         if let Some(row) = FORGOTTEN.get_ptr_mut(row) {
             // SAFETY: as above. 0 says "never".
             unsafe { (*row)[at] = ticks | u32::from(ticks == 0) };
@@ -287,18 +300,24 @@ impl Tables for Maps {
     }
 
     #[inline(always)]
-    fn scan(&self, source: &Address, into: &mut ScanState) -> bool {
-        // SAFETY: the value is read at once.
-        let Some(state) = (unsafe { SCANS.get(source) }) else { return false };
-        *into = *state;
-        true
+    fn held(&self, tag: u32) -> u32 {
+        let (row, at) = row_place(tag & (HELD_TAGS - 1));
+        // SAFETY: a checked map value; the place is within it.
+        HELD.get_ptr(row).map_or(0, |row| unsafe { (*row)[at] })
     }
 
     #[inline(always)]
-    fn note_scan(&self, source: &Address, state: &ScanState) {
-        if SCANS.insert(source, state, 0).is_err() {
-            count_lost(Lost::Meter);
+    fn hold(&self, tag: u32, until: u32) {
+        let (row, at) = row_place(tag & (HELD_TAGS - 1));
+        if let Some(row) = HELD.get_ptr_mut(row) {
+            // SAFETY: as above. 0 says "none".
+            unsafe { (*row)[at] = until | u32::from(until == 0) };
         }
+    }
+
+    #[inline(always)]
+    fn scanners(&self, index: u32) -> Option<Set> {
+        SCANNERS.get_ptr_mut(index).map(Set)
     }
 
     #[inline(always)]
@@ -313,6 +332,8 @@ impl Tables for Maps {
             Step::Judge => secd_judge(verdict),
             Step::Known => secd_known(verdict),
             Step::Review => secd_review(verdict),
+            Step::Source => secd_source(verdict),
+            Step::Destination => secd_destination(verdict),
             Step::LookUpSource => secd_look_up_source(verdict),
             Step::LookUpDestination => secd_look_up_destination(verdict),
             Step::SourceStarts => secd_source_starts(verdict),
@@ -331,7 +352,7 @@ impl Tables for Maps {
             Step::Renew => secd_renew(verdict),
             Step::Loosen => secd_loosen(verdict),
             Step::EnterPacket => secd_enter_packet(verdict),
-            Step::EnterAnswer => secd_enter_answer(verdict),
+            Step::Enter => secd_enter(verdict),
         };
         ends != 0
     }
@@ -347,13 +368,6 @@ fn read(ban: Option<*const BanValue>, into: &mut BanValue) -> bool {
 }
 
 // Functions with external linkage: the verifier judges them once, not on every path that leads to them.
-
-/// The class of an address, given as two words.
-#[unsafe(no_mangle)]
-#[inline(never)]
-extern "C" fn secd_address(slot: u32, high: u64, low: u64) -> u32 {
-    image::class_of(&Generation(slot), high, low)
-}
 
 /// What the policy says, as a word.
 #[unsafe(no_mangle)]
@@ -384,6 +398,8 @@ steps! {
     secd_judge = Judge;
     secd_known = Known;
     secd_review = Review;
+    secd_source = Source;
+    secd_destination = Destination;
     secd_look_up_source = LookUpSource;
     secd_look_up_destination = LookUpDestination;
     secd_source_starts = SourceStarts;
@@ -402,12 +418,11 @@ steps! {
     secd_renew = Renew;
     secd_loosen = Loosen;
     secd_enter_packet = EnterPacket;
-    secd_enter_answer = EnterAnswer;
+    secd_enter = Enter;
 }
 
 #[inline(always)]
-const fn forgotten_place(tag: u32) -> (u32, usize) {
-    let at = tag & (FORGOTTEN_TICKS - 1);
+const fn row_place(at: u32) -> (u32, usize) {
     (at / FORGOTTEN_ROW, (at & (FORGOTTEN_ROW - 1)) as usize)
 }
 

@@ -6,7 +6,7 @@ use abi::{
 };
 use aya_ebpf::{
     EbpfContext as _,
-    bindings::{TC_ACT_OK, TC_ACT_SHOT, xdp_action},
+    bindings::{TC_ACT_OK, TC_ACT_SHOT, xdp_action, xdp_md},
     helpers::{
         bpf_jiffies64, bpf_ktime_get_boot_ns, bpf_ktime_get_coarse_ns, bpf_skb_load_bytes,
         bpf_xdp_get_buff_len, bpf_xdp_load_bytes,
@@ -25,20 +25,23 @@ static LICENSE: [u8; 13] = *b"Dual MIT/GPL\0";
 /// A frame that comes in.
 #[xdp(frags)]
 fn ingress(context: XdpContext) -> u32 {
-    let input = Input { ifindex: context.ingress_ifindex() as u32, ticks: now_ticks(), ..Input::default() };
+    let (ifindex, ticks) = (context.ingress_ifindex() as u32, now_ticks());
+    let input = Input { ifindex, ticks, ..Input::default() };
     if let Some(passed) = fast(&Incoming(&context), &input, &Maps) {
         count_passed(&passed);
         return xdp_action::XDP_PASS;
     }
-    ingress_slow(&context, &input)
+    ingress_slow(context.ctx, ifindex, ticks)
 }
 
+/// Takes words, not references to what would have to lie in memory for it before every fast packet.
 #[inline(never)]
-fn ingress_slow(context: &XdpContext, input: &Input) -> u32 {
+fn ingress_slow(context: *mut xdp_md, ifindex: u32, ticks: u32) -> u32 {
+    let context = &XdpContext::new(context);
     // SAFETY: the context is the kernel's own.
     let length = unsafe { bpf_xdp_get_buff_len(context.ctx) } as u32;
     let Some(verdict) = verdict() else { return xdp_action::XDP_PASS };
-    let input = Input { now: now_boot(), length, ..*input };
+    let input = Input { now: now_boot(), length, ifindex, ticks, ..Input::default() };
     decide(&Incoming(context), &input, &Maps, verdict);
     conclude(verdict, &input);
     if verdict.inspect {
@@ -205,9 +208,9 @@ struct Bytes(usize);
 
 /// Loads from a frame. By hand: the machine loads at any address, which the language has no word for but byte by byte.
 macro_rules! load {
-    ($width:literal, $from:expr, $at:expr) => {{
+    ($width:literal, $word:ty, $from:expr, $at:expr) => {{
         let value: u64;
-        // SAFETY: inside the frame, see above.
+        // SAFETY: inside the frame, see above; the machine fills up with zeros.
         unsafe {
             core::arch::asm!(
                 concat!("{value} = *(", $width, " *)({from} + {at})"),
@@ -216,38 +219,38 @@ macro_rules! load {
                 at = const $at,
                 options(pure, readonly, nostack),
             );
+            core::hint::assert_unchecked(value <= <$word>::MAX as u64);
         }
-        value
+        value as $word
     }};
 }
 
 impl View for Bytes {
     #[inline(always)]
     fn byte<const AT: usize>(self) -> u8 {
-        load!("u8", self.0, AT) as u8
+        load!("u8", u8, self.0, AT)
     }
 
     #[inline(always)]
     fn two<const AT: usize>(self) -> u16 {
-        load!("u16", self.0, AT) as u16
+        load!("u16", u16, self.0, AT)
     }
 
     #[inline(always)]
     fn four<const AT: usize>(self) -> u32 {
-        load!("u32", self.0, AT) as u32
+        load!("u32", u32, self.0, AT)
     }
 
     #[inline(always)]
     fn eight<const AT: usize>(self) -> u64 {
-        load!("u64", self.0, AT)
+        load!("u64", u64, self.0, AT)
     }
 }
 
 /// Counts a packet of the fast path.
 #[inline(always)]
 fn count_passed(passed: &Passed) {
-    let zone = passed.zone.min(MAX_ZONES as u8 - 1);
-    count(&Count::Packets(packet_index(zone, Reason::Established, Action::Pass)), passed.length);
+    count(&Count::Packets(packet_index(passed.zone, Reason::Established, Action::Pass)), passed.length);
     if passed.rule < MAX_RULES {
         count(&Count::Rule(passed.slot * MAX_RULES + passed.rule), passed.length);
     }

@@ -3,7 +3,7 @@
 
 use abi::{
     ACTIVE_ALLOWS, ACTIVE_BANS, ACTIVE_RANGES, Active, Address, BanValue, DEFAULT_FLOWS, FLOW_WAYS, Lost,
-    RateKey, ResolvedValue, ScanState, ZoneId,
+    MAX_SCANNERS, RateKey, ResolvedValue, ZoneId,
     image::{AddressClass, Coordinate, PortRow, RateRow, RuleRow, ZoneRow},
     mapped,
 };
@@ -47,7 +47,8 @@ pub struct HostTables {
     pub flows: MemoryFlows,
     forgotten: RefCell<HashMap<u32, u32>>,
     buckets: RefCell<HashMap<RateKey, u64>>,
-    scans: RefCell<HashMap<Address, ScanState>>,
+    held: RefCell<HashMap<u32, u32>>,
+    scanners: MemoryFlows,
     lost: RefCell<[u64; Lost::ALL.len()]>,
 }
 
@@ -92,7 +93,8 @@ impl HostTables {
             flows,
             forgotten: RefCell::default(),
             buckets: RefCell::default(),
-            scans: RefCell::default(),
+            held: RefCell::default(),
+            scanners: MemoryFlows::new(MAX_SCANNERS as usize / FLOW_WAYS),
             lost: RefCell::default(),
             plan,
         })
@@ -240,12 +242,16 @@ impl Tables for HostTables {
         self.buckets.borrow_mut().insert(*key, due);
     }
 
-    fn scan(&self, source: &Address, into: &mut ScanState) -> bool {
-        self.scans.borrow().get(source).inspect(|state| *into = **state).is_some()
+    fn held(&self, tag: u32) -> u32 {
+        self.held.borrow().get(&tag).copied().unwrap_or(0)
     }
 
-    fn note_scan(&self, source: &Address, state: &ScanState) {
-        self.scans.borrow_mut().insert(*source, *state);
+    fn hold(&self, tag: u32, until: u32) {
+        self.held.borrow_mut().insert(tag, until);
+    }
+
+    fn scanners(&self, index: u32) -> Option<MemorySet<'_>> {
+        self.scanners.set(index)
     }
 
     fn lost(&self, what: Lost) {

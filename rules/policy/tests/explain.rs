@@ -127,14 +127,21 @@ fn bans_and_lists_hold_in_the_tables_but_not_against_what_is_protected() {
         "203.0.113.0/24".parse().unwrap(),
         abi::BanValue { until: u64::MAX, decision: 7, directions: DIRECTION_IN, ..Default::default() },
     );
-    let judged = |tables: &HostTables, source: &str, destination: &str| {
+    let judged_with = |tables: &HostTables, source: &str, destination: &str, flags: u8| {
         let flow = flow(&format!("src={source} dst={destination} proto=tcp dport=80"));
-        let frame = opening_frame(&flow, &policy.zones[0]);
+        let mut frame = opening_frame(&flow, &policy.zones[0]);
+        let place = if source.contains(':') { 14 + 40 + 13 } else { 14 + 20 + 13 };
+        frame[place] = flags;
         let input = Input { ifindex: 1, now: 5, length: frame.len() as u32, ..Input::default() };
         let mut verdict = Verdict::EMPTY;
         decide(&frame.as_slice(), &input, tables, &mut verdict);
         (verdict.reason, verdict.rule)
     };
+    // A SYN, and an ACK of the same flow.
+    let judged =
+        |tables: &HostTables, source: &str, destination: &str| judged_with(tables, source, destination, 2);
+    let follows =
+        |tables: &HostTables, source: &str, destination: &str| judged_with(tables, source, destination, 16);
     assert_eq!(judged(&tables, "198.51.100.7", "10.4.0.9"), (Reason::ListedSource, 3));
     assert_eq!(judged(&tables, "198.51.100.70", "10.4.0.9"), (Reason::ListedSource, 3));
     assert_eq!(judged(&tables, "198.51.100.9", "10.4.0.9"), (Reason::RuleAllowed, 0));
@@ -143,12 +150,14 @@ fn bans_and_lists_hold_in_the_tables_but_not_against_what_is_protected() {
     assert_eq!(judged(&tables, "203.0.114.80", "10.4.0.9"), (Reason::RuleAllowed, 0));
     tables.allows.insert("203.0.113.80/32".parse().unwrap(), 6);
     assert_eq!(judged(&tables, "203.0.113.80", "10.4.0.9"), (Reason::RuleAllowed, 0));
-    // Known now, and banned when the epoch tells to look again and the allow is over.
+    // Known now. When the allow is over nothing is opened any more, and what is open goes on until the epoch tells to look
+    // again.
     assert_eq!(judged(&tables, "203.0.113.80", "10.4.0.9"), (Reason::Established, 0));
     tables.allows.clear();
-    assert_eq!(judged(&tables, "203.0.113.80", "10.4.0.9"), (Reason::Established, 0));
-    tables.next_epoch();
     assert_eq!(judged(&tables, "203.0.113.80", "10.4.0.9"), (Reason::BannedSource, 7));
+    assert_eq!(follows(&tables, "203.0.113.80", "10.4.0.9"), (Reason::HalfSeen, 0));
+    tables.next_epoch();
+    assert_eq!(follows(&tables, "203.0.113.80", "10.4.0.9"), (Reason::BannedSource, 7));
 }
 
 #[test]

@@ -11,7 +11,7 @@ use aya::{
     },
     programs::{SchedClassifier, TestRun as _, Xdp},
 };
-use bench_programs::{Asked, Control, KEYS, Key4, Key6, slot};
+use bench_programs::{Asked, Control, KEYS, Key4, Key6, Line, slot};
 use enforce::xdp::{Counters, Dataplane, Options, Orders};
 use ipnet::Ipv4Net;
 use kernel_tests::Folder;
@@ -30,7 +30,7 @@ use crate::{
 /// Entries of secd's flow table, two a flow: half of them are taken by the half million flows that are measured.
 const FLOW_ENTRIES: u32 = 1 << 21;
 /// Programs of the bench that run on arrival.
-const ARRIVING: [&str; 13] = [
+const ARRIVING: [&str; 17] = [
     "ask",
     "ask_nothing",
     "bare",
@@ -44,6 +44,10 @@ const ARRIVING: [&str; 13] = [
     "feed4_small",
     "feed4_large",
     "generate",
+    "floor_nothing",
+    "floor_helpers",
+    "floor_calls",
+    "floor_loads",
 ];
 /// Its programs that run on leaving.
 const LEAVING: [&str; 2] = ["answer4", "answer6"];
@@ -65,6 +69,21 @@ pub(crate) enum Side {
     Ask,
     /// What reads the questions: what is subtracted there.
     AskNothing,
+    /// What shows a floor.
+    Floor(Floor),
+}
+
+/// What nobody is quicker than on this machine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Floor {
+    /// The program that does none of these: what is subtracted.
+    Nothing,
+    /// Calls of a helper.
+    Helpers,
+    /// Calls of a function.
+    Calls,
+    /// Loads that wait for each other.
+    Loads,
 }
 
 impl Side {
@@ -79,6 +98,10 @@ impl Side {
             (Self::Large, _) => "feed4_large",
             (Self::Ask, _) => "ask",
             (Self::AskNothing, _) => "ask_nothing",
+            (Self::Floor(Floor::Nothing), _) => "floor_nothing",
+            (Self::Floor(Floor::Helpers), _) => "floor_helpers",
+            (Self::Floor(Floor::Calls), _) => "floor_calls",
+            (Self::Floor(Floor::Loads), _) => "floor_loads",
         }
     }
 }
@@ -168,13 +191,20 @@ pub(crate) struct Programs {
     pub(crate) keys4: Mapped<Key4>,
     pub(crate) keys6: Mapped<Key6>,
     pub(crate) questions: Mapped<Asked>,
+    pub(crate) lines: Mapped<Line>,
 }
 
 impl Programs {
     /// Loads them; `images` is where secd's own images are pinned.
     pub(crate) fn open(object: &Path, images: Option<&Path>) -> Result<Self> {
+        Self::open_with(object, images, 1)
+    }
+
+    /// The same with a table of so many lines.
+    pub(crate) fn open_with(object: &Path, images: Option<&Path>, lines: u32) -> Result<Self> {
         let bytes = std::fs::read(object).with_context(|| format!("read {}", object.display()))?;
         let mut loader = EbpfLoader::new();
+        loader.map_max_entries("LINES", lines);
         if let Some(images) = images {
             loader.map_pin_path("IMAGES", images);
         }
@@ -186,10 +216,11 @@ impl Programs {
             let program: &mut SchedClassifier = bpf.program_mut(name).context(name)?.try_into()?;
             program.load().with_context(|| format!("load {name}"))?;
         }
-        let keys4 = Mapped::open(&bpf, "KEYS4")?;
-        let keys6 = Mapped::open(&bpf, "KEYS6")?;
-        let questions = Mapped::open(&bpf, "QUESTIONS")?;
-        let mut programs = Self { bpf, keys4, keys6, questions };
+        let keys4 = Mapped::open(&bpf, "KEYS4", KEYS)?;
+        let keys6 = Mapped::open(&bpf, "KEYS6", KEYS)?;
+        let questions = Mapped::open(&bpf, "QUESTIONS", KEYS)?;
+        let lines = Mapped::open(&bpf, "LINES", lines)?;
+        let mut programs = Self { bpf, keys4, keys6, questions, lines };
         for (slot, name) in
             [(slot::BARE, "bare"), (slot::LPM_SMALL, "lpm_small"), (slot::LPM_LARGE, "lpm_large")]
         {
@@ -285,6 +316,7 @@ fn images_of(pins: &Path) -> Result<PathBuf> {
 /// An array of the kernel in this process's memory.
 pub(crate) struct Mapped<T> {
     at: *mut T,
+    count: usize,
     _of: PhantomData<T>,
 }
 
@@ -292,9 +324,10 @@ pub(crate) struct Mapped<T> {
 unsafe impl<T: Send> Send for Mapped<T> {}
 
 impl<T: Copy> Mapped<T> {
-    fn open(bpf: &Ebpf, name: &str) -> Result<Self> {
+    fn open(bpf: &Ebpf, name: &str, count: u32) -> Result<Self> {
         let Some(Map::Array(data)) = bpf.map(name) else { bail!("no array {name}") };
-        let length = size_of::<T>() * KEYS as usize;
+        let count = count as usize;
+        let length = size_of::<T>() * count;
         // SAFETY: a new mapping of a map of that size; it lives as long as this process.
         let at = unsafe {
             libc::mmap(
@@ -307,12 +340,12 @@ impl<T: Copy> Mapped<T> {
             )
         };
         ensure!(at != libc::MAP_FAILED, "cannot map {name}: {}", std::io::Error::last_os_error());
-        Ok(Self { at: at.cast(), _of: PhantomData })
+        Ok(Self { at: at.cast(), count, _of: PhantomData })
     }
 
     /// All of them. No program runs while they are written.
     pub(crate) fn all(&mut self) -> &mut [T] {
         // SAFETY: the mapping is that long, and only this value has it.
-        unsafe { std::slice::from_raw_parts_mut(self.at, KEYS as usize) }
+        unsafe { std::slice::from_raw_parts_mut(self.at, self.count) }
     }
 }

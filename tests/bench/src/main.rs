@@ -5,6 +5,7 @@
 mod chance;
 mod classifier;
 mod clock;
+mod floors;
 mod frame;
 mod harness;
 mod micro;
@@ -77,7 +78,8 @@ fn run(options: &Packets) -> Result<()> {
     } else {
         Effort { rounds: 15, repeat: 200_000, quick: false }
     };
-    let mut cases = micro::run(&options.programs, &listed, effort, &options.only, &progress)?;
+    let mut cases = floors::run(&options.programs, effort, &options.only, &progress)?;
+    cases.extend(micro::run(&options.programs, &listed, effort, &options.only, &progress)?);
     let floods =
         wire::Effort { rounds: effort.rounds.min(9), frames: if options.quick { 1 << 16 } else { 1 << 18 } };
     cases.extend(wire::run(&options.programs, &listed, floods, &options.only, cpu, &progress)?);

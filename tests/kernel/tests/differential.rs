@@ -10,10 +10,12 @@ mod frames;
 #[path = "differential/world.rs"]
 mod world;
 
-use abi::{FlowKey, FlowValue, PLACE_WORDS, RateKey, RateState, Reason, STATE_ASSURED, ScanState, spot};
+use abi::{
+    FlowKey, FlowSet, FlowValue, KEY_PLACES, PLACE_WORDS, RateKey, RateState, Reason, STATE_ASSURED, spot,
+};
 use aya::{
     Pod, TestRunOptions,
-    maps::{HashMap, Map, MapData, PerCpuArray, PerCpuValues},
+    maps::{Array, HashMap, Map, MapData, PerCpuArray, PerCpuValues},
     programs::TestRun as _,
 };
 use datapath::{Egress, Input, Places as _, Verdict, host::judge, teach};
@@ -221,7 +223,12 @@ impl Kernel {
             self.flows.forget(&key).unwrap();
         }
         clear::<RateKey, RateState>(&self.dataplane, "RATES");
-        clear::<abi::Address, ScanState>(&self.dataplane, "SCANS");
+        let Some(Map::Array(data)) = self.dataplane.map("SCANNERS") else { panic!("SCANNERS") };
+        let data = MapData::from_id(data.info().unwrap().id()).unwrap();
+        let mut scanners: Array<MapData, FlowSet> = Array::try_from(Map::Array(data)).unwrap();
+        for index in 0..scanners.len() {
+            scanners.set(index, FlowSet::default(), 0).unwrap();
+        }
         end_grace(&self.dataplane);
     }
 
@@ -272,7 +279,7 @@ fn write(host: &HostTables, key: &FlowKey, value: &FlowValue) {
     let home = spot(&words, &host.active.seed, host.active.flow_mask);
     let set = host.flows.set(home.set).unwrap();
     let way = (0..abi::FLOW_WAYS as u32)
-        .find(|way| (1..).zip(words).all(|(place, word)| set.load(*way, place) == word))
+        .find(|way| KEY_PLACES.into_iter().zip(words).all(|(place, word)| set.load(*way, place) == word))
         .unwrap_or_else(|| panic!("the host does not know {key:?} among {PLACE_WORDS} words"));
     set.store(way, STANDING, value.standing_word());
     set.store(way, VERDICT, value.verdict_word());

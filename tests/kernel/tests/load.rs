@@ -312,10 +312,24 @@ fn a_full_flow_table_takes_no_more_and_its_size_is_a_layout_of_its_own() {
         flows.forget(&known.key).unwrap();
     }
     assert_eq!(flows.counts().assured, counts.assured - 100);
-    drop((flows, dataplane));
+    let net = |text: &str| -> IpNet { text.parse().unwrap() };
+    let banned = ["192.0.2.1/32", "198.51.100.0/24", "2001:db8::/64"].map(net);
+    let mut orders = dataplane.orders().unwrap();
+    for net in banned {
+        orders.set_ban(net, BanValue { until: u64::MAX, ..BanValue::default() }).unwrap();
+    }
+    orders.set_allow(net("192.0.2.2/32"), u64::MAX).unwrap();
+    drop((orders, flows, dataplane));
 
     let (dataplane, adopted) = Dataplane::open(folder.path()).unwrap();
     assert!(!adopted.maps, "another size is another layout");
+    let orders = dataplane.orders().unwrap();
+    let mut held: Vec<IpNet> = orders.bans().unwrap().into_iter().map(|(net, _)| net).collect();
+    held.sort_unstable();
+    assert_eq!((adopted.bans, held), (3, banned.to_vec()), "bans hold on");
+    assert_eq!(orders.allows().unwrap().len(), 1);
+    let active = dataplane.active().unwrap().flags;
+    assert_eq!(active, abi::ACTIVE_BANS | abi::ACTIVE_RANGES | abi::ACTIVE_ALLOWS);
     assert_eq!(dataplane.retire_other_layouts().unwrap(), 1);
 }
 

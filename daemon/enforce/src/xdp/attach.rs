@@ -353,7 +353,7 @@ impl Dataplane {
         Ok(())
     }
 
-    fn other_layouts(&self) -> Result<Vec<PathBuf>, Error> {
+    pub(super) fn other_layouts(&self) -> Result<Vec<PathBuf>, Error> {
         let names = names_in(&self.root)?.into_iter().filter(|name| is_layout(name));
         let folders = names.map(|name| self.root.join(name));
         Ok(folders.filter(|path| *path != self.pins && path.is_dir()).collect())

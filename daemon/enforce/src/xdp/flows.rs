@@ -5,8 +5,8 @@
 
 use abi::{
     Action, FLOW_BYPASS, FLOW_FAST, FLOW_REPLY, FLOW_TAUGHT, FLOW_WAYS as WAYS, FlowKey, FlowPlace, FlowSet,
-    FlowValue, MAX_ZONES, PLACE_WORDS, Reason, STATE_ANSWERED, STATE_ASSURED, STATE_EMPTY, STATE_NEW,
-    Strength, TICK_SHIFT, ZONE_FIRST, ZoneId, idle_units,
+    FlowValue, LINE_WORDS, MAX_ZONES, PLACE_WORDS, Reason, STATE_ANSWERED, STATE_ASSURED, STATE_EMPTY,
+    STATE_NEW, Strength, TICK_SHIFT, ZONE_FIRST, ZoneId, idle_units, nth_way,
 };
 use aya::maps::Map;
 use std::{
@@ -82,10 +82,10 @@ pub struct Openings {
 
 impl FlowCounts {
     fn add(&mut self, window: &Window, now: u32) {
-        for place in window.memory.words().chunks_exact(PLACE_WORDS) {
+        for place in (window.first..window.first + window.sets).flat_map(|set| window.ways(set)) {
             self.places += 1;
             let mut words = [0; PLACE_WORDS];
-            words[STANDING] = place[STANDING].load(Ordering::Relaxed);
+            words[STANDING] = place.near[STANDING].load(Ordering::Relaxed);
             let value = FlowPlace { words }.value();
             match value.strength(now) {
                 Strength::Assured => self.assured += 1,
@@ -117,8 +117,14 @@ struct Window {
 
 impl Window {
     fn place(&self, set: u32, way: usize) -> Place<'_> {
-        let at = ((set - self.first) as usize * WAYS + way) * PLACE_WORDS;
-        Place { words: &self.memory.words()[at..at + PLACE_WORDS], version: &self.memory.halves()[2 * at] }
+        let at = (set - self.first) as usize * WAYS * PLACE_WORDS + way * LINE_WORDS;
+        let words = self.memory.words();
+        let far = at + WAYS * LINE_WORDS;
+        Place {
+            near: &words[at..at + LINE_WORDS],
+            far: &words[far..far + LINE_WORDS],
+            version: &self.memory.halves()[2 * at],
+        }
     }
 
     /// The places of a set.
@@ -267,7 +273,7 @@ impl Flows {
             self.change(&known.key, |place| {
                 let value = cut(place.value(), signature);
                 place.stand(&value);
-                place.words[VERDICT].store(value.verdict_word(), Ordering::Relaxed);
+                place.near[VERDICT].store(value.verdict_word(), Ordering::Relaxed);
             })?;
         }
         Ok(entries.len())
@@ -293,7 +299,7 @@ impl Flows {
     /// # Errors
     /// The table cannot be mapped.
     pub fn forget(&mut self, key: &FlowKey) -> Result<(), Error> {
-        self.change(key, |place| place.words[STANDING].store(0, Ordering::Relaxed))
+        self.change(key, |place| place.near[STANDING].store(0, Ordering::Relaxed))
     }
 
     /// Frees places that a process held when it was killed: their versions are odd and stay the same. Call it before
@@ -313,7 +319,7 @@ impl Flows {
             let page = self.window(set & !(self.page - 1), self.page)?;
             let place = page.place(set, way);
             if place.version().load(Ordering::Acquire) == version {
-                place.words[STANDING].store(0, Ordering::Relaxed);
+                place.near[STANDING].store(0, Ordering::Relaxed);
                 place.version().store(version.wrapping_add(1), Ordering::Release);
             }
         }
@@ -355,9 +361,9 @@ impl Flows {
         let now = ticks_now();
         let first = abi::spot(&key.words(), &self.seed, self.mask).way;
         let (page, set) = self.page_of(key)?;
-        let mut choices: Vec<(Strength, u32, usize)> = (0..WAYS)
-            .filter_map(|way| {
-                let way = (way + first as usize) % WAYS;
+        let mut choices: Vec<(Strength, u32, usize)> = (0..WAYS as u32)
+            .filter_map(|nth| {
+                let way = nth_way(first, nth) as usize;
                 let held = page.place(set, way).read()?.value();
                 let age = now.wrapping_sub(held.last_seen);
                 (held.strength(now) != Strength::Assured).then_some((held.strength(now), !age, way))
@@ -379,7 +385,8 @@ impl Flows {
 /// A place of the table.
 #[derive(Clone, Copy)]
 struct Place<'a> {
-    words: &'a [AtomicU64],
+    near: &'a [AtomicU64],
+    far: &'a [AtomicU64],
     version: &'a AtomicU32,
 }
 
@@ -405,7 +412,11 @@ impl<'a> Place<'a> {
     }
 
     fn copy(&self) -> FlowPlace {
-        FlowPlace { words: std::array::from_fn(|at| self.words[at].load(Ordering::Relaxed)) }
+        let mut words = [0; PLACE_WORDS];
+        for (word, place) in words.iter_mut().zip(self.near.iter().chain(self.far)) {
+            *word = place.load(Ordering::Relaxed);
+        }
+        FlowPlace { words }
     }
 
     /// Takes the place for writing; none if others have it all the time.
@@ -444,18 +455,18 @@ impl Held<'_> {
     /// Writes all but the first word's lower half, the version.
     fn write(&self, key: &FlowKey, value: &FlowValue) {
         let place = FlowPlace::new(0, key, value);
-        for (word, new) in self.words.iter().zip(place.words).skip(1) {
+        for (word, new) in self.near.iter().chain(self.far).zip(place.words).skip(1) {
             word.store(new, Ordering::Relaxed);
         }
         // The epoch, above the version.
         let first = u64::from(self.version) | place.words[0] & !u64::from(u32::MAX);
-        self.words[0].store(first, Ordering::Relaxed);
+        self.near[0].store(first, Ordering::Relaxed);
     }
 
     /// Writes flags and time. The programs look at all again before they go their fast way again.
     fn stand(&self, value: &FlowValue) {
         let value = FlowValue { flags: value.flags & !FLOW_FAST, ..*value };
-        self.words[STANDING].store(value.standing_word(), Ordering::Relaxed);
+        self.near[STANDING].store(value.standing_word(), Ordering::Relaxed);
     }
 }
 

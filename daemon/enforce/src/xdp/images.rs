@@ -1,11 +1,12 @@
-//! Images in the kernel: each an array of blocks of its own, in one of the two slots of `IMAGES`.
+//! Images in the kernel: each a row of chunks of blocks, in one of the two slots of `IMAGES`.
 //!
-//! An image is as large as its plan: inner arrays of different lengths need `BPF_F_INNER_MAP` (Linux 5.10). Its bytes
-//! are written before anyone can see it, and it goes from memory with its slot. The library has no such calls, so
-//! this speaks bpf(2) itself.
+//! An image has as many chunks as its plan needs; the last is filled up. All chunks are arrays of one size, which the
+//! programs look into without a call (of arrays whose sizes differ the kernel has to be asked). Their bytes are written
+//! before anyone can see them, and they go from memory with their slot. The library has no such calls, so this speaks
+//! bpf(2) itself.
 #![expect(unsafe_code, reason = "bpf(2) has no safe wrapper for inner maps")]
 
-use abi::image::{Block, PORTS_BLOCK};
+use abi::image::{Block, CHUNK_BLOCKS, MAX_CHUNKS, PORTS_BLOCK, chunk_entry};
 use std::{
     io,
     os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd},
@@ -15,18 +16,19 @@ use std::{
 
 use super::{Error, mapping::Mapping, pins};
 
-/// Blocks that are mapped at a time: a megabyte. What a process has mapped of the kernel's memory counts as its own.
-const PART: usize = 256;
 /// Bytes of a block.
 pub(super) const BLOCK: usize = size_of::<Block>();
 /// Words of eight bytes in a block.
 const BLOCK_WORDS: usize = BLOCK / size_of::<u64>();
-/// Slots of `IMAGES`: the generation in force, and the one before or after it.
-pub(super) const SLOTS: u32 = 2;
+/// Blocks of a chunk.
+const CHUNK: usize = CHUNK_BLOCKS as usize;
+pub(super) use abi::image::SLOTS;
 
 /// The outer array.
 pub(super) struct Images {
     outer: OwnedFd,
+    /// A chunk of zeros: what an empty slot is made of.
+    empty: OwnedFd,
     /// The ports of each slot once more, where the programs find them quicker.
     ports: Mapping,
 }
@@ -41,54 +43,82 @@ impl Images {
             call::get_pinned(&path).map_err(Error::kernel(format!("open the map {}", path.display())))?;
         let ports = Mapping::of(ports.as_fd(), SLOTS as usize * BLOCK)
             .map_err(Error::kernel("map the memory of PORTS"))?;
-        Ok(Self { outer, ports })
+        // That of an earlier run, where there is one.
+        let last = chunk_entry(0, MAX_CHUNKS - 1);
+        let empty = match call::inner(outer.as_fd(), last) {
+            Ok((_, empty)) => empty,
+            Err(_) => {
+                let empty = call::create_chunk().map_err(Error::kernel("make an empty chunk"))?;
+                call::set_inners(outer.as_fd(), &[last], &[empty.as_raw_fd() as u32])
+                    .map_err(Error::kernel("put an empty chunk into its place"))?;
+                empty
+            }
+        };
+        Ok(Self { outer, empty, ports })
     }
 
-    /// Makes an inner array of these blocks and puts it into a slot, which lets go of what was there. When this
-    /// returns, every packet that looks there finds the new one: the kernel waits for those that may not. Gives the
-    /// bytes of kernel memory that it takes.
+    /// Makes chunks of these blocks and puts them into a slot, which lets go of what was there. When this returns, every
+    /// packet that looks there finds the new ones: the kernel waits for those that may not. Gives the bytes of kernel
+    /// memory that they take.
     pub(super) fn put(&self, slot: u32, blocks: &[Block]) -> Result<u64, Error> {
-        let count = u32::try_from(blocks.len()).unwrap_or(u32::MAX);
-        let inner = call::create_blocks(count)
-            .map_err(Error::kernel(format!("make an image of {} bytes", blocks.len() * BLOCK)))?;
-        for (part, blocks) in blocks.chunks(PART).enumerate() {
-            let memory = Mapping::part_of(inner.as_fd(), part * PART * BLOCK, blocks.len() * BLOCK)
+        let doing = || format!("make an image of {} bytes", blocks.len() * BLOCK);
+        let mut chunks = Vec::with_capacity(blocks.len().div_ceil(CHUNK));
+        let mut bytes = 0;
+        for blocks in blocks.chunks(CHUNK) {
+            let chunk = call::create_chunk().map_err(Error::kernel(doing()))?;
+            let memory = Mapping::of(chunk.as_fd(), blocks.len() * BLOCK)
                 .map_err(Error::kernel("write an image (map its memory)"))?;
             memory.fill(call::words(blocks));
+            bytes += pins::accounted(chunk.as_raw_fd())?;
+            chunks.push(chunk);
         }
-        call::set_inner(self.outer.as_fd(), slot, inner.as_fd())
-            .map_err(Error::kernel(format!("put an image into slot {slot}")))?;
+        self.set(slot, &chunks).map_err(Error::kernel(format!("put an image into slot {slot}")))?;
         // The kernel has waited: no packet reads this slot's ports any more.
         let ports = blocks.get(PORTS_BLOCK as usize).map_or(&[][..], std::slice::from_ref);
         for (place, word) in self.ports.words()[slot as usize * BLOCK_WORDS..].iter().zip(call::words(ports))
         {
             place.store(*word, Ordering::Relaxed);
         }
-        pins::accounted(inner.as_raw_fd())
+        Ok(bytes)
     }
 
     /// Empties a slot and with that frees its memory. Empty already is fine.
     pub(super) fn clear(&self, slot: u32) -> Result<(), Error> {
-        match call::remove_inner(self.outer.as_fd(), slot) {
-            Err(error) if error.raw_os_error() != Some(libc::ENOENT) => {
-                Err(Error::kernel(format!("empty slot {slot}"))(error))
-            }
-            _ => Ok(()),
+        self.set(slot, &[]).map_err(Error::kernel(format!("empty slot {slot}")))
+    }
+
+    /// Writes the entries of a slot that change, in one call, so that the kernel waits for packets once (Linux 6.8).
+    fn set(&self, slot: u32, chunks: &[OwnedFd]) -> io::Result<()> {
+        let empty = self.empty_id();
+        let (mut keys, mut values) = (Vec::new(), Vec::new());
+        for number in 0..MAX_CHUNKS {
+            let entry = chunk_entry(slot, number);
+            let chunk = match chunks.get(number as usize) {
+                Some(chunk) => chunk,
+                None if is_empty(call::id(self.outer.as_fd(), entry), empty) => continue,
+                None => &self.empty,
+            };
+            keys.push(entry);
+            values.push(chunk.as_raw_fd() as u32);
         }
+        if keys.is_empty() {
+            return Ok(());
+        }
+        call::set_inners(self.outer.as_fd(), &keys, &values)
+    }
+
+    /// The number of the empty chunk: no image is so long that the last entry were one of its chunks.
+    fn empty_id(&self) -> Option<u32> {
+        call::id(self.outer.as_fd(), chunk_entry(0, MAX_CHUNKS - 1)).ok()
     }
 
     /// Whether a slot holds exactly these blocks. Where that cannot be told, it does not.
     pub(super) fn holds(&self, slot: u32, blocks: &[Block]) -> bool {
-        let Ok(inner) = call::inner(self.outer.as_fd(), slot) else { return false };
-        let Ok(count) = call::entries(inner.as_fd()) else { return false };
-        if count as usize != blocks.len() {
-            return false;
-        }
-        blocks.chunks(PART).enumerate().all(|(part, blocks)| {
-            let bytes = blocks.len() * BLOCK;
-            let Ok(memory) = Mapping::part_of(inner.as_fd(), part * PART * BLOCK, bytes) else {
+        (0..).zip(blocks.chunks(CHUNK)).all(|(number, blocks)| {
+            let Ok((_, chunk)) = call::inner(self.outer.as_fd(), chunk_entry(slot, number)) else {
                 return false;
             };
+            let Ok(memory) = Mapping::of(chunk.as_fd(), blocks.len() * BLOCK) else { return false };
             let words = memory.words().iter().map(|word| word.load(Ordering::Relaxed));
             words.eq(call::words(blocks).iter().copied())
         })
@@ -97,11 +127,31 @@ impl Images {
     /// Kernel memory of the image in a slot; none where the slot is empty, or after privileges were dropped (only
     /// `CAP_SYS_ADMIN` opens a map by its number).
     pub(super) fn bytes(&self, slot: u32) -> Result<Option<u64>, Error> {
-        match call::inner(self.outer.as_fd(), slot) {
-            Ok(inner) => pins::accounted(inner.as_raw_fd()).map(Some),
-            Err(error) if matches!(error.raw_os_error(), Some(libc::ENOENT | libc::EPERM)) => Ok(None),
-            Err(error) => Err(Error::kernel(format!("look into slot {slot}"))(error)),
+        let (mut bytes, empty) = (0, self.empty_id());
+        for entry in (0..MAX_CHUNKS).map(|number| chunk_entry(slot, number)) {
+            if is_empty(call::id(self.outer.as_fd(), entry), empty) {
+                continue;
+            }
+            match call::inner(self.outer.as_fd(), entry) {
+                Ok((_, chunk)) => bytes += pins::accounted(chunk.as_raw_fd())?,
+                Err(error) if error.raw_os_error() == Some(libc::EPERM) => return Ok(None),
+                Err(error) => return Err(Error::kernel(format!("look into slot {slot}"))(error)),
+            }
         }
+        Ok((bytes > 0).then_some(bytes))
+    }
+
+    /// Kernel memory of what empty slots are made of.
+    pub(super) fn overhead(&self) -> Result<u64, Error> {
+        pins::accounted(self.empty.as_raw_fd())
+    }
+}
+
+/// Nothing is in an entry, or the empty chunk. Where that cannot be told, something is.
+fn is_empty(found: io::Result<u32>, empty: Option<u32>) -> bool {
+    match found {
+        Ok(id) => Some(id) == empty,
+        Err(error) => error.raw_os_error() == Some(libc::ENOENT),
     }
 }
 
@@ -112,15 +162,12 @@ mod call {
 
     const MAP_CREATE: libc::c_int = 0;
     const MAP_LOOKUP_ELEM: libc::c_int = 1;
-    const MAP_UPDATE_ELEM: libc::c_int = 2;
-    const MAP_DELETE_ELEM: libc::c_int = 3;
     const OBJ_GET: libc::c_int = 7;
     const MAP_GET_FD_BY_ID: libc::c_int = 14;
-    const OBJ_GET_INFO_BY_FD: libc::c_int = 15;
+    const MAP_UPDATE_BATCH: libc::c_int = 26;
 
     const TYPE_ARRAY: u32 = 2;
     const F_MMAPABLE: u32 = 1 << 10;
-    const F_INNER_MAP: u32 = 1 << 12;
 
     #[repr(C)]
     #[derive(Default)]
@@ -159,34 +206,28 @@ mod call {
     }
 
     #[repr(C)]
-    struct GetInfo {
-        bpf_fd: u32,
-        length: u32,
-        info: u64,
-    }
-
-    /// The beginning of `bpf_map_info`.
-    #[repr(C)]
     #[derive(Default)]
-    struct Info {
-        map_type: u32,
-        id: u32,
-        key_size: u32,
-        value_size: u32,
-        max_entries: u32,
-        map_flags: u32,
+    struct Batch {
+        in_batch: u64,
+        out_batch: u64,
+        keys: u64,
+        values: u64,
+        count: u32,
+        map_fd: u32,
+        elem_flags: u64,
+        flags: u64,
     }
 
-    /// An array of `count` blocks that may be longer or shorter than others in the same outer array.
-    pub(super) fn create_blocks(count: u32) -> io::Result<OwnedFd> {
+    /// A chunk of zeros.
+    pub(super) fn create_chunk() -> io::Result<OwnedFd> {
         let mut map_name = [0; 16];
         map_name[..5].copy_from_slice(b"IMAGE");
         let attributes = Create {
             map_type: TYPE_ARRAY,
             key_size: size_of::<u32>() as u32,
             value_size: BLOCK as u32,
-            max_entries: count,
-            map_flags: F_MMAPABLE | F_INNER_MAP,
+            max_entries: CHUNK_BLOCKS,
+            map_flags: F_MMAPABLE,
             map_name,
             ..Create::default()
         };
@@ -201,39 +242,40 @@ mod call {
         unsafe { descriptor(OBJ_GET, &attributes) }
     }
 
-    pub(super) fn set_inner(outer: BorrowedFd<'_>, slot: u32, inner: BorrowedFd<'_>) -> io::Result<()> {
-        let value = inner.as_raw_fd() as u32;
-        let attributes = element(outer, &slot, (&raw const value) as u64);
-        // SAFETY: key and value are words of this frame, as the outer array wants them.
-        unsafe { bpf(MAP_UPDATE_ELEM, &attributes) }.map(drop)
+    /// Puts inner maps into entries.
+    pub(super) fn set_inners(outer: BorrowedFd<'_>, entries: &[u32], inners: &[u32]) -> io::Result<()> {
+        let attributes = Batch {
+            keys: entries.as_ptr() as u64,
+            values: inners.as_ptr() as u64,
+            count: entries.len().min(inners.len()) as u32,
+            map_fd: outer.as_raw_fd() as u32,
+            ..Batch::default()
+        };
+        // SAFETY: keys and values are as many words as are said, as the outer array wants them.
+        unsafe { bpf(MAP_UPDATE_BATCH, &attributes) }.map(drop)
     }
 
-    pub(super) fn remove_inner(outer: BorrowedFd<'_>, slot: u32) -> io::Result<()> {
-        let attributes = element(outer, &slot, 0);
-        // SAFETY: the key is a word of this frame.
-        unsafe { bpf(MAP_DELETE_ELEM, &attributes) }.map(drop)
-    }
-
-    pub(super) fn inner(outer: BorrowedFd<'_>, slot: u32) -> io::Result<OwnedFd> {
+    /// The number of the inner map of an entry.
+    pub(super) fn id(outer: BorrowedFd<'_>, entry: u32) -> io::Result<u32> {
         let mut id = 0_u32;
-        let attributes = element(outer, &slot, (&raw mut id) as u64);
+        let attributes = Element {
+            map_fd: outer.as_raw_fd() as u32,
+            zero: 0,
+            key: (&raw const entry) as u64,
+            value: (&raw mut id) as u64,
+            flags: 0,
+        };
         // SAFETY: the key is a word of this frame, and the kernel writes the id, a word, into another.
         unsafe { bpf(MAP_LOOKUP_ELEM, &attributes) }?;
-        // SAFETY: the attributes are of this command and hold no pointer.
-        unsafe { descriptor(MAP_GET_FD_BY_ID, &GetById { id, next_id: 0, open_flags: 0 }) }
+        Ok(id)
     }
 
-    /// How many entries a map has.
-    pub(super) fn entries(map: BorrowedFd<'_>) -> io::Result<u32> {
-        let mut info = Info::default();
-        let attributes = GetInfo {
-            bpf_fd: map.as_raw_fd() as u32,
-            length: size_of::<Info>() as u32,
-            info: (&raw mut info) as u64,
-        };
-        // SAFETY: the kernel writes at most as many bytes as are said.
-        unsafe { bpf(OBJ_GET_INFO_BY_FD, &attributes) }?;
-        Ok(info.max_entries)
+    /// The inner map of an entry, with its number.
+    pub(super) fn inner(outer: BorrowedFd<'_>, entry: u32) -> io::Result<(u32, OwnedFd)> {
+        let id = id(outer, entry)?;
+        // SAFETY: the attributes are of this command and hold no pointer.
+        let inner = unsafe { descriptor(MAP_GET_FD_BY_ID, &GetById { id, next_id: 0, open_flags: 0 }) }?;
+        Ok((id, inner))
     }
 
     /// Blocks as words.
@@ -241,10 +283,6 @@ mod call {
         const _: () = assert!(BLOCK.is_multiple_of(size_of::<u64>()));
         // SAFETY: a block is an array of words without padding, and blocks lie end to end.
         unsafe { std::slice::from_raw_parts(blocks.as_ptr().cast(), blocks.len() * BLOCK_WORDS) }
-    }
-
-    fn element(map: BorrowedFd<'_>, key: &u32, value: u64) -> Element {
-        Element { map_fd: map.as_raw_fd() as u32, zero: 0, key: (&raw const *key) as u64, value, flags: 0 }
     }
 
     /// # Safety

@@ -124,7 +124,8 @@ impl Dataplane {
         Self::open_with(bpffs, &Options::default())
     }
 
-    /// Loads the programs, over the maps that are pinned under `bpffs` or new ones. Interfaces that an earlier run
+    /// Loads the programs, over the maps that are pinned under `bpffs` or new ones; new ones get the bans and allows of
+    /// those of other layouts. Interfaces that an earlier run
     /// with the same layout holds get this version's programs at once, without a gap. A plan that was on trial and
     /// whose time is over goes.
     ///
@@ -164,7 +165,17 @@ impl Dataplane {
         if maps_were_there {
             dataplane.flows()?.free_abandoned()?;
         }
-        let orders = dataplane.orders()?;
+        let mut orders = dataplane.orders()?;
+        if !maps_were_there {
+            for folder in dataplane.other_layouts()? {
+                match orders.take_over(&folder) {
+                    Ok(bans) => tracing::info!(bans, folder = %folder.display(), "took over what holds"),
+                    Err(error) => {
+                        tracing::warn!(%error, folder = %folder.display(), "bans are not taken over");
+                    }
+                }
+            }
+        }
         orders.mend_flags();
         let Active { generation, epoch, .. } = dataplane.active()?;
         let adopted = Adopted {
@@ -250,6 +261,7 @@ impl Dataplane {
                 }
             };
         }
+        bytes += self.images.overhead()?;
         for slot in 0..SLOTS {
             bytes += self.images.bytes(slot)?.unwrap_or(0);
         }

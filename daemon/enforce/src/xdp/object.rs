@@ -70,7 +70,7 @@ impl Layout {
 }
 
 /// What entries mean, where their sizes do not tell. To be raised with any change of that kind.
-const REVISION: u32 = 1;
+const REVISION: u32 = 2;
 
 /// FNV-1a (draft-eastlake-fnv) over names and shapes and the format of images: equal layouts meet in one folder,
 /// whatever the version.

@@ -137,6 +137,19 @@ impl Orders {
         list(&self.allows, "ALLOWS")
     }
 
+    /// Takes over what an earlier version, or another size of the flow table, left in a folder of pins. Gives the number
+    /// of bans.
+    ///
+    /// # Errors
+    /// Its tables cannot be read, or this one is full: those before are written.
+    pub(super) fn take_over(&mut self, pins: &Path) -> Result<usize, Error> {
+        let other = Self::open(pins, self.active.clone())?;
+        let (bans, allows) = (other.bans()?, other.allows()?);
+        self.set_bans(&bans)?;
+        allows.iter().try_for_each(|(net, allow)| self.set_allow(*net, allow.until))?;
+        Ok(bans.len())
+    }
+
     /// Has every flow judged again at its next packet. Returns the new epoch.
     ///
     /// # Errors

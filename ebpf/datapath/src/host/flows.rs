@@ -1,6 +1,6 @@
 //! The flow table in memory, place for place as in the kernel.
 
-use abi::{Active, FlowKey, FlowPlace, FlowSet, FlowValue, spot};
+use abi::{Active, FLOW_WAYS, FlowKey, FlowPlace, FlowSet, FlowValue, LINE_WORDS, spot};
 use alloc::{vec, vec::Vec};
 use core::cell::RefCell;
 
@@ -50,24 +50,27 @@ impl MemoryFlows {
         let spot = spot(&key.words(), &active.seed, active.flow_mask);
         let sets = self.sets.borrow();
         let set = sets.get(spot.set as usize)?;
-        set.places.iter().find(|place| place.version() != 0 && place.key() == *key).map(FlowPlace::value)
+        set.places().find(|place| place.version() != 0 && place.key() == *key).map(|place| place.value())
     }
 
     /// Every entry, whether or not it still stands.
     #[must_use]
     pub fn entries(&self) -> Vec<(FlowKey, FlowValue)> {
         let sets = self.sets.borrow();
-        let places = sets.iter().flat_map(|set| &set.places).filter(|place| place.version() != 0);
+        let places = sets.iter().flat_map(FlowSet::places).filter(|place| place.version() != 0);
         places.map(|place| (place.key(), place.value())).collect()
     }
 
     /// Changes every entry.
     pub fn change(&self, change: impl Fn(&mut FlowValue)) {
-        for place in self.sets.borrow_mut().iter_mut().flat_map(|set| &mut set.places) {
-            if place.version() != 0 {
-                let mut value = place.value();
-                change(&mut value);
-                *place = FlowPlace::new(place.version().wrapping_add(2), &place.key(), &value);
+        for set in self.sets.borrow_mut().iter_mut() {
+            for way in 0..FLOW_WAYS {
+                let place = set.place(way);
+                if place.version() != 0 {
+                    let mut value = place.value();
+                    change(&mut value);
+                    set.put(way, &FlowPlace::new(place.version().wrapping_add(2), &place.key(), &value));
+                }
             }
         }
     }
@@ -84,8 +87,9 @@ impl MemorySet<'_> {
     fn with<R>(&self, way: u32, word: u32, act: impl FnOnce(&mut u64) -> R) -> R {
         let mut sets = self.flows.sets.borrow_mut();
         // The set was there when the handle was made, and tables do not shrink.
-        let place = &mut sets[self.index].places[way as usize % abi::FLOW_WAYS];
-        act(&mut place.words[word as usize % abi::PLACE_WORDS])
+        let set = &mut sets[self.index];
+        let lines = if word as usize & LINE_WORDS == 0 { &mut set.near } else { &mut set.far };
+        act(&mut lines[way as usize % FLOW_WAYS][word as usize % LINE_WORDS])
     }
 }
 
@@ -100,6 +104,10 @@ impl Places for MemorySet<'_> {
 
     fn mark(&self, way: u32, ticks: u32) {
         self.with(way, 6, |it| *it = *it >> 32 << 32 | u64::from(ticks));
+    }
+
+    fn opaque(word: u64) -> u64 {
+        word
     }
 
     fn take(&self, way: u32, version: u32) -> bool {

@@ -5,8 +5,8 @@ mod flows;
 mod frames;
 
 use abi::{
-    Active, Address, BanValue, DIRECTION_IN, DIRECTION_OUT, Lost, POLICY_CONTINUE, RULE_DEFAULT, RateKey,
-    ResolvedValue, ScanState, ZONE_NONE, ZoneId,
+    Active, Address, BanValue, DIRECTION_IN, DIRECTION_OUT, FLOW_WAYS, Lost, MAX_SCANNERS, POLICY_CONTINUE,
+    RULE_DEFAULT, RateKey, ResolvedValue, ZONE_NONE, ZoneId,
     image::{
         ADDRESS_IN_OBSERVED, ADDRESS_OUT_OBSERVED, ADDRESS_PROTECTED, ADDRESS_UPSTREAM, AddressClass,
         Coordinate, NOTHING, RateRow, RuleRow, ZoneRow,
@@ -138,8 +138,10 @@ pub struct MemoryTables {
     pub forgotten: RefCell<BTreeMap<u32, u32>>,
     /// Buckets of rates.
     pub buckets: RefCell<BTreeMap<RateKey, u64>>,
+    /// Sources that are slowed down, by tag.
+    pub held: RefCell<BTreeMap<u32, u32>>,
     /// Sources that were denied.
-    pub scans: RefCell<BTreeMap<Address, ScanState>>,
+    pub scanners: MemoryFlows,
     /// Losses, by number.
     pub lost: RefCell<[u64; Lost::ALL.len()]>,
 }
@@ -166,7 +168,8 @@ impl Default for MemoryTables {
             flows,
             forgotten: RefCell::default(),
             buckets: RefCell::default(),
-            scans: RefCell::default(),
+            held: RefCell::default(),
+            scanners: MemoryFlows::new(MAX_SCANNERS as usize / FLOW_WAYS),
             lost: RefCell::default(),
         }
     }
@@ -301,12 +304,16 @@ impl Tables for MemoryTables {
         self.buckets.borrow_mut().insert(*key, due);
     }
 
-    fn scan(&self, source: &Address, into: &mut ScanState) -> bool {
-        self.scans.borrow().get(source).inspect(|state| *into = **state).is_some()
+    fn held(&self, tag: u32) -> u32 {
+        self.held.borrow().get(&tag).copied().unwrap_or(0)
     }
 
-    fn note_scan(&self, source: &Address, state: &ScanState) {
-        self.scans.borrow_mut().insert(*source, *state);
+    fn hold(&self, tag: u32, until: u32) {
+        self.held.borrow_mut().insert(tag, until);
+    }
+
+    fn scanners(&self, index: u32) -> Option<MemorySet<'_>> {
+        self.scanners.set(index)
     }
 
     fn lost(&self, what: Lost) {

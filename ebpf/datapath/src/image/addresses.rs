@@ -76,10 +76,16 @@ pub fn class_of<I: Image + ?Sized>(image: &I, high: u64, low: u64) -> u32 {
         if node.kind() == Node::WIDE {
             node = Node(block.half(at * 2 + (key & 255)));
         } else {
-            let last = node.number();
-            let found = last_start(block, at, last, key);
-            let values = at + last / 4 + 1;
-            if node.kind() == Node::CLASSES {
+            let of_classes = node.kind() == Node::CLASSES;
+            let starts_full = if of_classes { Node::CLASSES_PER_LINE / 4 } else { Node::RUNS_PER_LINE / 4 };
+            let (at, starts) = if node.number() & Node::LARGE == 0 {
+                (at, (node.number() & (Node::CLASSES_PER_LINE - 1)) / 4 + 1)
+            } else {
+                (line_of(block, at, node.number() & (Node::MAX_LINES - 1), key), starts_full)
+            };
+            let found = last_start(block, at, starts, key);
+            let values = at + starts;
+            if of_classes {
                 return block.quarter(values * 4 + found) as u32;
             }
             node = Node(block.half(values * 2 + found));
@@ -92,21 +98,49 @@ pub fn class_of<I: Image + ?Sized>(image: &I, high: u64, low: u64) -> u32 {
     if node.kind() == Node::CLASS { node.0 & 0xffff } else { 0 }
 }
 
-/// Of the starts 0 to `last` at word `at`, the last that is not above `key`.
+/// Where in a large node that begins at a line the line is in which the key is; `last` is the number of its last line.
+#[inline(always)]
+fn line_of(block: &Block, at: u32, last: u32, key: u32) -> u32 {
+    let mut sum = 0;
+    let mut word = 0;
+    while word < Node::LINE {
+        sum += not_above(block.word(at + word), key);
+        word += 1;
+    }
+    let found = places(sum);
+    // The lesser, without a branch.
+    let beyond = (last as i64 - found as i64) >> 63;
+    let found = (found as i64 + ((last as i64 - found as i64) & beyond)) as u32;
+    at + Node::LINE + (found & (Node::MAX_LINES - 1)) * Node::LINE
+}
+
+/// Of the starts in so many words at a place (at most four), the last that is not above the key.
 ///
 /// Without a branch on what is read: the verifier would walk every one of the ways through.
 #[inline(always)]
-fn last_start(block: &Block, at: u32, last: u32, key: u32) -> u32 {
-    let first = at * 4;
-    let mut found = 0;
-    let mut step = if last < 16 { 8 } else { 64 };
-    while step > 0 {
-        let next = found + step;
-        let start = block.quarter(first + next) as i64;
-        // Both negative: there is such a start, and it is not above the key.
-        let both = (start - key as i64 - 1) & (next as i64 - last as i64 - 1);
-        found += (both as u64 >> 63) as u32 * step;
-        step >>= 1;
+fn last_start(block: &Block, at: u32, words: u32, key: u32) -> u32 {
+    let mut sum = 0;
+    let mut word = 0;
+    while word < Node::CLASSES_PER_LINE / 4 {
+        let is_start = ((word as i64 - words as i64) >> 63) as u64;
+        sum += not_above(block.word(at + word), key) & is_start;
+        word += 1;
     }
-    found
+    places(sum) & (Node::CLASSES_PER_LINE - 1)
+}
+
+/// How many of the four starts of a word are not above the key: two counts, a half each.
+#[inline(always)]
+const fn not_above(word: u64, key: u32) -> u64 {
+    const STARTS: u64 = 0x0000_ffff_0000_ffff;
+    const ONES: u64 = 0x0000_0001_0000_0001;
+    // A bit above the start stays where the start is not above the key.
+    let keys = (key as u64 * ONES) | ONES << 16;
+    ((keys - (word & STARTS)) >> 16 & ONES) + ((keys - (word >> 16 & STARTS)) >> 16 & ONES)
+}
+
+/// The place of the last of as many starts as were counted.
+#[inline(always)]
+const fn places(sum: u64) -> u32 {
+    ((sum >> 32) as u32).wrapping_add(sum as u32).wrapping_sub(1)
 }

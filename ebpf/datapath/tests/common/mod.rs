@@ -125,7 +125,7 @@ impl Home {
             policy: tables.policy.clone(),
             forgotten: tables.forgotten.clone(),
             buckets: tables.buckets.clone(),
-            scans: tables.scans.clone(),
+            scanners: tables.scanners.clone(),
             ..MemoryTables::default()
         }
     }

@@ -166,7 +166,8 @@ impl Build<'_> {
 
     /// Writes the node of all 16 bits.
     fn node(&mut self, entries: &[Entry]) -> Result<Node, ImageError> {
-        if entries.len() <= Node::MAX_RUNS as usize {
+        let lines = Node::MAX_LINES as usize;
+        if entries.len() <= lines * per_line(entries) {
             return self.runs(entries);
         }
         let mut high = [Node::default(); 256];
@@ -186,7 +187,7 @@ impl Build<'_> {
                 holds = *last;
             }
             rest = after;
-            *child = if part.len() <= Node::MAX_RUNS as usize {
+            *child = if part.len() <= MAX_PART {
                 self.runs(&part)?
             } else {
                 let mut low = [Node::default(); 256];
@@ -206,22 +207,44 @@ impl Build<'_> {
         {
             return Ok(*only);
         }
-        let starts: [u16; Node::MAX_RUNS as usize] = fill(entries.iter().map(|(start, _)| *start), u16::MAX);
-        // Up to a whole word, with the highest start: no key is found behind the last.
-        let filled = entries.len().next_multiple_of(4);
+        let of_classes = are_classes(entries);
+        let per_line = per_line(entries);
         self.words.clear();
-        self.words.extend(quarters(&starts[..filled]));
-        let kind = if entries.iter().all(|(_, node)| node.kind() == Node::CLASS) {
-            let classes: [u16; Node::MAX_RUNS as usize] =
-                fill(entries.iter().map(|(_, node)| node.0 as u16), 0);
-            self.words.extend(quarters(&classes[..entries.len()]));
-            Node::CLASSES
+        let number = if entries.len() <= per_line {
+            // Up to a whole word.
+            self.line(entries, entries.len().next_multiple_of(4), of_classes);
+            entries.len() as u32 - 1
         } else {
-            let nodes: [u32; Node::MAX_RUNS as usize] = fill(entries.iter().map(|(_, node)| node.0), 0);
-            self.words.extend(halves(&nodes[..entries.len()]));
-            Node::RUNS
+            let lines = entries.chunks(per_line);
+            let number = lines.len() as u32 - 1;
+            let mut firsts = [u16::MAX; LINE * 4];
+            for (first, line) in firsts.iter_mut().zip(lines.clone()) {
+                *first = line[0].0;
+            }
+            self.words.extend(quarters(&firsts));
+            for line in lines {
+                self.line(line, per_line, of_classes);
+                self.words.resize(self.words.len().next_multiple_of(LINE), 0);
+            }
+            Node::LARGE | number
         };
-        self.place(kind, entries.len() as u32 - 1)
+        let kind = if of_classes { Node::CLASSES } else { Node::RUNS };
+        self.place(kind, number)
+    }
+
+    /// Adds starts and values of some of a node's entries, `filled` of each.
+    fn line(&mut self, entries: &[Entry], filled: usize, of_classes: bool) {
+        const MOST: usize = Node::CLASSES_PER_LINE as usize;
+        let Some((_, last)) = entries.last() else { return };
+        let starts: [u16; MOST] = fill(entries.iter().map(|(start, _)| *start), u16::MAX);
+        self.words.extend(quarters(&starts[..filled]));
+        if of_classes {
+            let classes: [u16; MOST] = fill(entries.iter().map(|(_, node)| node.0 as u16), last.0 as u16);
+            self.words.extend(quarters(&classes[..filled]));
+        } else {
+            let nodes: [u32; MOST] = fill(entries.iter().map(|(_, node)| node.0), last.0);
+            self.words.extend(halves(&nodes[..filled]));
+        }
     }
 
     fn wide(&mut self, nodes: &[Node; 256], byte: u32) -> Result<Node, ImageError> {
@@ -246,8 +269,8 @@ impl Build<'_> {
             }
         }
         let space = if kind == Node::WIDE { &mut self.wide } else { &mut self.narrow };
-        // What fits in a line of the cache shall not lie in two.
-        if count <= LINE && space.used % LINE + count > LINE {
+        // What fits in a line of the cache shall not lie in two; what does not begins one.
+        if space.used % LINE + count > LINE {
             space.used = space.used.next_multiple_of(LINE);
         }
         if space.used + count > WORDS {
@@ -273,7 +296,19 @@ impl Build<'_> {
 }
 
 /// Words of a line of the cache.
-const LINE: usize = 8;
+const LINE: usize = Node::LINE as usize;
+/// Entries of the low byte that are written as runs: more are as good in a wide node.
+const MAX_PART: usize = 128;
+
+/// Nothing follows on any of the entries.
+fn are_classes(entries: &[Entry]) -> bool {
+    entries.iter().all(|(_, node)| node.kind() == Node::CLASS)
+}
+
+/// Entries in a line of their node.
+fn per_line(entries: &[Entry]) -> usize {
+    if are_classes(entries) { Node::CLASSES_PER_LINE as usize } else { Node::RUNS_PER_LINE as usize }
+}
 
 /// From `start` on `node` holds. Entries come in order, the first at 0.
 fn add(entries: &mut Vec<Entry>, start: u16, node: Node) {

@@ -9,6 +9,19 @@ pub const LPM_SMALL: u32 = 131_072;
 /// Entries of the large one.
 pub const LPM_LARGE: u32 = 1_200_000;
 
+/// How often a program that shows a floor does what it shows.
+pub const FLOOR_TIMES: u32 = 16;
+
+/// A line of the cache: the number of the one to be read next, in the table of lines.
+#[repr(C, align(64))]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Line {
+    /// Number of the next.
+    pub next: u32,
+    /// Zeros.
+    pub rest: [u32; 15],
+}
+
 /// Places in the jump tables: what the feeding programs hand their packet to.
 pub mod slot {
     /// `XDP_DROP` and nothing else.

@@ -1,15 +1,15 @@
 //! The feeding programs, the peers and the generator.
 
-use abi::image::{Block, Coordinate, RuleRow};
+use abi::image::{Block, CHUNK_BLOCKS, Coordinate, IMAGE_ENTRIES, RuleRow, block_place};
 use aya_ebpf::{
-    bindings::{BPF_F_INNER_MAP, BPF_F_MMAPABLE, TC_ACT_SHOT, xdp_action},
+    bindings::{BPF_F_MMAPABLE, TC_ACT_SHOT, xdp_action},
     btf_maps,
-    helpers::bpf_redirect,
+    helpers::{bpf_ktime_get_coarse_ns, bpf_redirect},
     macros::{btf_map, classifier, map, xdp},
     maps::{Array, LpmTrie, PerCpuArray, ProgramArray, lpm_trie::Key},
     programs::{TcContext, XdpContext},
 };
-use bench_programs::{Asked, Control, KEYS, Key4, Key6, LPM_LARGE, LPM_SMALL, slot};
+use bench_programs::{Asked, Control, FLOOR_TIMES, KEYS, Key4, Key6, LPM_LARGE, LPM_SMALL, Line, slot};
 use datapath::image::{Image, Question, classify};
 
 #[unsafe(link_section = "license")]
@@ -25,10 +25,14 @@ static QUESTIONS: Array<Asked> = Array::with_max_entries(KEYS, BPF_F_MMAPABLE);
 /// Sum over all answers of the classifier.
 #[map]
 static ANSWERS: Array<u64> = Array::with_max_entries(1, 0);
+/// Lines that name each other; as many as are asked for when it is loaded.
+#[map]
+static LINES: Array<Line> = Array::with_max_entries(1, BPF_F_MMAPABLE);
 /// secd's own images.
 #[btf_map]
-static IMAGES: btf_maps::ArrayOfMaps<btf_maps::Array<Block, 1, INNER>, 2> = btf_maps::ArrayOfMaps::new();
-const INNER: usize = (BPF_F_MMAPABLE | BPF_F_INNER_MAP) as usize;
+static IMAGES: btf_maps::ArrayOfMaps<Chunk, ENTRIES> = btf_maps::ArrayOfMaps::new();
+const ENTRIES: usize = IMAGE_ENTRIES as usize;
+type Chunk = btf_maps::Array<Block, { CHUNK_BLOCKS as usize }, { BPF_F_MMAPABLE as usize }>;
 #[map]
 static CONTROL: Array<Control> = Array::with_max_entries(1, 0);
 #[map]
@@ -230,7 +234,8 @@ struct Generation(u32);
 impl Image for Generation {
     #[inline(always)]
     fn block(&self, index: u32) -> Option<&Block> {
-        IMAGES.get_value(self.0, &index)
+        let (entry, at) = block_place(self.0, index);
+        IMAGES.get_value(entry, &at)
     }
 }
 
@@ -295,6 +300,55 @@ extern "C" fn bench_pass_by(slot: u32, question: *const Question) -> u64 {
     match unsafe { question.as_ref() } {
         Some(question) => u64::from(slot) + u64::from(question.port),
         None => 0,
+    }
+}
+
+/// What the programs that show floors take for themselves.
+#[xdp(frags)]
+fn floor_nothing(_context: XdpContext) -> u32 {
+    answer(1)
+}
+
+/// Calls of a helper that does next to nothing.
+#[xdp(frags)]
+fn floor_helpers(_context: XdpContext) -> u32 {
+    let mut sum = 0_u64;
+    for _ in 0..FLOOR_TIMES {
+        // SAFETY: a helper without arguments.
+        sum = sum.wrapping_add(unsafe { bpf_ktime_get_coarse_ns() });
+    }
+    answer(sum)
+}
+
+/// Calls of a function that does next to nothing.
+#[xdp(frags)]
+fn floor_calls(_context: XdpContext) -> u32 {
+    let mut sum = 1_u32;
+    for _ in 0..FLOOR_TIMES {
+        sum = bench_next(sum);
+    }
+    answer(u64::from(sum))
+}
+
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn bench_next(number: u32) -> u32 {
+    number.wrapping_mul(0x9e37_79b1).rotate_left(7)
+}
+
+/// Loads from lines that lie in no order, of which each says where the next is.
+#[xdp(frags)]
+fn floor_loads(_context: XdpContext) -> u32 {
+    let Some(control) = CONTROL.get_ptr_mut(0) else { return xdp_action::XDP_ABORTED };
+    // SAFETY: checked map values; runs are made one at a time.
+    unsafe {
+        let mut at = (*control).cursor;
+        for _ in 0..FLOOR_TIMES {
+            let Some(line) = LINES.get_ptr(at) else { return xdp_action::XDP_ABORTED };
+            at = line.cast::<u32>().read_volatile();
+        }
+        (*control).cursor = at;
+        answer(u64::from(at))
     }
 }
 
