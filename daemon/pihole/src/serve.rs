@@ -185,8 +185,10 @@ async fn answer<H: Hole>(
         Ok(Err(_)) => Reply::bad_request("The request broke off", None).last(),
         Ok(Ok(body)) => match Request::new((head.method, &head.uri), head.headers, body.to_bytes(), from) {
             Ok(request) => {
+                let is_read = request.method == hyper::Method::GET;
                 let api = Arc::clone(api);
                 let answer = tokio::spawn(async move { api.answer(&request).await });
+                let _asked = is_read.then(|| AbortOnDrop(answer.abort_handle()));
                 match timeout(ANSWER_WITHIN, answer).await {
                     Ok(Ok(reply)) => reply,
                     Ok(Err(_)) => Reply::error(500, "internal_error", "It ended early", None),
@@ -197,6 +199,15 @@ async fn answer<H: Hole>(
         },
     };
     reply.response(begun.elapsed())
+}
+
+/// A question that nobody waits for any more is not worked on.
+struct AbortOnDrop(tokio::task::AbortHandle);
+
+impl Drop for AbortOnDrop {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
 }
 
 /// Connections that are open, by source.

@@ -241,6 +241,15 @@ impl Hosts {
 }
 
 impl Held {
+    /// Takes over who is not in here: where not all leases are known, nobody has lost a name.
+    #[must_use]
+    pub fn or_former(mut self, former: &Self) -> Self {
+        for (name, holder) in &former.0 {
+            self.0.entry(name.clone()).or_insert_with(|| holder.clone());
+        }
+        self
+    }
+
     /// What becomes of a name that these devices claim now.
     fn of<'a>(
         &'a self,

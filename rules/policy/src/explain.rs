@@ -303,6 +303,15 @@ impl Story<'_> {
                 self.by_rule(&judged);
             }
         }
+        if self.answered == Answered::NotKnown
+            && self.policy.is_outside(self.to)
+            && self.policy.names_domains(self.from)
+        {
+            self.steps.push(format!(
+                "a rule that names domains holds too if {} was answered for one of them, which the running daemon knows (`secctl why`)",
+                self.flow.dst
+            ));
+        }
         if judged.action == Action::Pass && !judged.addressed {
             self.by_resolver();
         }

@@ -183,4 +183,9 @@ fn explain_tells_the_domain() {
     assert!(text.contains("to 203.0.113.1 in `domain:*.docker.io`"), "{text}");
     let said = policy().explain_answered(&[], &flow("203.0.113.1", 443), Answered::Never).unwrap();
     assert_eq!(said.action, Action::Drop);
+    let said = policy().explain(&[], &flow("203.0.113.1", 443)).unwrap();
+    assert!(
+        said.steps.join("; ").contains("which the running daemon knows"),
+        "from the config alone nobody knows"
+    );
 }

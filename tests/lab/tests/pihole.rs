@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use std::{
     env, fs,
     io::{BufRead, BufReader, Write},
+    os::unix::fs::PermissionsExt as _,
     path::PathBuf,
     process::Stdio,
     time::Duration,
@@ -50,6 +51,7 @@ fn start(test: &str) -> Option<(Lab, PathBuf)> {
     let lab = Lab::start(Waiter::default(), false, Own::default()).unwrap();
     let passwords = lab.appliance.state.join("pihole.password");
     fs::write(&passwords, format!("{PASSWORD}\nof an app\n")).unwrap();
+    fs::set_permissions(&passwords, fs::Permissions::from_mode(0o600)).unwrap();
     let list = lab.appliance.state.join("ads.txt");
     fs::write(&list, "ads.example\ntracker.example\n").unwrap();
     let (own, home) = (bare(MANAGEMENT.router4), bare(HOME.router4));

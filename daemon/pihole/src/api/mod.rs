@@ -63,11 +63,11 @@ impl<H: Hole> Api<H> {
         }
         let Some(session) = self.enter(request) else { return Reply::unauthorized() };
         let mut reply = self.known(request, session).await;
-        // Whoever uses a cookie has it prolonged.
-        if request.sid().is_some_and(|sid| sid.cookie)
-            && let Some(session) = self.gate().session(session)
+        // Whoever uses a cookie has it prolonged, unless the place is another's by now.
+        if let Some(sid) = request.sid().filter(|sid| sid.cookie)
+            && self.gate().session(session).is_some_and(|session| session.sid == sid.text)
         {
-            reply = reply.cookie(&session.sid);
+            reply = reply.cookie(&sid.text);
         }
         reply
     }

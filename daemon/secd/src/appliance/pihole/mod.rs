@@ -8,6 +8,7 @@ use config::PiholeApi;
 use std::{
     fs::File,
     io::Read,
+    os::unix::fs::PermissionsExt as _,
     path::Path,
     sync::{Arc, Weak},
 };
@@ -41,15 +42,18 @@ impl Doors {
             }
             return Ok(());
         };
-        match read_passwords(&wanted.password_file) {
-            Ok(passwords) => self.api.set_passwords(passwords),
+        let is_private = match read_passwords(&wanted.password_file) {
+            Ok((passwords, is_private)) => {
+                self.api.set_passwords(passwords);
+                is_private
+            }
             Err(error) => {
                 if let Some((_, server)) = running.take() {
                     server.stop().await;
                 }
                 return Err(error.context("nothing answers there"));
             }
-        }
+        };
         let same = |held: &PiholeApi| held.listen == wanted.listen && held.zones == wanted.zones;
         if let Some((_, server)) = running.as_mut().filter(|(held, _)| same(held)) {
             server.retry().await;
@@ -74,6 +78,8 @@ impl Doors {
         let unopened: Vec<_> =
             server.unopened().iter().map(|(address, error)| format!("{address}: {error}")).collect();
         anyhow::ensure!(unopened.is_empty(), "cannot listen on {}", unopened.join("; "));
+        let file = wanted.password_file.display();
+        anyhow::ensure!(is_private, "others than root can read the passwords in {file}: chmod 600 {file}");
         Ok(())
     }
 }
@@ -97,22 +103,26 @@ impl Appliance {
 
 const TROUBLE: &str = "Pi-hole's API";
 
-fn read_passwords(file: &Path) -> Result<Passwords> {
+/// The passwords, and whether nobody but the file's owner can read them.
+fn read_passwords(file: &Path) -> Result<(Passwords, bool)> {
     let shown = || format!("[pihole_api] password_file {}", file.display());
     let mut text = String::new();
     let opened = File::open(file).with_context(shown)?;
+    let is_private = opened.metadata().with_context(shown)?.permissions().mode() & 0o077 == 0;
     opened.take(MAX_PASSWORD_FILE + 1).read_to_string(&mut text).with_context(shown)?;
     anyhow::ensure!(
         text.len() as u64 <= MAX_PASSWORD_FILE,
         "{} has more than {MAX_PASSWORD_FILE} bytes",
         shown()
     );
-    Passwords::read(&text).map_err(|why| anyhow::anyhow!("{} {why}", shown()))
+    let passwords = Passwords::read(&text).map_err(|why| anyhow::anyhow!("{} {why}", shown()))?;
+    Ok((passwords, is_private))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::fs::Permissions;
 
     #[test]
     fn a_password_file_is_read_with_its_limits_and_errors_hold_no_password() {
@@ -120,7 +130,11 @@ mod tests {
         let file = folder.path().join("passwords");
         assert!(read_passwords(&file).is_err());
         std::fs::write(&file, "secret\n").unwrap();
-        assert_eq!(format!("{:?}", read_passwords(&file).unwrap()), "1 passwords");
+        for (mode, is_private) in [(0o600, true), (0o640, false), (0o604, false)] {
+            std::fs::set_permissions(&file, Permissions::from_mode(mode)).unwrap();
+            let (passwords, found) = read_passwords(&file).unwrap();
+            assert_eq!((format!("{passwords:?}"), found), ("1 passwords".to_owned(), is_private));
+        }
         for text in ["\n \n".to_owned(), "secret".repeat(2000), "secret\n".repeat(17), "secret".repeat(50)] {
             std::fs::write(&file, text).unwrap();
             let error = format!("{:#}", read_passwords(&file).unwrap_err());
