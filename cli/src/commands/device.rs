@@ -61,7 +61,7 @@ fn print(output: &mut Output<'_>, devices: &Devices) -> io::Result<()> {
     output.table(
         &[
             Column::new("DEVICE").whole(),
-            Column::new("NAME").whole(),
+            Column::new("NAME").whole().wide(80),
             Column::new("ZONE").whole(),
             Column::new("GROUPS"),
             Column::new("STATE").whole(),

@@ -91,7 +91,8 @@ pub(crate) fn print(output: &mut Output<'_>, why: &Why) -> io::Result<()> {
             .push(("seen", format!("{} {}: {}", output.moment(evidence.at), evidence.source, evidence.text)));
     }
     facts.extend(why.answered.iter().map(|answer| {
-        let names = if answer.names.is_empty() { String::new() } else { format!(" for {}", answer.names.join(", ")) };
+        let names =
+            if answer.names.is_empty() { String::new() } else { format!(" for {}", answer.names.join(", ")) };
         let (zone, address, until) = (&answer.zone, answer.address, output.moment(answer.until));
         ("answered", format!("{address} to the zone {zone}{names}; flows may be opened there until {until}"))
     }));

@@ -200,6 +200,34 @@ fn requests_are_what_the_protocol_says() {
 }
 
 #[test]
+fn following_the_log_goes_on_after_the_last_question() {
+    let folder = tempfile::tempdir().unwrap();
+    let socket = folder.path().join("secd.sock");
+    let row = |id: u64, name: &str| {
+        let client = r#"{"address":"10.4.0.9","zone":"home"}"#;
+        format!(
+            r#"{{"id":{id},"at":"2026-09-21T15:13:14Z","client":{client},"name":"{name}","type":"A","code":"NOERROR","action":"pass","from":"cache","secure":false,"micros":0}}"#
+        )
+    };
+    let page = move |rows: &[String]| {
+        reply("200 OK", &format!(r#"{{"rows":[{}],"next":null,"kept_since":null}}"#, rows.join(",")))
+    };
+    let fake = Fake::new(&socket, move |target| match target.rsplit_once("after=") {
+        None => page(&[row(7, "second.example"), row(5, "first.example")]),
+        Some((_, after)) if after.starts_with("7&") => {
+            page(&[row(8, "third.example"), row(9, "fourth.example")])
+        }
+        Some(_) => reply("503 Service Unavailable", r#"{"error":{"message":"it stops"}}"#),
+    });
+    let ran = run(&socket, &["dns", "queries", "--follow", "--client", "10.4.0.9"]);
+    let names: Vec<_> = ran.out.lines().map(|line| line.split_whitespace().nth(2).unwrap()).collect();
+    assert_eq!(names, ["first.example", "second.example", "third.example", "fourth.example"]);
+    assert!(ran.code == 1 && ran.err.contains("it stops"), "{} {}", ran.code, ran.err);
+    let asked: Vec<_> = fake.asked().into_iter().map(|asked| asked.line).collect();
+    assert_eq!(asked[2], "GET /v1/dns/queries?after=9&client=10.4.0.9&limit=50 HTTP/1.1");
+}
+
+#[test]
 fn queries_are_read_back_as_they_were_asked() {
     let query: protocol::DecisionsQuery =
         serde_urlencoded::from_str("target=192.0.2.7&kind=ban&origin=scenario&limit=5").unwrap();

@@ -181,7 +181,7 @@ impl GeoIp {
         for (at, set) in sets.iter().enumerate() {
             match set.kind {
                 SetKind::Country | SetKind::System => wanted.push((at, Selector::of(set)?)),
-                SetKind::Group | SetKind::List => {}
+                SetKind::Group | SetKind::List | SetKind::Names(_) => {}
             }
         }
         let selectors: Vec<Selector> = wanted.iter().map(|&(_, selector)| selector).collect();
@@ -218,7 +218,7 @@ impl Selector {
         let selector = match set.kind {
             SetKind::Country => Country::new(name).map(Self::Country),
             SetKind::System => number(name).map(Self::System),
-            SetKind::Group | SetKind::List => None,
+            SetKind::Group | SetKind::List | SetKind::Names(_) => None,
         };
         selector.ok_or_else(|| GeoIpError::NoSelector(set.name.clone()))
     }

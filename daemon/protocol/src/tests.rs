@@ -43,7 +43,7 @@ fn why_has_every_documented_field_and_null_for_what_is_not_known() {
         observed: false,
         client: None,
         groups: Vec::new(),
-            answered: Vec::new(),
+        answered: Vec::new(),
         also: Vec::new(),
     };
     let value: serde_json::Value = serde_json::from_str(&round_trip(&why)).unwrap();

@@ -1,11 +1,11 @@
 //! Names, clients, upstreams and lists as numbers: each text stands in the file once.
 
 use rusqlite::{Connection, OptionalExtension, params};
-use std::{collections::HashMap, net::IpAddr};
+use std::{borrow::Borrow, collections::HashMap, hash::Hash, net::IpAddr};
 
 use crate::{MAX_FOLDED_NAMES, MAX_WORDS, Settings};
 
-/// Texts whose numbers are remembered, of each kind; when there are more, all are forgotten and looked up again.
+/// Texts whose numbers are remembered, of each kind: so many of late, and so many of before.
 const REMEMBERED: usize = 2_048;
 
 /// The number of what is hidden, left out, or one too many.
@@ -18,9 +18,11 @@ const MICROS_OF_DAY: i64 = 86_400_000_000;
 /// Numbers of texts. What it remembers is true as long as its transactions are committed: see [`Dictionary::forget`].
 #[derive(Default)]
 pub(crate) struct Dictionary {
-    names: HashMap<Box<str>, u32>,
-    clients: HashMap<Box<[u8]>, u32>,
-    words: HashMap<Box<str>, u32>,
+    names: Remembered<Box<str>>,
+    clients: Remembered<Box<[u8]>>,
+    words: Remembered<Box<str>>,
+    /// The bytes of a client that is looked for.
+    key: Vec<u8>,
     /// Names in the file, and places of it that have none.
     count: u64,
     free: u64,
@@ -90,14 +92,14 @@ impl Dictionary {
 
     fn known_name(&mut self, connection: &Connection, name: &str) -> rusqlite::Result<Option<u32>> {
         if let Some(number) = self.names.get(name) {
-            return Ok(Some(*number));
+            return Ok(Some(number));
         }
         let number = connection
             .prepare_cached("SELECT id FROM names WHERE name = ?1")?
             .query_row([name], |row| row.get(0))
             .optional()?;
         if let Some(number) = number {
-            remember(&mut self.names, name.into(), number);
+            self.names.insert(name.into(), number);
         }
         Ok(number)
     }
@@ -117,7 +119,7 @@ impl Dictionary {
             number_of(connection)
         };
         self.count += 1;
-        remember(&mut self.names, name.into(), number);
+        self.names.insert(name.into(), number);
         Ok(number)
     }
 
@@ -128,13 +130,25 @@ impl Dictionary {
         (address, name, zone): (Option<IpAddr>, &str, &str),
         settings: &Settings,
     ) -> rusqlite::Result<u32> {
-        let bytes = address_bytes(address);
-        let length = u8::try_from(bytes.len()).unwrap_or_default();
-        let key: Box<[u8]> =
-            [&[length], &*bytes, name.as_bytes(), &[0], zone.as_bytes()].concat().into_boxed_slice();
-        if let Some(number) = self.clients.get(&key) {
-            return Ok(*number);
+        self.key.clear();
+        match address {
+            None => self.key.push(0),
+            Some(IpAddr::V4(address)) => {
+                self.key.push(4);
+                self.key.extend(address.octets());
+            }
+            Some(IpAddr::V6(address)) => {
+                self.key.push(16);
+                self.key.extend(address.octets());
+            }
         }
+        for text in [name, "\0", zone] {
+            self.key.extend(text.as_bytes());
+        }
+        if let Some(number) = self.clients.get(self.key.as_slice()) {
+            return Ok(number);
+        }
+        let bytes = address_bytes(address);
         let known = connection
             .prepare_cached("SELECT id FROM clients WHERE address = ?1 AND name = ?2 AND zone = ?3")?
             .query_row(params![bytes, name, zone], |row| row.get(0))
@@ -150,7 +164,7 @@ impl Dictionary {
                 number_of(connection)
             }
         };
-        remember(&mut self.clients, key, number);
+        self.clients.insert(self.key.as_slice().into(), number);
         Ok(number)
     }
 
@@ -160,7 +174,7 @@ impl Dictionary {
             return Ok(NONE);
         }
         if let Some(number) = self.words.get(word) {
-            return Ok(*number);
+            return Ok(number);
         }
         let known = connection
             .prepare_cached("SELECT id FROM words WHERE word = ?1")?
@@ -175,16 +189,43 @@ impl Dictionary {
                 number_of(connection)
             }
         };
-        remember(&mut self.words, word.into(), number);
+        self.words.insert(word.into(), number);
         Ok(number)
     }
 }
 
-fn remember<K: std::hash::Hash + Eq>(texts: &mut HashMap<K, u32>, text: K, number: u32) {
-    if texts.len() >= REMEMBERED {
-        texts.clear();
+/// Numbers of texts that were used of late. When there are too many, those that were not used since the last time are
+/// forgotten.
+struct Remembered<K> {
+    newer: HashMap<K, u32>,
+    older: HashMap<K, u32>,
+}
+
+impl<K> Default for Remembered<K> {
+    fn default() -> Self {
+        Self { newer: HashMap::new(), older: HashMap::new() }
     }
-    texts.insert(text, number);
+}
+
+impl<K: Hash + Eq> Remembered<K> {
+    fn get<Q: Hash + Eq + ?Sized>(&mut self, text: &Q) -> Option<u32>
+    where
+        K: Borrow<Q>,
+    {
+        if let Some(number) = self.newer.get(text) {
+            return Some(*number);
+        }
+        let (text, number) = self.older.remove_entry(text)?;
+        self.insert(text, number);
+        Some(number)
+    }
+
+    fn insert(&mut self, text: K, number: u32) {
+        if self.newer.len() >= REMEMBERED {
+            self.older = std::mem::take(&mut self.newer);
+        }
+        self.newer.insert(text, number);
+    }
 }
 
 /// The number of the row that was just made: the limits of the tables are far below its range.
@@ -220,7 +261,18 @@ pub(crate) fn address_of(bytes: &[u8]) -> Option<IpAddr> {
 
 #[cfg(test)]
 mod tests {
-    use super::folded;
+    use super::{REMEMBERED, Remembered, folded};
+
+    #[test]
+    fn what_is_used_is_remembered_and_the_rest_is_bounded() {
+        let mut remembered: Remembered<Box<str>> = Remembered::default();
+        for number in 0..10 * REMEMBERED as u32 {
+            remembered.insert(number.to_string().into(), number);
+            assert_eq!(remembered.get("0"), Some(0));
+        }
+        assert_eq!(remembered.get("1"), None);
+        assert!(remembered.newer.len() <= REMEMBERED && remembered.older.len() <= REMEMBERED);
+    }
 
     #[test]
     fn names_are_folded_to_their_last_two_labels() {

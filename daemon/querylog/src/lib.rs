@@ -141,7 +141,7 @@ struct Shared {
     clock: Clock,
     waiting: Waiting,
     status: Mutex<LogStatus>,
-    readers: tokio::sync::Semaphore,
+    readers: Arc<tokio::sync::Semaphore>,
     writer: Mutex<Option<JoinHandle<()>>>,
 }
 
@@ -158,7 +158,7 @@ impl QueryLog {
             clock,
             waiting: Waiting::new(settings),
             status: Mutex::new(status),
-            readers: tokio::sync::Semaphore::new(MAX_READERS),
+            readers: Arc::new(tokio::sync::Semaphore::new(MAX_READERS)),
             writer: Mutex::default(),
         });
         let of_writer = Arc::clone(&shared);
@@ -225,9 +225,12 @@ impl QueryLog {
         &self,
         read: impl FnOnce(&read::Reader) -> Result<T> + Send + 'static,
     ) -> Result<T> {
-        let _permit = self.shared.readers.acquire().await.map_err(|_| LogError::Off)?;
+        let readers = Arc::clone(&self.shared.readers);
+        let permit = readers.acquire_owned().await.map_err(|_| LogError::Off)?;
         let log = self.clone();
         let done = tokio::task::spawn_blocking(move || {
+            // Until the reading ends, also when nobody waits for it any more.
+            let _permit = permit;
             if log.shared.waiting.settings().days == 0 {
                 return Err(LogError::Off);
             }

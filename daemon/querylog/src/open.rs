@@ -61,7 +61,17 @@ pub(crate) fn reader(path: &Path) -> Result<Connection> {
     let failed = |error| LogError::of(path, error);
     let connection = Connection::open_with_flags(path, flags).map_err(failed)?;
     common(&connection).map_err(failed)?;
+    let (found, known) = schema(&connection).map_err(failed)?;
+    if found != known {
+        return Err(LogError::Newer { path: path.to_owned(), found, known });
+    }
     Ok(connection)
+}
+
+/// The schema of the file, and the newest that is known here.
+fn schema(connection: &Connection) -> rusqlite::Result<(i64, i64)> {
+    let found = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    Ok((found, i64::try_from(MIGRATIONS.len()).unwrap_or_default()))
 }
 
 fn common(connection: &Connection) -> rusqlite::Result<()> {
@@ -77,8 +87,7 @@ fn set(connection: &Connection, pragma: &str, value: i64) -> rusqlite::Result<()
 
 fn migrate(path: &Path, connection: &mut Connection) -> Result<()> {
     let failed = |error| LogError::of(path, error);
-    let found: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0)).map_err(failed)?;
-    let known = i64::try_from(MIGRATIONS.len()).unwrap_or_default();
+    let (found, known) = schema(connection).map_err(failed)?;
     let Some(missing) = usize::try_from(found).ok().and_then(|found| MIGRATIONS.get(found..)) else {
         return Err(LogError::Newer { path: path.to_owned(), found, known });
     };

@@ -118,7 +118,7 @@ impl Time {
         let bucket = i64::from(filter.bucket.unwrap_or(0)) * 1_000_000;
         let buckets = match bucket {
             0 => 0,
-            bucket => (until - 1).max(since).div_euclid(bucket) - since.div_euclid(bucket) + 1,
+            bucket => until.saturating_sub(1).max(since).div_euclid(bucket) - since.div_euclid(bucket) + 1,
         };
         let most = if filter.by_client {
             QueryStatsFilter::MOST_BUCKETS / 10

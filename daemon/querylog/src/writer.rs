@@ -29,10 +29,8 @@ pub(crate) fn run(shared: &Shared) {
     let mut open: Option<Open> = None;
     loop {
         let work = shared.waiting.next(LOOK);
-        let waited = work.batch.len() as u64;
-        let before = open.as_ref().map_or(0, |open| open.written);
-        let result = carry_out(shared, &mut open, &work);
-        let written = open.as_ref().map_or(0, |open| open.written).saturating_sub(before);
+        let (waited, mut written) = (work.batch.len() as u64, 0);
+        let result = carry_out(shared, &mut open, &work, &mut written);
         {
             let mut status = shared.status();
             status.on = open.is_some();
@@ -52,7 +50,8 @@ pub(crate) fn run(shared: &Shared) {
     }
 }
 
-fn carry_out(shared: &Shared, open: &mut Option<Open>, work: &Work) -> Result<()> {
+/// Writes what waits, and looks at what is to be kept. `written` counts the questions, also when something fails.
+fn carry_out(shared: &Shared, open: &mut Option<Open>, work: &Work, written: &mut u64) -> Result<()> {
     let settings = &work.settings;
     if settings.days == 0 {
         *open = None;
@@ -69,20 +68,18 @@ fn carry_out(shared: &Shared, open: &mut Option<Open>, work: &Work) -> Result<()
         None => open.insert(Open::new(&shared.path, settings)?),
     };
     let now = (shared.clock)();
+    let room = has_room(&shared.path, settings);
     let mut rows = work.batch.rows().peekable();
-    while rows.peek().is_some() {
-        has_room(&shared.path, settings)?;
+    while room.is_ok() && rows.peek().is_some() {
         let group: Vec<Row<'_>> = rows.by_ref().take(GROUP).collect();
         opened.write(&group).map_err(|error| opened.failed(error))?;
-        opened
-            .kept
-            .make_room(&mut opened.connection, &mut opened.dictionary)
-            .map_err(|error| opened.failed(error))?;
+        *written += group.len() as u64;
+        let Open { connection, dictionary, kept, .. } = opened;
+        kept.make_room(connection, dictionary).map_err(|error| opened.failed(error))?;
     }
-    opened
-        .kept
-        .look(&mut opened.connection, &mut opened.dictionary, now)
-        .map_err(|error| opened.failed(error))
+    let Open { connection, dictionary, kept, .. } = opened;
+    kept.look(connection, dictionary, now).map_err(|error| opened.failed(error))?;
+    room
 }
 
 /// Sets a damaged file aside; the next one is begun when there is something to write.
@@ -119,8 +116,6 @@ struct Open {
     kept: Kept,
     /// The id of the last row.
     last: i64,
-    /// Rows written.
-    written: u64,
 }
 
 impl Open {
@@ -140,7 +135,6 @@ impl Open {
             dictionary,
             kept,
             last: last.unwrap_or(i64::MIN),
-            written: 0,
         })
     }
 
@@ -155,6 +149,10 @@ impl Open {
         let (settings, mut last) = (self.settings, self.last);
         let transaction = Transaction::new(&mut self.connection, TransactionBehavior::Immediate)?;
         let mut sums: HashMap<(i64, u32), QueryTotals> = HashMap::new();
+        let mut insert = transaction.prepare_cached(
+            "INSERT INTO queries (id, client, name, kind, qtype, micros, upstream, list, number, alias)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
+        )?;
         for row in rows {
             // There are no questions from before 1970, but clocks that say so.
             let at = row.at.max(0);
@@ -172,10 +170,6 @@ impl Open {
             };
             let upstream = dictionary.word(&transaction, row.upstream)?;
             let list = dictionary.word(&transaction, row.list)?;
-            let mut insert = transaction.prepare_cached(
-                "INSERT INTO queries (id, client, name, kind, qtype, micros, upstream, list, number, alias)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
-            )?;
             let mut id = if (at..=at.saturating_add(DISORDER)).contains(&last) { last + 1 } else { at };
             for attempt in 0.. {
                 let inserted = insert.execute(params![
@@ -205,6 +199,7 @@ impl Open {
             last = id;
             sums.entry((id.div_euclid(HOUR), client)).or_default().count(Kind::from(row.kind));
         }
+        drop(insert);
         for ((hour, client), totals) in sums {
             transaction
                 .prepare_cached(
@@ -224,7 +219,6 @@ impl Open {
         }
         transaction.commit()?;
         self.last = last;
-        self.written += rows.len() as u64;
         Ok(())
     }
 }

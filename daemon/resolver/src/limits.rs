@@ -83,8 +83,9 @@ pub const STALE_RECHECK: u32 = 30;
 pub const SHORTEST_FAILURE: Duration = Duration::from_secs(1);
 /// How long at most. Five minutes are allowed; but an outage of ours is felt for as long after it is over.
 pub const LONGEST_FAILURE: Duration = Duration::from_secs(30);
-/// Questions of which a failure is remembered. The least recently asked go first.
-pub const MAX_FAILURES: usize = 4096;
+/// Questions of which a failure is remembered, each with an answer of at most [`MAX_CACHED_ANSWER`] bytes. The least recently
+/// asked go first.
+pub const MAX_FAILURES: usize = 1024;
 /// Answers that live shorter are not asked for ahead of their time.
 pub const PREFETCH_FROM_TTL: u32 = 30;
 /// Times an answer must have been given to be worth asking for ahead of its time.

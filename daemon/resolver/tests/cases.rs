@@ -7,8 +7,8 @@ mod common;
 use common::{Bench, Script, extended, records, settings, upstreams};
 use lists::{DomainSetBuilder, Overrides};
 use model::{Body, Decision, DecisionKind, Direction, Mode, Name, Origin, OriginKind, Timestamp};
-use serde::Deserialize;
 use resolver::{Order, UpstreamForward};
+use serde::Deserialize;
 use std::{
     collections::BTreeMap,
     path::Path,
@@ -147,7 +147,8 @@ async fn run(case: Case) {
         // `UPSTREAM N` stands for its address.
         let mut said = extended(&answer);
         for (number, upstream) in upstreams.iter().enumerate() {
-            said = said.map(|said| said.replace(&upstream.address.to_string(), &format!("UPSTREAM {}", number + 1)));
+            said = said
+                .map(|said| said.replace(&upstream.address.to_string(), &format!("UPSTREAM {}", number + 1)));
         }
         assert_eq!(said, ask.ede, "{at}");
         assert_eq!(answer.edns.is_some(), !ask.plain, "{at}: EDNS is for those who speak it");

@@ -1,6 +1,6 @@
 //! DNS over TLS and HTTPS towards clients: answers, limits, and what hostile clients try.
 
-#![allow(clippy::unwrap_used, reason = "helpers of tests")]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "helpers of tests")]
 
 mod common;
 
@@ -26,7 +26,7 @@ use resolver::{
     Certificate, CertificateError, Door,
     limits::{ENCRYPTED_IDLE, MAX_ENCRYPTED_PER_CLIENT, MAX_HTTP_HEADER, MAX_QUERY, MAX_UNTAKEN},
 };
-use std::{io, net::SocketAddr, sync::Arc};
+use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpSocket, TcpStream},
@@ -211,6 +211,20 @@ async fn who_asks_and_stops_sending_is_answered_all_the_same() {
 }
 
 #[tokio::test]
+async fn what_cannot_be_answered_ends_the_connection_behind_what_can() {
+    let secure = Secure::start().await;
+    let mut stream = secure.dot().await;
+    let mut answer = wire("ads.example", "A");
+    answer[2] |= 0x80;
+    for bytes in [wire("www.example", "A"), wire("ads.example", "A"), answer, wire("ads.example", "A")] {
+        send_tcp(&mut stream, &bytes).await;
+    }
+    let answers = [receive_tcp(&mut stream).await, receive_tcp(&mut stream).await];
+    assert_eq!(answers.iter().map(|answer| answer.answers.len()).sum::<usize>(), 3);
+    assert_eq!(timeout(PATIENCE, stream.read(&mut [0; 1])).await.unwrap().unwrap_or(0), 0);
+}
+
+#[tokio::test]
 async fn over_https_by_both_versions_and_both_methods() {
     let secure = Secure::start().await;
     let mut second = secure.http2().await;
@@ -243,7 +257,7 @@ async fn over_https_by_both_versions_and_both_methods() {
             assert_eq!(answer.metadata.id, Message::from_vec(&bytes).unwrap().metadata.id);
         }
     }
-    assert_eq!(secure.upstream.asked().0, 6, "each is cached but for the failure");
+    assert_eq!(secure.upstream.asked().0, 3, "each once, the failure too");
     let event = secure.bench.last_event();
     assert!(matches!(event.body, Body::Query { encrypted: true, .. }), "{event:?}");
 }
@@ -554,7 +568,7 @@ async fn strangers_get_no_handshake_and_the_rate_of_a_client_holds_over_streams(
     let secure = Secure::start().await;
     let mut settings = settings(vec![secure.upstream.address]);
     settings.clients[0].net = "127.0.0.1/32".parse().unwrap();
-    settings.rate = Some(resolver::Rate { per_second: 1, burst: 5 });
+    settings.rate = Some(resolver::Rate { interval: Duration::from_secs(1), burst: 5 });
     settings.listen = vec!["127.0.0.1:0".parse().unwrap()];
     settings.listen_tls = settings.listen.clone();
     settings.listen_https = settings.listen.clone();

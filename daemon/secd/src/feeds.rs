@@ -2,7 +2,8 @@
 //! done all of that already; here they are read as they are.
 //!
 //! A file that is refused (a web page, empty, half its former size) changes nothing: the last good copy in the state
-//! folder stands in for it, over restarts too, and an event says why. Stale beats empty.
+//! folder stands in for it, over restarts too, and an event says why. Stale beats empty. Where no file of names has changed
+//! since, the merged set is taken as it was kept.
 
 use ::feeds::geoip::GeoIp;
 use config::{Config, Geoip, ListKind, ListSource};
@@ -22,6 +23,7 @@ use std::{
 };
 
 use crate::{
+    kept::{self, Counts, Key, MAX_KEPT},
     standing::{ListSets, needs_geoip},
     subscriptions::{GEOIP, GEOIP_SYSTEMS, own_names},
 };
@@ -121,9 +123,19 @@ impl Feeds {
         let mut domains = DomainSetBuilder::new(reading.seed).protect(names.iter().cloned());
         let mut addresses = Vec::new();
         let mut sets = ListSets::new();
-        let mut states = Vec::new();
+        let (mut states, mut lines): (Vec<ListState>, Vec<u32>) = (Vec::new(), Vec::new());
         let mut events = Vec::new();
-        for (name, outcome) in add_written(config, &mut domains) {
+        let kept_file = copies.join("domains.kept");
+        let mut kept = Key::new(config, &names, |source| {
+            let bytes = read(&file_of(source, reading)?).ok()?;
+            holds(&copies.join(copy_name(source)), &bytes).ok()?.then_some(bytes)
+        })
+        .and_then(|key| kept::read(&read_within(&kept_file, MAX_KEPT).ok()?, key))
+        .map(|(set, counts)| (set, counts.into_iter()));
+        let written = if kept.is_some() { Vec::new() } else { add_written(config, &mut domains) };
+        let mut as_said =
+            written.iter().all(|(_, outcome)| outcome.as_ref().is_ok_and(|said| said.rejected == 0));
+        for (name, outcome) in written {
             match outcome {
                 Err(error) => events.push(event(&name, 0, 0, Some(error.to_string()), now)),
                 Ok(report) => {
@@ -169,11 +181,19 @@ impl Feeds {
             };
             let copy = copies.join(copy_name(source));
             let inspect = |bytes: &[u8]| inspect(source, bytes, &names, reading);
-            let taken = if source.subscription.is_some() {
+            let counts = match (&mut kept, source.kind) {
+                (Some((_, counts)), ListKind::Domains) => counts.next(),
+                (Some(_) | None, ListKind::Domains | ListKind::Addresses) => None,
+            };
+            let taken = if let Some(Counts { entries, rejected, lines }) = counts {
+                Taken { report: Report { entries, rejected, lines, ..Report::default() }, error: None }
+            } else if source.subscription.is_some() {
                 take_fetched((reading.fetched)(&source.name), &copy, inspect, &mut add)
             } else {
                 take(source, &copy, inspect, &mut add)
             };
+            as_said &= taken.error.is_none() || source.kind == ListKind::Addresses;
+            lines.push(taken.report.lines);
             events.push(event(
                 &source.name,
                 taken.report.entries,
@@ -205,7 +225,29 @@ impl Feeds {
             Ok(database) => (database, None),
             Err(error) => (reading.former.geoip.clone(), Some(error)),
         };
-        let domains = Arc::new(domains.finish());
+        let domains = match kept {
+            Some((set, _)) => set,
+            None => {
+                let set = domains.finish();
+                if as_said {
+                    let of_domains = |(state, &lines): (&ListState, &u32)| {
+                        (state.kind == ListKind::Domains).then_some(Counts {
+                            entries: state.entries,
+                            rejected: state.rejected,
+                            lines,
+                        })
+                    };
+                    let counts: Vec<Counts> = states.iter().zip(&lines).filter_map(of_domains).collect();
+                    // What was taken is what the copies hold, whatever the files hold by now.
+                    let key = Key::new(config, &names, |source| read(&copies.join(copy_name(source))).ok());
+                    if let Some(Err(error)) = key.map(|key| kept::write(&kept_file, key, &set, &counts)) {
+                        tracing::warn!(file = %kept_file.display(), %error, "the merged lists could not be kept");
+                    }
+                }
+                set
+            }
+        };
+        let domains = Arc::new(domains);
         (Self { domains, addresses, states, sets, geoip, geoip_error }, events)
     }
 }
@@ -310,6 +352,14 @@ fn database(config: &Config, reading: &Reading<'_>) -> Result<Option<Database>, 
 
 fn listed(list: Arc<AddressList>, id: u16, source: &ListSource, mode: Mode) -> ListedAs {
     ListedAs { list, id, direction: source.direction, mode }
+}
+
+/// The file of a list; none of one that has not been fetched yet.
+fn file_of(source: &ListSource, reading: &Reading<'_>) -> Option<PathBuf> {
+    match source.subscription {
+        Some(_) => (reading.fetched)(&source.name),
+        None => Some(source.path.clone()),
+    }
 }
 
 /// Takes a file that the keeper of subscriptions has judged; where it cannot be read any more, the last good copy.
@@ -575,6 +625,53 @@ mod tests {
             assert!(state.error.as_ref().unwrap().contains("last good copy"), "{state:?}");
         }
         assert_eq!(events.iter().filter(|event| event.severity == Severity::Warning).count(), 2);
+    }
+
+    #[test]
+    fn what_has_not_changed_is_taken_as_it_was_kept_and_what_has_is_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let config = config(folder.path());
+        fs::write(folder.path().join("phishing"), "evil.example\nno name\n").unwrap();
+        fs::write(folder.path().join("bad"), "198.51.100.7\n").unwrap();
+        let blocks = |feeds: &Feeds, name: &str| feeds.domains.decide(&lists::Asked::about(name)).is_some();
+        let load = |config: &Config| read_with(config, &[], folder.path());
+        let (first, told) = load(&config);
+        let kept = folder.path().join("lists/domains.kept");
+        let bytes = fs::read(&kept).unwrap();
+        // Another set under the same key shows whether it is looked at.
+        let key =
+            Key::new(&config, &own_names(&config), |_| Some(b"evil.example\nno name\n".to_vec())).unwrap();
+        let (_, counts) = kept::read(&bytes, key).unwrap();
+        let mut other = DomainSetBuilder::new(1);
+        other.add("phishing", Mode::Enforce, b"other.example\n").unwrap();
+        kept::write(&kept, key, &other.finish(), &counts).unwrap();
+        let (again, told_again) = load(&config);
+        assert!(blocks(&again, "other.example") && !blocks(&again, "evil.example"), "as it was kept");
+        assert_eq!((&again.states, &told_again), (&first.states, &told), "and told as it was read");
+        // Damaged: from the text, and kept anew.
+        let mut damaged = fs::read(&kept).unwrap();
+        *damaged.last_mut().unwrap() ^= 1;
+        fs::write(&kept, damaged).unwrap();
+        assert!(blocks(&load(&config).0, "evil.example"));
+        assert!(kept::read(&fs::read(&kept).unwrap(), key).is_some());
+        // Another file, and another config.
+        kept::write(&kept, key, &DomainSetBuilder::new(1).finish(), &counts).unwrap();
+        fs::write(folder.path().join("phishing"), "new.example\n").unwrap();
+        assert!(blocks(&load(&config).0, "new.example"));
+        let mut observing = config.clone();
+        observing.lists[0].mode = Mode::Observe;
+        let (observed, _) = load(&observing);
+        let found = observed.domains.decide(&lists::Asked::about("new.example")).unwrap();
+        assert_eq!(found.info.mode, Mode::Observe);
+    }
+
+    #[test]
+    fn a_set_with_a_list_that_is_held_is_not_kept() {
+        let folder = tempfile::tempdir().unwrap();
+        let config = config(folder.path());
+        fs::write(folder.path().join("bad"), "198.51.100.7\n").unwrap();
+        assert!(read_with(&config, &[], folder.path()).0.states[0].error.is_some(), "there is no such file");
+        assert!(!folder.path().join("lists/domains.kept").exists());
     }
 
     #[test]

@@ -85,7 +85,10 @@ impl Source {
             if self.seen.as_ref() == Some(&stamps) && self.error.is_none() {
                 return Ok(None);
             }
-            Ok(Some((read(&self.of, &files)?, stamps)))
+            let reading = read(&self.of, &files)?;
+            // What was written meanwhile may be half of it. The next look reads it again.
+            let same = files.iter().map(|file| stamp(file)).collect::<Result<Vec<_>>>()? == stamps;
+            Ok(same.then_some((reading, stamps)))
         });
         match looked {
             Ok(Some((reading, stamps))) => (self.reading, self.seen) = (Some(reading), Some(stamps)),

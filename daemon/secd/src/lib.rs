@@ -14,6 +14,7 @@ pub mod floods;
 pub mod groups;
 pub mod inspection;
 pub mod keeper;
+mod kept;
 pub mod kernel;
 pub mod leases;
 pub mod loading;

@@ -52,7 +52,11 @@ impl Machine {
         let mut all: Vec<Protected> =
             self.addresses.iter().map(|address| host(address, "the router's own address")).collect();
         all.extend(self.gateways.iter().map(|address| host(address, "a default gateway")));
-        all.extend(config.upstream_addresses().map(|address| host(&address, "an upstream DNS server")));
+        all.extend(
+            config
+                .upstream_addresses()
+                .map(|address| Protected { is_upstream: true, ..host(&address, "an upstream DNS server") }),
+        );
         all.extend(
             config.allow.iter().map(|net| protected(*net, "on the allow-list (`allow` in the config)")),
         );
@@ -68,7 +72,7 @@ impl Machine {
 }
 
 fn protected(net: IpNet, why: &str) -> Protected {
-    Protected { net, why: why.to_owned(), as_a_whole: false }
+    Protected { net, why: why.to_owned(), as_a_whole: false, is_upstream: false }
 }
 
 /// Ranges whose ban would cut the link itself or mean nothing.

@@ -109,6 +109,19 @@ impl ConfigFiles {
         sync_folder(&target)
     }
 
+    /// Finishes what a loss of power cut off: the config file is half of what was confirmed, the whole of it lies beside it
+    /// and is the copy. To be called before anything is read.
+    pub fn finish(&self) {
+        let Ok(staged) = fs::read_to_string(self.staged()) else { return };
+        if self.has_trial() || !fs::read(self.good()).is_ok_and(|good| good == staged.as_bytes()) {
+            return;
+        }
+        let finished = if self.says(&staged) { Ok(()) } else { overwrite(&self.target(), &staged) };
+        if let Err(error) = finished.and_then(|()| remove(&self.staged())) {
+            tracing::warn!(%error, "a confirmed config cannot be written into its file; its copy holds the whole of it");
+        }
+    }
+
     /// Writes `text` beside the config file, as far as can be with its owner and permissions.
     fn stage(&self, text: &str) -> io::Result<()> {
         durable(&self.staged(), text, fs::metadata(self.target()).ok())
@@ -165,7 +178,7 @@ impl ConfigFiles {
 }
 
 /// Writes new text into a file that stays the same: its owner, permissions and links are kept. Not cut before, so that
-/// it is never empty; where a loss of power leaves it half written, the copy stands in for it if it makes no sense.
+/// it is never empty; where a loss of power leaves it half written, [`ConfigFiles::finish`] writes the rest.
 fn overwrite(path: &Path, text: &str) -> io::Result<()> {
     let mut file = fs::OpenOptions::new().write(true).open(path)?;
     file.write_all(text.as_bytes())?;
@@ -281,6 +294,27 @@ mod tests {
         assert!(files.is_refused());
         files.forget();
         assert!(!files.is_refused());
+    }
+
+    #[test]
+    fn a_file_that_was_half_written_is_finished() {
+        let folder = tempfile::tempdir().unwrap();
+        let files = files(folder.path());
+        let half = |config: &str, good: &str, staged: &str| {
+            fs::write(files.config(), config).unwrap();
+            fs::write(files.good(), good).unwrap();
+            fs::write(files.staged(), staged).unwrap();
+            files.finish();
+            (fs::read_to_string(files.config()).unwrap(), files.staged().exists())
+        };
+        assert_eq!(
+            half("new, and the old rest", "new, and longer", "new, and longer"),
+            ("new, and longer".into(), false)
+        );
+        assert_eq!(half("new", "new", "new"), ("new".into(), false), "written, and not yet tidied up");
+        assert_eq!(half("old", "old", "new"), ("old".into(), true), "nobody confirmed that");
+        fs::write(files.marker(), "new").unwrap();
+        assert_eq!(half("old", "new", "new"), ("old".into(), true), "on trial");
     }
 
     #[test]

@@ -64,9 +64,10 @@ impl Sources<'_> {
     pub fn net(&self, net: IpNet, direction: Option<u8>) -> Why {
         let asked = direction.unwrap_or(abi::DIRECTION_IN | abi::DIRECTION_OUT);
         let target = Target::Net(net);
-        if let Some(protected) =
-            self.protected.iter().find(|protected| !protected.as_a_whole && protected.net.contains(&net))
-        {
+        if let Some(protected) = self.protected.iter().find(|protected| {
+            let of_this = !(protected.is_upstream && asked == abi::DIRECTION_OUT);
+            !protected.as_a_whole && of_this && protected.net.contains(&net)
+        }) {
             let by = By { kind: ByKind::Protected, name: protected.why.clone(), line: None, file: None };
             return passes(&target, "protected", Some(by), None);
         }
@@ -257,7 +258,7 @@ fn passes(target: &Target, reason: &str, by: Option<By>, decision: Option<&Decis
         observed: false,
         client: None,
         groups: Vec::new(),
-            answered: Vec::new(),
+        answered: Vec::new(),
         also: Vec::new(),
     }
 }
@@ -323,6 +324,7 @@ mod tests {
             net: "192.0.2.1/32".parse().unwrap(),
             why: "the router's own address".into(),
             as_a_whole: false,
+            is_upstream: false,
         }];
         let sources = Sources {
             decisions: decisions.iter().collect(),

@@ -90,6 +90,13 @@ pub const HEADER_HELPED_TCP: u32 = 192;
 pub const HEADER_HELPED_UDP: u32 = 256;
 /// First of a word for each zone: its [`crate::resolver_zone`] where the resolver's answers to it count, else 0.
 pub const HEADER_RESOLVED: u32 = 320;
+/// Word: the patterns of names that rules name, a bit each.
+pub const HEADER_PATTERNS: u32 = 384;
+/// First word of their places among the destinations: a [`Coordinate`] each, half a word.
+pub const HEADER_PATTERN_PLACES: u32 = 385;
+/// Patterns of names that an image can tell apart: bits of [`crate::ResolvedValue::patterns`]. Twice as many as a config
+/// may have, so that those of a plan and the next one never share a bit.
+pub const MAX_PATTERNS: u32 = 64;
 
 /// Ways of a bucket of ports: as many are looked at.
 pub const PORT_WAYS: u32 = 4;
@@ -276,6 +283,8 @@ pub struct AddressClass {
 }
 /// No ban or list holds against the address.
 pub const ADDRESS_PROTECTED: u8 = 1;
+/// No ban or list holds against the address as a source: the router asks it for names. Others get no way around by it.
+pub const ADDRESS_UPSTREAM: u8 = 8;
 /// The list of `listed_in` only observes.
 pub const ADDRESS_IN_OBSERVED: u8 = 2;
 /// The list of `listed_out` only observes.
@@ -548,12 +557,13 @@ const _: () = {
     assert!(size_of::<Block>() == BLOCK_BYTES as usize);
     assert!(crate::MAX_RATES * 2 <= BLOCK_WORDS && crate::MAX_RATES < RuleRow::NO_RATE);
     let policy = crate::POLICY_LOG | crate::POLICY_OBSERVE | crate::POLICY_CONTINUE | crate::POLICY_LIMIT;
-    assert!(policy | crate::POLICY_ADDRESSED < 32 && crate::ACTIONS <= 4);
+    assert!(policy + crate::POLICY_ADDRESSED < 32 && crate::ACTIONS <= 4);
     assert!(HEADER_ZONES + crate::MAX_ZONES <= HEADER_PROTOCOLS);
     assert!(HEADER_PROTOCOLS + 256 / 8 <= HEADER_HELPED_TCP);
     assert!(HEADER_HELPED_TCP + crate::MAX_ZONES <= HEADER_HELPED_UDP);
     assert!(HEADER_HELPED_UDP + crate::MAX_ZONES <= HEADER_RESOLVED);
-    assert!(HEADER_RESOLVED + crate::MAX_ZONES <= BLOCK_WORDS);
+    assert!(HEADER_RESOLVED + crate::MAX_ZONES <= HEADER_PATTERNS);
+    assert!(HEADER_PATTERN_PLACES + MAX_PATTERNS / 2 <= BLOCK_WORDS && MAX_PATTERNS == u64::BITS);
     assert!(MAX_TRIE_BLOCKS * BLOCK_WORDS == Node::POSITIONS);
     assert!(MAX_CLASS_BLOCKS * BLOCK_WORDS / 2 > MAX_ADDRESS_CLASSES);
     assert!((MAX_IMAGE_BLOCKS as u64) * (BLOCK_WORDS as u64) * 4 < u32::MAX as u64);

@@ -96,6 +96,8 @@ pub const ZONE_LEARN: u32 = 4096;
 pub const ZONE_DNS_DROP: u32 = 8192;
 /// Plain questions to resolvers outside are led to the router's own, by the second wall: no rule is asked.
 pub const ZONE_DNS_REDIRECT: u32 = 16_384;
+/// Rules over flows that start here name domains.
+pub const ZONE_NAMES: u32 = 32_768;
 
 /// Every new flow makes an event.
 pub const POLICY_LOG: u8 = 1;

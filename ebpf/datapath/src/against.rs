@@ -3,7 +3,9 @@
 use abi::{
     ACTIVE_ALLOWS, ACTIVE_BANS, ACTIVE_RANGES, Action, Address, DIRECTION_IN, DIRECTION_OUT, RULE_NONE,
     Reason,
-    image::{ADDRESS_IN_OBSERVED, ADDRESS_OUT_OBSERVED, ADDRESS_PROTECTED, AddressClass, NOTHING},
+    image::{
+        ADDRESS_IN_OBSERVED, ADDRESS_OUT_OBSERVED, ADDRESS_PROTECTED, ADDRESS_UPSTREAM, AddressClass, NOTHING,
+    },
 };
 
 use crate::{
@@ -116,6 +118,11 @@ pub(crate) fn unwanted<T: Tables>(tables: &T, verdict: &mut Verdict, side: Side,
 #[inline(always)]
 fn is_protected<T: Tables>(tables: &T, verdict: &Verdict, side: Side) -> bool {
     let (now, active) = (verdict.work.setting.now, verdict.work.setting.active);
-    side.known(verdict).flags & ADDRESS_PROTECTED != 0
+    // Only the router's own questions to its upstreams are protected: of these the answers come by here.
+    let protected = match side {
+        Side::Source => ADDRESS_PROTECTED | ADDRESS_UPSTREAM,
+        Side::Destination => ADDRESS_PROTECTED,
+    };
+    side.known(verdict).flags & protected != 0
         || (active & ACTIVE_ALLOWS != 0 && tables.allowed(side.of(verdict)).is_some_and(|until| until > now))
 }

@@ -1,8 +1,8 @@
 //! The verdict about a frame that comes in.
 
 use abi::{
-    Action, FLOW_REPLY, FLOW_TAUGHT, FORGOTTEN_NS, FlowKey, RULE_NONE, Reason, ZONE_LOOSE, ZONE_NONE,
-    ZONE_OBSERVE, ZONE_RESOLVED, ZONE_SCAN, ZONE_STRICT,
+    Action, FLOW_REPLY, FLOW_TAUGHT, FORGOTTEN_NS, FlowKey, RULE_NONE, Reason, ZONE_IS_WAN, ZONE_LOOSE,
+    ZONE_NAMES, ZONE_NONE, ZONE_OBSERVE, ZONE_RESOLVED, ZONE_SCAN, ZONE_SELF, ZONE_STRICT,
 };
 
 use crate::{
@@ -141,6 +141,14 @@ pub(crate) fn judge<T: Tables>(tables: &T, verdict: &mut Verdict) {
     }
     match essential(verdict) {
         Essential::Yes => return verdict.pass(Reason::LinkEssential, RULE_NONE),
+        Essential::IfNear => {
+            tables.step(Step::LookUpDestination, verdict);
+            let to = verdict.work.destination.zone;
+            let stays = to == verdict.zone_from && verdict.work.setting.zone & ZONE_IS_WAN == 0;
+            if to == ZONE_SELF || stays {
+                return verdict.pass(Reason::LinkEssential, RULE_NONE);
+            }
+        }
         Essential::Forged => {
             if verdict.deny(Action::Drop, Reason::Malformed, RULE_NONE) {
                 return;
@@ -161,11 +169,11 @@ pub(crate) fn judge<T: Tables>(tables: &T, verdict: &mut Verdict) {
     if tables.step(Step::Destination, verdict) || (starts && is_known(tables, verdict)) {
         return;
     }
-    let asks_resolver = verdict.work.setting.zone & ZONE_RESOLVED != 0;
+    let zone = verdict.work.setting.zone;
     match packet.kind {
         Kind::Opening => {
             // A zone that looks for scans slows their sources down; then policy, then rates.
-            let is_scanned = verdict.work.setting.zone & ZONE_SCAN != 0;
+            let is_scanned = zone & ZONE_SCAN != 0;
             if is_scanned && tables.step(Step::Held, verdict) {
                 return;
             }
@@ -176,7 +184,7 @@ pub(crate) fn judge<T: Tables>(tables: &T, verdict: &mut Verdict) {
                 }
                 return;
             }
-            if asks_resolver && tables.step(Step::Unresolved, verdict) {
+            if zone & ZONE_RESOLVED != 0 && tables.step(Step::Unresolved, verdict) {
                 return;
             }
             if is_metered(verdict) && tables.step(Step::Metered, verdict) {
@@ -185,7 +193,8 @@ pub(crate) fn judge<T: Tables>(tables: &T, verdict: &mut Verdict) {
             tables.step(Step::Enter, verdict);
         }
         Kind::Portless => {
-            if !(asks_resolver && tables.step(Step::Unresolved, verdict)) {
+            let depends = zone & (ZONE_RESOLVED | ZONE_NAMES) != 0;
+            if !(depends && tables.step(Step::KeptIn, verdict)) {
                 verdict.pass(Reason::Portless, RULE_NONE);
             }
         }
@@ -205,21 +214,21 @@ fn follow<T: Tables>(tables: &T, verdict: &mut Verdict) {
     let zone = verdict.work.setting.zone;
     let tcp_flags = verdict.work.packet.tcp_flags;
     let is_tcp = verdict.flow.protocol == TCP;
-    if is_tcp && zone & ZONE_LOOSE != 0 {
+    let is_loose = is_tcp && zone & ZONE_LOOSE != 0;
+    // What was there before the attach is not known yet.
+    let is_settled = verdict.work.setting.now.wrapping_sub(tables.active().attached) >= FORGOTTEN_NS;
+    let depends = zone & (ZONE_RESOLVED | ZONE_NAMES) != 0;
+    let is_strict = zone & ZONE_STRICT != 0 && !is_loose;
+    // Nor is what the flow table had no room for.
+    let is_unsolicited = (depends || is_strict) && is_settled && !tables.step(Step::WasForgotten, verdict);
+    if is_unsolicited && depends && tables.step(Step::KeptIn, verdict) {
+        return;
+    }
+    if is_loose {
         tables.step(Step::Loosen, verdict);
         return verdict.pass(Reason::HalfSeen, RULE_NONE);
     }
-    // What was there before the attach is not known yet.
-    let is_settled = verdict.work.setting.now.wrapping_sub(tables.active().attached) >= FORGOTTEN_NS;
-    let is_asked = zone & (ZONE_STRICT | ZONE_RESOLVED) != 0 && is_settled;
-    // Nor is what the flow table had no room for.
-    let is_unsolicited = is_asked && !tables.step(Step::WasForgotten, verdict);
-    // Conntrack takes the middle of a connection for its beginning.
-    if is_unsolicited && zone & ZONE_RESOLVED != 0 && tables.step(Step::Unresolved, verdict) {
-        return;
-    }
-    if is_unsolicited && zone & ZONE_STRICT != 0 && verdict.deny(Action::Drop, Reason::Unsolicited, RULE_NONE)
-    {
+    if is_unsolicited && is_strict && verdict.deny(Action::Drop, Reason::Unsolicited, RULE_NONE) {
         return;
     }
     let half = is_tcp && tcp_flags & (SYN | ACK) == SYN | ACK;

@@ -26,6 +26,7 @@ pub mod host;
 pub mod image;
 mod ingress;
 mod meter;
+mod names;
 mod opening;
 mod parse;
 mod resolved;

@@ -2,9 +2,9 @@
 
 use abi::{
     Action, FLOW_FAST, FLOW_REPLY, FLOW_TAUGHT, FORGOTTEN_NS, FlowKey, POLICY_LIMIT, POLICY_OBSERVE,
-    RULE_DEFAULT, RULE_NONE, Reason, STATE_NEW, ZONE_FIRST, ZONE_INSPECT, ZONE_ISOLATE, ZONE_LOOSE,
-    ZONE_MULTICAST, ZONE_NONE, ZONE_QUARANTINE, ZONE_REJECT, ZONE_SELF, ZoneId,
-    image::{ADDRESS_PROTECTED, DeviceRow, NOTHING},
+    RULE_DEFAULT, RULE_NONE, Reason, STATE_NEW, ZONE_FIRST, ZONE_INSPECT, ZONE_IS_WAN, ZONE_ISOLATE,
+    ZONE_LOOSE, ZONE_MULTICAST, ZONE_NAMES, ZONE_NONE, ZONE_QUARANTINE, ZONE_REJECT, ZONE_SELF, ZoneId,
+    image::{ADDRESS_PROTECTED, ADDRESS_UPSTREAM, DeviceRow, NOTHING},
 };
 
 use crate::{
@@ -12,6 +12,7 @@ use crate::{
     flow::{self, idle_for, is_forgotten, may_be_fast},
     image::Question,
     meter,
+    names::by_names,
     parse::{ICMP, ICMPV6, UDP},
     resolvers,
     verdict::{Setting, Work},
@@ -27,14 +28,14 @@ pub(crate) fn open<T: Tables>(tables: &T, verdict: &mut Verdict) -> bool {
     verdict.work.value.device = number;
     let port = asked_port(verdict, false);
     let (from, to) = (verdict.zone_from, verdict.zone_to);
-    judged(tables, verdict, from, to, device, port, false)
+    judged(tables, verdict, from, to, device, port, [false, false])
 }
 
 /// The source scans and is slowed down: the new flow waits.
 #[inline(always)]
 pub(crate) fn held<T: Tables>(tables: &T, verdict: &mut Verdict) -> bool {
     let who = meter::who(&verdict.flow.source, verdict.work.packet.v6);
-    verdict.work.source.flags & ADDRESS_PROTECTED == 0
+    verdict.work.source.flags & (ADDRESS_PROTECTED | ADDRESS_UPSTREAM) == 0
         && meter::is_held(tables, &who, &verdict.work.setting)
         && verdict.deny(Action::Drop, Reason::PortScan, RULE_NONE)
 }
@@ -72,7 +73,8 @@ pub(crate) fn metered<T: Tables>(tables: &T, verdict: &mut Verdict) -> bool {
     false
 }
 
-/// Isolation, quarantine and policy over a flow that starts in `from`; `is_reply`: the packet at hand answers it.
+/// Isolation, quarantine and policy over a flow that starts in `from`; `is_known`: the flow is, `is_reply`: the packet
+/// at hand answers it.
 /// `true`: they are against it.
 #[inline(always)]
 fn judged<T: Tables>(
@@ -82,7 +84,7 @@ fn judged<T: Tables>(
     to: ZoneId,
     device: u16,
     port: u16,
-    is_reply: bool,
+    [is_known, is_reply]: [bool; 2],
 ) -> bool {
     let slot = verdict.work.setting.slot;
     let flags = if is_reply { tables.zone(slot, from).flags } else { verdict.work.setting.zone };
@@ -108,10 +110,13 @@ fn judged<T: Tables>(
     } else {
         (verdict.work.source.source, verdict.work.destination.destination)
     };
-    let question = Question { from, to, device, protocol: verdict.flow.protocol, port, source, destination };
-    let found = tables.classify(slot, &question);
-    verdict.work.found = found;
-    verdict.by_policy(found)
+    let mut question =
+        Question { from, to, device, protocol: verdict.flow.protocol, port, source, destination };
+    verdict.work.found = tables.classify(slot, &question);
+    if flags & ZONE_NAMES != 0 {
+        by_names(tables, verdict, &mut question, is_known, is_reply);
+    }
+    verdict.by_policy(verdict.work.found)
 }
 
 /// The port of a question: the destination's, or type and code of ICMP.
@@ -148,7 +153,7 @@ pub(crate) fn rejudged<T: Tables>(tables: &T, verdict: &mut Verdict, is_reply: b
     if !is_reply {
         verdict.zone_to = to;
     }
-    judged(tables, verdict, from, to, device, port, is_reply)
+    judged(tables, verdict, from, to, device, port, [true, is_reply])
 }
 
 /// A new flow that may not be may be an old one whose entry is gone, or one that another has announced (FTP, SIP): then
@@ -156,6 +161,12 @@ pub(crate) fn rejudged<T: Tables>(tables: &T, verdict: &mut Verdict, is_reply: b
 #[inline(always)]
 pub(crate) fn forgotten<T: Tables>(tables: &T, verdict: &mut Verdict) -> bool {
     let Setting { now, ticks, slot, .. } = verdict.work.setting;
+    // What rules name by domains nftables does not tell apart.
+    if verdict.work.setting.zone & ZONE_NAMES != 0
+        && tables.zone(slot, verdict.zone_to).flags & ZONE_IS_WAN != 0
+    {
+        return false;
+    }
     let helped = tables.helped(slot, verdict.zone_from, verdict.zone_to, verdict.flow.protocol);
     if !helped
         && (verdict.flow.protocol != UDP
@@ -175,7 +186,7 @@ pub(crate) fn forgotten<T: Tables>(tables: &T, verdict: &mut Verdict) -> bool {
 #[inline(always)]
 pub(crate) fn scanned<T: Tables>(tables: &T, verdict: &mut Verdict) {
     if !matches!(verdict.reason, Reason::RuleDenied | Reason::DefaultDenied)
-        || verdict.work.source.flags & ADDRESS_PROTECTED != 0
+        || verdict.work.source.flags & (ADDRESS_PROTECTED | ADDRESS_UPSTREAM) != 0
     {
         return;
     }

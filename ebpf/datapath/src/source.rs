@@ -1,7 +1,11 @@
 //! What of a source can be told without anything that is decided: what the link itself needs, who cannot be where he
 //! says he is, and who cannot be at all.
 
-use abi::{Address, ZONE_ANTI_SPOOF, ZONE_BOGONS, ZONE_IS_WAN, image::ADDRESS_PROTECTED};
+use abi::{
+    Address, ZONE_ANTI_SPOOF, ZONE_BOGONS, ZONE_IS_WAN,
+    image::{ADDRESS_PROTECTED, ADDRESS_UPSTREAM},
+    mapped,
+};
 
 use crate::{
     Tables, Verdict,
@@ -13,6 +17,8 @@ use crate::{
 pub(crate) enum Essential {
     No,
     Yes,
+    /// If it is for the router itself or stays in its zone (devices of a bridge); what goes further is not about the link.
+    IfNear,
     /// It claims to be, from further away than the link.
     Forged,
 }
@@ -43,7 +49,20 @@ pub(crate) fn essential(verdict: &Verdict) -> Essential {
         IGMP => !packet.v6 && packet.hop_limit == 1 && parse::is_multicast(&flow.destination, false),
         _ => false,
     };
-    if is_essential { Essential::Yes } else { Essential::No }
+    if !is_essential {
+        Essential::No
+    } else if is_near(&flow.destination, packet.v6) {
+        Essential::Yes
+    } else {
+        Essential::IfNear
+    }
+}
+
+/// Nobody forwards what goes there: everybody on the link, a group, or somebody on the link.
+#[inline(always)]
+fn is_near(destination: &Address, v6: bool) -> bool {
+    parse::is_multicast(destination, v6)
+        || if v6 { parse::is_link_local(destination) } else { *destination == mapped([255; 4]) }
 }
 
 /// The source cannot be where the packet came from. What is known of it has been looked up.
@@ -75,7 +94,7 @@ pub(crate) fn is_spoofed<T: Tables>(tables: &T, verdict: &Verdict) -> bool {
 #[inline(always)]
 pub(crate) fn is_bogon(verdict: &Verdict) -> bool {
     let Work { setting, packet, source, .. } = &verdict.work;
-    if setting.zone & ZONE_BOGONS == 0 || source.flags & ADDRESS_PROTECTED != 0 {
+    if setting.zone & ZONE_BOGONS == 0 || source.flags & (ADDRESS_PROTECTED | ADDRESS_UPSTREAM) != 0 {
         return false;
     }
     if packet.v6 { is_bogon_v6(&verdict.flow.source) } else { is_bogon_v4(&verdict.flow.source) }

@@ -2,7 +2,7 @@
 
 use abi::{
     Active, Address, BanValue, DIRECTION_IN, DIRECTION_OUT, Lost, RateKey, ResolvedValue, ZoneId,
-    image::{AddressClass, RateRow, RuleRow, ZoneRow},
+    image::{AddressClass, Coordinate, RateRow, RuleRow, ZoneRow},
 };
 
 use crate::{
@@ -46,6 +46,10 @@ pub trait Tables {
     fn allowed(&self, address: &Address) -> Option<u64>;
     /// What the resolver answered a zone of an address.
     fn resolved(&self, slot: u32, zone: ZoneId, address: &Address) -> Option<ResolvedValue>;
+    /// Patterns of names that rules name, a bit each.
+    fn patterns(&self, slot: u32) -> u64;
+    /// The place of a pattern among the destinations of the classifier.
+    fn pattern(&self, slot: u32, pattern: u32) -> Coordinate;
     /// A set of the flow table.
     fn set(&self, index: u32) -> Option<Self::Set<'_>>;
     /// When (ticks) a tuple of this tag was forgotten; 0 = never.
@@ -107,6 +111,8 @@ pub enum Step {
     Open,
     /// A new flow: whether the zone's DNS answered where it goes.
     Unresolved,
+    /// A packet that opens no flow, in a zone whose flows depend on DNS.
+    KeptIn,
     /// A new flow that is metered: rates.
     Metered,
     /// A new flow that may not be, and may be an old one.
@@ -154,6 +160,7 @@ impl Step {
             Self::DestinationIsTarget => against::unwanted(tables, verdict, Side::Destination, DIRECTION_OUT),
             Self::Held => opening::held(tables, verdict),
             Self::Open => opening::open(tables, verdict),
+            Self::KeptIn => resolved::is_kept_in(tables, verdict),
             Self::Unresolved => resolved::is_unresolved(tables, verdict),
             Self::Metered => opening::metered(tables, verdict),
             Self::Forgotten => opening::forgotten(tables, verdict),

@@ -4,13 +4,13 @@
 mod common;
 
 use abi::{
-    Action, DIRECTION_OUT, POLICY_CONTINUE, POLICY_LIMIT, Reason, SCAN_TRIES, ZONE_BOGONS, ZONE_ISOLATE,
-    ZONE_LOOSE, ZONE_QUARANTINE, ZONE_SCAN, ZONE_STRICT, image::RateRow,
+    Action, DIRECTION_IN, DIRECTION_OUT, POLICY_CONTINUE, POLICY_LIMIT, Reason, SCAN_TRIES, ZONE_BOGONS,
+    ZONE_ISOLATE, ZONE_LOOSE, ZONE_QUARANTINE, ZONE_SCAN, ZONE_STRICT, image::RateRow,
 };
 use common::*;
 use datapath::{
     Verdict, decide,
-    host::{FrameBuilder, Payload, PolicyRow, Prefix},
+    host::{FrameBuilder, Listed, Payload, PolicyRow, Prefix},
 };
 
 const DROP: fn(Reason) -> (Action, Reason) = |reason| (Action::Drop, reason);
@@ -355,4 +355,22 @@ fn devices_without_ethernet_are_judged_alike() {
         decide(&packet.as_slice(), &input, &home.tables, &mut verdict);
         assert_eq!(verdict.reason, expected);
     }
+}
+
+#[test]
+fn a_list_holds_against_upstreams_for_everybody_but_the_router() {
+    let mut home = Home::default();
+    let listed = Listed { list: 1, directions: DIRECTION_IN | DIRECTION_OUT, observe: false };
+    home.tables.listed.push((Prefix::v4(WEB, 32), listed));
+    let answer = udp(WEB, 53, PUBLIC, 40_000);
+    assert_eq!(home.asks(&answer), DROP(Reason::ListedSource));
+    home.tables.upstreams.push(Prefix::v4(WEB, 32));
+    assert_eq!(home.asks(&tcp(LAPTOP, 1, WEB, 443, SYN)), DROP(Reason::ListedDestination));
+    assert_eq!(home.asks(&answer).1, Reason::DefaultDenied, "a matter of rules and of conntrack");
+    home.leaves(&outwards(udp(PUBLIC, 40_001, WEB, 53)));
+    assert_eq!(
+        home.asks(&udp(WEB, 53, PUBLIC, 40_001)),
+        PASS(Reason::Established),
+        "the answer to the router"
+    );
 }

@@ -2,9 +2,9 @@
 
 mod common;
 
-use abi::{Action, Reason, ZONE_ANTI_SPOOF};
+use abi::{Action, Reason, ZONE_ANTI_SPOOF, ZONE_SELF};
 use common::*;
-use datapath::host::{FrameBuilder, Payload};
+use datapath::host::{FrameBuilder, Payload, Prefix};
 
 fn v6_icmp(source: &str, destination: &str, kind: u8) -> FrameBuilder {
     FrameBuilder::new(v6(source), v6(destination), Payload::Icmp { kind, code: 0, id: 0 })
@@ -49,7 +49,8 @@ fn a_source_belongs_to_its_zone() {
 
 #[test]
 fn essentials_pass_where_they_belong() {
-    let home = Home::default();
+    let mut home = Home::default();
+    home.tables.networks.push((Prefix::v6(v6("fd00:1::1"), 128), ZONE_SELF));
     let dhcp =
         |source, from, destination, to| FrameBuilder::v4(source, destination, Payload::Udp { from, to });
     let nobody = [0; 4];
@@ -59,6 +60,26 @@ fn essentials_pass_where_they_belong() {
         ("a client asks on the WAN", dhcp(nobody, 68, everybody, 67), Reason::DefaultDenied),
         ("the provider answers", dhcp(WEB, 67, everybody, 68), Reason::LinkEssential),
         ("a server answers inside", dhcp(LAPTOP, 67, everybody, 68).tagged(100), Reason::RuleAllowed),
+        ("a client renews by the router", dhcp(LAPTOP, 68, ROUTER, 67).tagged(100), Reason::LinkEssential),
+        ("a client asks who is far away", dhcp(LAPTOP, 68, WEB, 67).tagged(100), Reason::RuleAllowed),
+        ("the provider answers the router", dhcp(WEB, 67, PUBLIC, 68), Reason::LinkEssential),
+        ("somebody answers a host inside", dhcp([198, 51, 100, 9], 67, LAPTOP, 68), Reason::DefaultDenied),
+        (
+            "solicitation of the router",
+            v6_icmp("fd00:1::5", "fd00:1::1", 135).hops(255).tagged(100),
+            Reason::LinkEssential,
+        ),
+        (
+            "solicitation of a neighbour",
+            v6_icmp("fd00:1::5", "fd00:1::6", 135).hops(255).tagged(100),
+            Reason::LinkEssential,
+        ),
+        ("a solicitation through us", v6_icmp("2620:fe::fe", "fd00:1::6", 135).hops(255), Reason::NoState),
+        (
+            "solicitation of who is far away",
+            v6_icmp("fd00:1::5", "2620:fe::fe", 135).hops(255).tagged(100),
+            Reason::NoState,
+        ),
         ("solicitation", v6_icmp("fe80::1", "ff02::1", 135).hops(255), Reason::LinkEssential),
         ("duplicate detection", v6_icmp("::", "ff02::1", 135).hops(255).tagged(100), Reason::LinkEssential),
         ("advertisement of a router", v6_icmp("fe80::1", "ff02::1", 134).hops(255), Reason::LinkEssential),

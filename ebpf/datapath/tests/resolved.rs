@@ -5,7 +5,7 @@ mod common;
 
 use abi::{
     Action, POLICY_ADDRESSED, Reason, ResolvedValue, ZONE_DNS_DROP, ZONE_DNS_REDIRECT, ZONE_LEARN,
-    ZONE_OBSERVE, ZONE_RESOLVED, ZONE_SELF, ZoneId, mapped,
+    ZONE_NAMES, ZONE_OBSERVE, ZONE_RESOLVED, ZONE_SELF, ZoneId, mapped,
 };
 use common::*;
 use datapath::host::{FrameBuilder, Payload, PolicyRow, Prefix};
@@ -115,6 +115,37 @@ fn a_connection_that_nobody_saw_begin_is_no_way_around() {
     assert_eq!(home.asks(&tcp(LAPTOP, 3, CAMERA, 443, ACK)), (Action::Pass, Reason::NoState), "inside");
     answers(&mut home, LAN, mapped(WEB), 60);
     assert_eq!(home.asks(&middle(4)), (Action::Pass, Reason::NoState));
+}
+
+#[test]
+fn where_rules_name_domains_nothing_that_is_denied_outwards_is_left_to_nftables() {
+    let mut home = Home::default();
+    home.flag(LAN, ZONE_NAMES);
+    home.tables.patterns = 0b1;
+    home.tables.policy.retain(|row| (row.from, row.to) != (LAN, WAN));
+    let mut named = PolicyRow::everything(LAN, WAN, Action::Pass, 3);
+    named.pattern = Some(0);
+    home.tables.policy.push(named);
+    home.tables.policy.push(PolicyRow::everything(LAN, WAN, Action::Reject, abi::RULE_DEFAULT));
+    let denied = (Action::Drop, Reason::DefaultDenied);
+    let opens = tcp(LAPTOP, 1, WEB, 443, SYN);
+    let middle = |from| tcp(LAPTOP, from, WEB, 443, ACK);
+    let gre = FrameBuilder::v4(LAPTOP, WEB, Payload::Other(47)).tagged(100);
+    let udp = FrameBuilder::v4(LAPTOP, WEB, Payload::Udp { from: 9, to: 443 }).tagged(100);
+    home.tables.active.attached = home.now;
+    assert_eq!(home.asks(&udp), denied, "nor what may be older than the attach");
+    home.wait(abi::FORGOTTEN_NS / SECOND);
+    for frame in [&opens, &middle(2), &gre, &udp] {
+        assert_eq!(home.asks(frame), denied);
+    }
+    assert_eq!(home.asks(&tcp(LAPTOP, 3, CAMERA, 443, ACK)), (Action::Pass, Reason::NoState), "inside");
+    let until = home.now + SECOND;
+    home.tables.resolved.insert((LAN, mapped(WEB)), ResolvedValue { until, patterns: 0b11 });
+    assert_eq!(home.asks(&opens), ALLOWED);
+    assert_eq!(home.asks(&middle(2)), (Action::Pass, Reason::NoState));
+    assert_eq!(home.asks(&gre), (Action::Pass, Reason::Portless));
+    home.tables.resolved.insert((LAN, mapped(WEB)), ResolvedValue { until, patterns: 0b10 });
+    assert_eq!(home.asks(&tcp(LAPTOP, 4, WEB, 443, SYN)), denied, "a pattern of another plan");
 }
 
 #[test]

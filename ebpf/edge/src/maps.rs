@@ -6,7 +6,9 @@ use abi::{
     INSPECT_RING_BYTES, Lost, MAX_BANNED_RANGES, MAX_BANS, MAX_LISTS, MAX_METERED, MAX_PROTECTED,
     MAX_RESOLVED, MAX_RULES, MAX_SCANNERS, PACKET_COUNTERS, RateKey, RateState, ResolvedKey, ResolvedValue,
     ZoneId,
-    image::{AddressClass, Block, CHUNK_BLOCKS, IMAGE_ENTRIES, RateRow, RuleRow, ZoneRow, block_place},
+    image::{
+        AddressClass, Block, CHUNK_BLOCKS, Coordinate, IMAGE_ENTRIES, RateRow, RuleRow, ZoneRow, block_place,
+    },
 };
 use aya_ebpf::{
     bindings::{BPF_F_MMAPABLE, BPF_F_NO_PREALLOC},
@@ -251,6 +253,16 @@ impl Tables for Maps {
     }
 
     #[inline(always)]
+    fn patterns(&self, slot: u32) -> u64 {
+        image::patterns(&Generation(slot))
+    }
+
+    #[inline(always)]
+    fn pattern(&self, slot: u32, pattern: u32) -> Coordinate {
+        image::pattern(&Generation(slot), pattern)
+    }
+
+    #[inline(always)]
     fn set(&self, index: u32) -> Option<Set> {
         FLOWS.get_ptr_mut(index).map(Set)
     }
@@ -330,6 +342,7 @@ impl Tables for Maps {
             Step::DestinationIsTarget => secd_destination_is_target(verdict),
             Step::Held => secd_held(verdict),
             Step::Open => secd_open(verdict),
+            Step::KeptIn => secd_kept_in(verdict),
             Step::Unresolved => secd_unresolved(verdict),
             Step::Metered => secd_metered(verdict),
             Step::Forgotten => secd_forgotten(verdict),
@@ -395,6 +408,7 @@ steps! {
     secd_destination_is_target = DestinationIsTarget;
     secd_held = Held;
     secd_open = Open;
+    secd_kept_in = KeptIn;
     secd_unresolved = Unresolved;
     secd_metered = Metered;
     secd_forgotten = Forgotten;

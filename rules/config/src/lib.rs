@@ -17,8 +17,9 @@ mod structure;
 
 pub use checked::{
     Api, Certificate, Config, Dns, DnsClient, DnsForward, DnsGroup, DnsZone, Events, Geoip, LeaseSource,
-    Limits, ListSource, LocalNames, LogInput, LogSource, Loki, NameEntry, QueryLog, Record, RecordValue,
-    Reflect, RuleSource, Signatures, Store, Subscription, Transport, Upstream, UpstreamTransport,
+    Limits, ListSource, LocalNames, LogInput, LogSource, Loki, NameEntry, PiholeApi, QueryLog, Record,
+    RecordValue, Reflect, RuleSource, Signatures, Store, Subscription, Transport, Upstream,
+    UpstreamTransport,
 };
 pub use draft::{ListKind, Privacy, UpstreamOrder};
 pub use error::ConfigError;

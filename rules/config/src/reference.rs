@@ -8,8 +8,8 @@ use crate::{
     draft::{
         ApiDraft, DnsClientDraft, DnsDraft, DnsForwardDraft, DnsGroupDraft, Draft, EventsDraft, ForwardDraft,
         GeoipDraft, GeoipSystemsDraft, LimitsDraft, ListDraft, LocalDraft, LogDraft, LokiDraft,
-        QueryLogDraft, ReflectDraft, RuleDraft, RuleSourceDraft, ScheduleDraft, SignaturesDraft, StoreDraft,
-        ZoneDraft,
+        PiholeApiDraft, QueryLogDraft, ReflectDraft, RuleDraft, RuleSourceDraft, ScheduleDraft,
+        SignaturesDraft, StoreDraft, ZoneDraft,
     },
     shape::{Key, Shape, toml_key, toml_text},
 };
@@ -95,6 +95,7 @@ fn table(text: &mut String, keys: &[Key], path: &str, is_example: bool) {
         "store" => fields::<StoreDraft>(),
         "events" => fields::<EventsDraft>(),
         "api" => fields::<ApiDraft>(),
+        "pihole_api" => fields::<PiholeApiDraft>(),
         _ => Vec::new(),
     };
     let mut keys: Vec<&Key> = keys.iter().collect();

@@ -73,8 +73,9 @@ fn what_is_protected() {
         "allow = [\"192.0.2.0/24\"]\n{ZONES}[dns]\nlisten = [\"10.4.0.1\"]\nupstreams = [\"9.9.9.9\", \"9.9.9.9:5353\"]\n"
     );
     let config = config::parse("f", &text).unwrap();
-    let protected: Vec<_> = config.policy.protected.iter().map(ToString::to_string).collect();
-    assert_eq!(protected, ["9.9.9.9/32", "192.0.2.0/24"]);
+    let text = |nets: &[ipnet::IpNet]| nets.iter().map(ToString::to_string).collect::<Vec<_>>();
+    assert_eq!(text(&config.policy.protected), ["192.0.2.0/24"]);
+    assert_eq!(text(&config.policy.upstreams), ["9.9.9.9/32"]);
     assert_eq!(config.signatures.variables["HOME_NET"], "[10.4.0.0/24]");
     assert_eq!(config.signatures.variables["EXTERNAL_NET"], "!$HOME_NET");
 }
@@ -228,4 +229,37 @@ fn groups_and_clients_stand_for_each_other() {
     };
     assert_eq!(of(tablet), ("tablet".into(), 0b011));
     assert_eq!(of(found(None)), (String::new(), 0b001));
+}
+
+#[test]
+fn as_many_domains_as_two_configs_have_bits_for() {
+    let dns = "[dns]\nlisten = [\"10.4.0.1\"]\nupstreams = [\"9.9.9.9\"]\n";
+    let rules = |count: usize| {
+        let mut text = format!("{ZONES}{dns}");
+        for number in 0..count {
+            // Each twice, once in other letters: that is the same domain.
+            let _ = write!(
+                text,
+                "[[rules]]\nfrom = [\"iot\"]\nto = [\"domain:*.d{number}.example\", \"domain:*.D{number}.Example\"]\naction = \"allow\"\n"
+            );
+        }
+        text
+    };
+    let most = abi::image::MAX_PATTERNS as usize / 2;
+    let config = config::parse("f", &rules(most)).unwrap();
+    assert_eq!(config.policy.sets.len(), most);
+    assert_eq!(config.policy.sets[1].written(), "domain:*.d1.example");
+    let told = messages(&rules(most + 2));
+    assert_eq!(told, ["the rules name more than 32 different domains"]);
+}
+
+#[test]
+fn zones_that_the_table_of_answers_cannot_tell_apart_are_refused() {
+    let (one, other) = ("lsexqzd", "ztxtxde");
+    assert_eq!(abi::resolver_zone(one), abi::resolver_zone(other));
+    let zone = |name: &str, vlan: u8| {
+        format!("[zones.{name}]\ninterface = \"eth2\"\nvlan = {vlan}\nnetworks = [\"10.7.{vlan}.0/24\"]\n")
+    };
+    let told = messages(&format!("{ZONES}{}{}", zone(one, 7), zone(other, 8)));
+    assert_eq!(told, [format!("the packet path cannot tell the zones `{one}` and `{other}` apart")]);
 }

@@ -36,7 +36,8 @@ fn the_example_parses_as_it_is_and_with_everything_switched_on() {
     let everything = must_parse("image/secd.toml", &switched_on(&text));
     assert_eq!((everything.lists.len(), everything.logs.len()), (3, 2));
     assert!(everything.geoip.is_some() && !everything.policy.devices.is_empty());
-    assert!(everything.loki.is_some() && everything.policy.rules.len() == config.policy.rules.len() + 3);
+    // Three that are written, and the one that its reflection needs.
+    assert!(everything.loki.is_some() && everything.policy.rules.len() == config.policy.rules.len() + 4);
 }
 
 #[test]
@@ -68,7 +69,7 @@ fn the_reference_names_every_key_and_parses() {
     assert_eq!(config.warnings, []);
     // What is off by default parses as well once it is switched on, but for the keys that exclude each other.
     let mut everything = text;
-    for key in ["syslog", "senders", "url", "catalogue", "refresh", "format", "limit"] {
+    for key in ["syslog", "senders", "url", "catalogue", "refresh", "format", "limit", "direction"] {
         everything = everything.replace(&format!("\n#{key} = "), &format!("\n# {key} = "));
     }
     let everything = switched_on(&everything);

@@ -48,7 +48,10 @@ impl Reflector {
             // Answers are wanted by many, also where this asker would have liked one of its own ("QU").
             let known = |records: &[Record]| {
                 let kept = records.iter().filter(|record| self.is_of_service(record, groups));
-                kept.cloned().collect::<Vec<_>>()
+                // Many offer a service, so no one's list is the whole (RFC 6762 §10.2): what others said is not forgotten.
+                let shared = |record: &Record| matches!(record.data, Data::Ptr(_));
+                kept.map(|record| Record { flush: record.flush && !shared(record), ..record.clone() })
+                    .collect::<Vec<_>>()
             };
             let (answers, authorities) = (known(&asked.answers), known(&asked.authorities));
             let message = Message { questions, answers, authorities, ..Message::default() };
@@ -84,7 +87,10 @@ impl Reflector {
         for (target, groups) in targets {
             let kept = |records: &[Record]| {
                 let kept = records.iter().filter(|record| self.may_hear(record, packet.link, groups, now));
-                kept.cloned().collect::<Vec<_>>()
+                // Many offer a service, so no one's list is the whole (RFC 6762 §10.2): what others said is not forgotten.
+                let shared = |record: &Record| matches!(record.data, Data::Ptr(_));
+                kept.map(|record| Record { flush: record.flush && !shared(record), ..record.clone() })
+                    .collect::<Vec<_>>()
             };
             let (answers, additionals) = (kept(&said.answers), kept(&said.additionals));
             if answers.is_empty() {

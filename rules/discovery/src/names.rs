@@ -5,12 +5,17 @@ use std::{collections::HashMap, time::Duration};
 
 use crate::limits::{MAX_NAMES, NAME_LIFE};
 
+/// Between two looks for names that are over.
+const SWEEP_PAUSE: Duration = Duration::from_secs(1);
+
 /// Names of hosts and of instances of services, as [`crate::wire::Name::key`] has them.
 #[derive(Debug, Default)]
 pub(crate) struct Names {
     known: HashMap<Vec<u8>, Known>,
     /// How many each link has, by its number.
     counts: HashMap<usize, usize>,
+    /// When those that are over were last taken out for want of room.
+    swept: Option<Duration>,
 }
 
 #[derive(Debug)]
@@ -33,6 +38,11 @@ impl Names {
             return known.link == link;
         }
         if self.counts.get(&link).is_some_and(|count| *count >= MAX_NAMES) {
+            // A link that is full must not make each name of it cost a look at all.
+            if self.swept.is_some_and(|swept| now.saturating_sub(swept) < SWEEP_PAUSE) {
+                return false;
+            }
+            self.swept = Some(now);
             self.known.retain(|_, known| known.until > now);
             self.counts.clear();
             for known in self.known.values() {
@@ -90,6 +100,16 @@ mod tests {
         assert!(names.hear(b"nas", 1, NOW + NAME_LIFE * 2), "it moved");
         assert_eq!(names.link_of(b"nas", NOW + NAME_LIFE * 2), Some(1));
         assert!(!names.is_offered(b"nas", 1, 0b10, NOW + NAME_LIFE * 2));
+    }
+
+    #[test]
+    fn a_full_link_is_not_looked_through_for_each_name() {
+        let mut names = Names::default();
+        (0..MAX_NAMES).for_each(|number| assert!(names.hear(number.to_string().as_bytes(), 0, NOW)));
+        let over = NOW + NAME_LIFE;
+        assert!(!names.hear(b"a", 0, over - SWEEP_PAUSE / 2), "all of them live");
+        assert!(!names.hear(b"a", 0, over), "not looked at again so soon");
+        assert!(names.hear(b"a", 0, over + SWEEP_PAUSE));
     }
 
     #[test]

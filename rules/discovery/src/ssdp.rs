@@ -30,12 +30,23 @@ impl<'b> Ssdp<'b> {
             return None;
         }
         let text = std::str::from_utf8(bytes).ok()?;
-        let mut lines = text.split("\r\n");
+        let mut lines = text.trim_end_matches("\r\n").split("\r\n");
         let first = lines.next()?;
-        let lines: Vec<&str> = lines.take(MAX_HEADERS + 1).take_while(|line| !line.is_empty()).collect();
-        if lines.len() > MAX_HEADERS
-            || text.bytes().any(|byte| byte < b' ' && !matches!(byte, b'\r' | b'\n' | b'\t'))
-        {
+        let lines: Vec<&str> = lines.take(MAX_HEADERS + 1).collect();
+        // What one reader takes for two lines and another for one could say two things; so could what comes twice.
+        let is_clear = |line: &&str| {
+            !line.starts_with([' ', '\t']) && line.bytes().all(|byte| byte >= b' ' || byte == b'\t')
+        };
+        if lines.len() > MAX_HEADERS || !is_clear(&first) || !lines.iter().all(is_clear) {
+            return None;
+        }
+        let names: Option<Vec<String>> = lines
+            .iter()
+            .map(|line| line.split_once(':').map(|(name, _)| name.trim().to_ascii_lowercase()))
+            .collect();
+        let mut names = names?;
+        names.sort_unstable();
+        if names.windows(2).any(|two| two[0] == two[1]) {
             return None;
         }
         let header = |wanted: &str| {
@@ -52,10 +63,11 @@ impl<'b> Ssdp<'b> {
                 let target = header("st").filter(|_| discovers)?;
                 Some(Self::Search { target, wait: Duration::from_secs(wait) + SSDP_WAIT })
             }
-            "NOTIFY * HTTP/1.1" => {
-                header("nts").filter(|kind| kind.starts_with("ssdp:"))?;
-                Some(Self::Notify { location })
-            }
+            "NOTIFY * HTTP/1.1" => match header("nts")? {
+                "ssdp:byebye" => Some(Self::Notify { location }),
+                "ssdp:alive" | "ssdp:update" => Some(Self::Notify { location: Some(location?) }),
+                _ => None,
+            },
             "HTTP/1.1 200 OK" => Some(Self::Reply { target: header("st")?, location }),
             _ => None,
         }
@@ -70,6 +82,9 @@ impl<'b> Ssdp<'b> {
     pub(crate) fn host_of(location: &str) -> Option<IpAddr> {
         let rest = location.strip_prefix("http://").or_else(|| location.strip_prefix("https://"))?;
         let authority = rest.split(['/', '?', '#']).next()?;
+        if authority.contains(['@', '\\']) {
+            return None;
+        }
         match authority.strip_prefix('[') {
             Some(six) => six.split_once(']')?.0.parse().ok().map(IpAddr::V6),
             None => authority.split(':').next()?.parse().ok().map(IpAddr::V4),
@@ -117,6 +132,26 @@ mod tests {
     }
 
     #[test]
+    fn what_could_be_read_in_two_ways_is_refused() {
+        let of = |headers: &str| format!("NOTIFY * HTTP/1.1\r\nNTS: ssdp:alive\r\n{headers}\r\n");
+        let place = "LOCATION: http://10.40.0.9/x\r\n";
+        assert!(Ssdp::read(of(place).as_bytes()).is_some());
+        for headers in [
+            format!("X: a\n{place}"),
+            format!("X: a\r{place}"),
+            format!("{place}location: http://10.1.0.5/x\r\n"),
+            format!("{place} http://10.1.0.5/x\r\n"),
+            format!("X: a\r\n\r\n{place}"),
+            "X: no place at all\r\n".to_owned(),
+            format!("{place}no header\r\n"),
+        ] {
+            assert_eq!(Ssdp::read(of(&headers).as_bytes()), None, "{headers:?}");
+        }
+        let gone = "NOTIFY * HTTP/1.1\r\nNTS: ssdp:byebye\r\n\r\n";
+        assert_eq!(Ssdp::read(gone.as_bytes()), Some(Ssdp::Notify { location: None }));
+    }
+
+    #[test]
     fn only_numbers_are_places() {
         for (location, host) in [
             ("http://10.40.0.9:8008/x", "10.40.0.9"),
@@ -131,6 +166,8 @@ mod tests {
             "http://nas.local/x",
             "ftp://10.0.0.1/",
             "http://10.0.0.1@evil/",
+            "http://10.0.0.1:80@10.0.0.2/",
+            "http://10.0.0.1\\@10.0.0.2/",
             "http://[fe80::1",
         ] {
             assert_eq!(Ssdp::host_of(nowhere), None, "{nowhere}");

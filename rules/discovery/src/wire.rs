@@ -425,6 +425,20 @@ pub(crate) mod tests {
     }
 
     #[test]
+    fn a_question_that_wants_an_answer_of_its_own_is_passed_on_as_any_other() {
+        let asked = Message {
+            questions: vec![Question { name: name("_ipp._tcp.local"), kind: PTR }],
+            ..Message::default()
+        };
+        let mut bytes = asked.write().unwrap();
+        let class = bytes.len() - 2;
+        bytes[class] |= 0x80;
+        assert_eq!(Message::read(&bytes).unwrap().write(), asked.write());
+        bytes[class + 1] = 3;
+        assert_eq!(Message::read(&bytes).unwrap().questions, [], "of another class than IN");
+    }
+
+    #[test]
     fn a_record_nobody_knows_is_read_over() {
         let mut bytes = Message {
             response: true,

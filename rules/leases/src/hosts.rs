@@ -3,7 +3,8 @@
 //! A name is a claim, so it is given by rules that no claim can bend:
 //!
 //! - Who has a name keeps it while one of its leases lives, also when it forgets to say it (dnsmasq takes a name from the
-//!   one and gives it to the other). Else who is first in the sources has it.
+//!   one and gives it to the other), and for [`GRACE`] after that: a file may be read while it is written. Else who is
+//!   first in the sources has it.
 //! - Names that a person wrote down, and names that others trust ([`NEVER`]), are nobody's. Policy may still know a device
 //!   by one, DNS does not.
 //! - Addresses of the router and addresses of no inner network get no name.
@@ -17,15 +18,18 @@ use std::{
     collections::{BTreeMap, BTreeSet, HashMap, HashSet},
     net::IpAddr,
     sync::Arc,
+    time::Duration,
 };
 
-use crate::{Device, HostName, Lease};
+use crate::{Device, HostName, Lease, MAX_LEASES};
 
 /// Addresses of one name. Further ones have none.
 pub const MAX_ADDRESSES: usize = 16;
+/// How long a name is nobody else's after the last lease of its device ended or was not seen any more.
+pub const GRACE: Duration = Duration::from_secs(600);
 /// Names that programs or people trust without asking: proxies are configured by `wpad`, tunnels by `isatap` (both taken
 /// over by devices before, CERT VU#598349), and passwords are typed into a router's pages.
-pub const NEVER: [&str; 6] = ["localhost", "wpad", "isatap", "router", "gateway", "_gateway"];
+pub const NEVER: [&str; 5] = ["localhost", "wpad", "isatap", "router", "gateway"];
 
 /// What no device can have.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -74,7 +78,24 @@ pub struct Hosts {
 
 /// Who had which name, to be kept over a restart.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Held(BTreeMap<String, Id>);
+pub struct Held(BTreeMap<String, Holder>);
+
+/// A device, and since when it has no lease.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Holder {
+    id: Id,
+    absent: Option<Timestamp>,
+}
+
+/// What becomes of a name that somebody had.
+enum Former<'a> {
+    /// It is free.
+    Free,
+    /// It is still this device's.
+    Of(&'a Id),
+    /// Its device is not there, and may be back.
+    Waits(Holder),
+}
 
 /// By what a device is known again.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -111,15 +132,26 @@ impl Hosts {
         let claimed = claimed(&order, &devices);
         let mut hosts = Self::default();
         for (name, claimants) in &claimed {
-            let Some(holder) = holder(name, claimants, former, &devices) else { continue };
-            hosts.give(name, holder, claimants, &devices, reserved);
+            let holder = match former.of(name.as_str(), claimants, &devices, now) {
+                Former::Of(holder) => Some(holder),
+                Former::Free => claimants.first().copied(),
+                Former::Waits(holder) => {
+                    hosts.held.keep(name.as_str(), holder);
+                    None
+                }
+            };
+            if let Some(holder) = holder {
+                hosts.give(name, holder, claimants, &devices, reserved);
+            }
         }
-        // Who forgot to say the name that it has.
+        // Who forgot to say the name that it has, or is not there.
         let said: HashSet<&str> = claimed.iter().map(|(name, _)| name.as_str()).collect();
-        for (name, id) in &former.0 {
+        for name in former.0.keys().filter(|name| !said.contains(name.as_str())) {
             let Ok(name) = name.parse::<HostName>() else { continue };
-            if !said.contains(name.as_str()) && devices.get(id).is_some_and(Known::is_nameless) {
-                hosts.give(&name, id, &[], &devices, reserved);
+            match former.of(name.as_str(), &[], &devices, now) {
+                Former::Of(holder) => hosts.give(&name, holder, &[], &devices, reserved),
+                Former::Waits(holder) => hosts.held.keep(name.as_str(), holder),
+                Former::Free => {}
             }
         }
         hosts.hosts.sort_by(|a, b| a.name.cmp(&b.name));
@@ -163,7 +195,7 @@ impl Hosts {
         if is_reserved && !written {
             self.claims.push(Claim { name: name.to_string(), address: first, held_by: None });
         }
-        self.held.0.insert(name.to_string(), holder.clone());
+        self.held.0.insert(name.to_string(), Holder { id: holder.clone(), absent: None });
         self.hosts.push(Host {
             name: name.as_str().into(),
             mac: device.mac,
@@ -205,6 +237,47 @@ impl Hosts {
     #[must_use]
     pub fn held(&self) -> &Held {
         &self.held
+    }
+}
+
+impl Held {
+    /// Takes over who is not in here: where not all leases are known, nobody has lost a name.
+    #[must_use]
+    pub fn or_former(mut self, former: &Self) -> Self {
+        for (name, holder) in &former.0 {
+            self.0.entry(name.clone()).or_insert_with(|| holder.clone());
+        }
+        self
+    }
+
+    /// What becomes of a name that these devices claim now.
+    fn of<'a>(
+        &'a self,
+        name: &str,
+        claimants: &[&Id],
+        devices: &HashMap<Id, Known<'_>>,
+        now: Timestamp,
+    ) -> Former<'a> {
+        let Some(Holder { id, absent }) = self.0.get(name) else { return Former::Free };
+        match devices.get(id) {
+            Some(device) if device.is_nameless() || claimants.contains(&id) => Former::Of(id),
+            // It calls itself something else now.
+            Some(_) => Former::Free,
+            None => {
+                let absent = absent.unwrap_or(now);
+                if now.since(absent) < GRACE {
+                    Former::Waits(Holder { id: id.clone(), absent: Some(absent) })
+                } else {
+                    Former::Free
+                }
+            }
+        }
+    }
+
+    fn keep(&mut self, name: &str, holder: Holder) {
+        if self.0.len() < MAX_LEASES {
+            self.0.insert(name.to_owned(), holder);
+        }
     }
 }
 
@@ -284,19 +357,6 @@ fn claimed<'a>(order: &'a [Id], devices: &HashMap<Id, Known<'a>>) -> Vec<(&'a Ho
     claimed
 }
 
-fn holder<'a>(
-    name: &HostName,
-    claimants: &[&'a Id],
-    former: &'a Held,
-    devices: &HashMap<Id, Known<'_>>,
-) -> Option<&'a Id> {
-    let had = former.0.get(name.as_str()).filter(|id| {
-        let lives = |device: &Known<'_>| device.is_nameless() || claimants.contains(id);
-        devices.get(*id).is_some_and(lives)
-    });
-    had.or_else(|| claimants.first().copied())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -357,12 +417,22 @@ mod tests {
         // Over a restart as well.
         let kept: Held = serde_json::from_str(&serde_json::to_string(both.held()).unwrap()).unwrap();
         assert_eq!(shown(&hosts(&taken, &kept)), ["nas 10.4.0.9"]);
-        // With another name, or without a lease, it gives the name away.
+        // With another name it gives this one away.
         let renamed = hosts(&[lease(66, 6, "nas"), lease(9, 1, "files")], &kept);
         assert_eq!(shown(&renamed), ["files 10.4.0.9", "nas 10.4.0.66"]);
-        let mut ended = lease(9, 1, "nas");
-        ended.ends = Some(NOW);
-        assert_eq!(shown(&hosts(&[ended, lease(66, 6, "nas")], &kept)), ["nas 10.4.0.66"]);
+        // Not at once: a file may have been read while it was written.
+        let gone = hosts(&[lease(66, 6, "nas")], &kept);
+        assert_eq!(shown(&gone), [] as [&str; 0]);
+        assert_eq!(shown(&hosts(&[lease(66, 6, "nas"), lease(9, 1, "nas")], gone.held())), ["nas 10.4.0.9"]);
+        let later = |held: &Held, seconds| {
+            let mut ended = lease(9, 1, "nas");
+            ended.ends = Some(NOW);
+            let leases = [ended, Lease { ends: None, ..lease(66, 6, "nas") }];
+            let now = NOW.plus(Duration::from_secs(seconds));
+            Hosts::new(&leases, held, &Reserved::default(), now, |_| true, |_| None)
+        };
+        assert_eq!(shown(&later(gone.held(), GRACE.as_secs() - 1)), [] as [&str; 0]);
+        assert_eq!(shown(&later(gone.held(), GRACE.as_secs())), ["nas 10.4.0.66"]);
         // Where nobody had it, who stands first has it.
         assert_eq!(
             shown(&hosts(&[lease(9, 1, "tv"), lease(66, 6, "tv")], &Held::default())),
@@ -460,7 +530,7 @@ mod tests {
                         let still = leases.iter().filter(|lease| lease.device.mac == held.mac);
                         let said: Vec<_> = still.map(|lease| lease.name.as_ref().map(HostName::as_str)).collect();
                         prop_assert!(
-                            said.is_empty() || said.iter().any(Option::is_some) && !said.contains(&Some(&*host.name)),
+                            said.iter().any(Option::is_some) && !said.contains(&Some(&*host.name)),
                             "{} was taken from {:?}", host.name, held.mac
                         );
                     }

@@ -11,7 +11,7 @@ mod name;
 mod networkd;
 
 pub use dnsmasq::dnsmasq;
-pub use hosts::{Claim, Held, Host, Hosts, MAX_ADDRESSES, NEVER, Reserved};
+pub use hosts::{Claim, GRACE, Held, Host, Hosts, MAX_ADDRESSES, NEVER, Reserved};
 pub use kea::kea;
 pub use name::HostName;
 pub use networkd::{FOLDERS as NETWORKD_FOLDERS, networkd};

@@ -170,7 +170,11 @@ fn hostile(misses: &[String]) -> Result<(), Box<dyn std::error::Error>> {
     let pairs: String = (0..84).map(syllable).collect();
     for (what, text, names) in [
         ("one literal", all(&|n| format!("^x{n}[0-9]*[.]com")), misses.to_vec()),
-        ("one literal, nothing else", all(&|n| format!("^[a-z]{{2}}[^.]{{{}}}[.]com", n % 40)), misses.to_vec()),
+        (
+            "one literal, nothing else",
+            all(&|n| format!("^[a-z]{{2}}[^.]{{{}}}[.]com", n % 40)),
+            misses.to_vec(),
+        ),
         ("no literal", all(&|n| format!("^.[a-m][^{}]{{{}}}[n-z]", letters(n)[2], n % 30)), misses.to_vec()),
         (
             "literals of three letters, all in the names",

@@ -294,8 +294,7 @@ impl DomainSetBuilder {
                 return Err(ListError::TooManyEntries { entries: count, limit, what });
             }
         }
-        let placing =
-            if needs.regexes > 0 { needs.placing } else { std::mem::take(&mut self.held.placing) };
+        let placing = if needs.regexes > 0 { needs.placing } else { std::mem::take(&mut self.held.placing) };
         self.held = Needs { placing, ..all };
         self.set.names.reserve(needs.names, needs.text);
         Ok(())

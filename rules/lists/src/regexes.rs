@@ -21,8 +21,8 @@ use regex_syntax::{
 use std::collections::HashMap;
 
 use crate::limits::{
-    MAX_REGEX_BYTES, MAX_REGEX_CACHE, MAX_REGEX_DEPTH, MAX_REGEX_SHARED, MAX_REGEX_STATES,
-    MAX_REGEX_TOTAL, MAX_REGEX_TRIED,
+    MAX_REGEX_BYTES, MAX_REGEX_CACHE, MAX_REGEX_DEPTH, MAX_REGEX_SHARED, MAX_REGEX_STATES, MAX_REGEX_TOTAL,
+    MAX_REGEX_TRIED,
 };
 
 /// Names that have nothing in common but their dots: an expression that matches all of them matches everything.
@@ -110,9 +110,9 @@ impl Placing {
             alternatives.iter().map(|literal| self.0.get(literal).copied().unwrap_or(0)).max().unwrap_or(0)
         };
         let ranked = choices.0.into_iter().map(|alternatives| (most(&alternatives), alternatives));
-        let (_, chosen) = ranked
-            .filter(|(owners, _)| *owners < MAX_REGEX_SHARED)
-            .min_by_key(|(owners, alternatives)| (owners / AS_RARE, std::cmp::Reverse(shortest(alternatives))))?;
+        let (_, chosen) = ranked.filter(|(owners, _)| *owners < MAX_REGEX_SHARED).min_by_key(
+            |(owners, alternatives)| (owners / AS_RARE, std::cmp::Reverse(shortest(alternatives))),
+        )?;
         for literal in &chosen {
             *self.0.entry(literal.clone()).or_default() += 1;
         }
@@ -462,22 +462,32 @@ mod tests {
         let many = |line: &dyn Fn(usize) -> String| (0..9000).map(line).collect::<Vec<_>>();
         let rarer = many(&|n| format!("^x{n}[0-9]*[.]com$"));
         let (tried, always) = work(&rarer, "x77.example.com");
-        assert!(tried <= 3 * MAX_REGEX_SHARED && always == 0, "{tried}, {always}: each has a literal of its own");
+        assert!(
+            tried <= 3 * MAX_REGEX_SHARED && always == 0,
+            "{tried}, {always}: each has a literal of its own"
+        );
         let none: Vec<_> = (0..40).map(|n| format!("^[a-f]{{{}}}[.]com$", n % 7 + 1)).collect();
         assert_eq!(work(&none, "abc.com"), (MAX_REGEX_SHARED, 40 - MAX_REGEX_SHARED));
         let found = |name| {
             let mut found = 0;
-            Regexes::new(none.iter().map(|regex| (regex.as_str(), false))).unwrap().find(name, |_| found += 1);
+            Regexes::new(none.iter().map(|regex| (regex.as_str(), false)))
+                .unwrap()
+                .find(name, |_| found += 1);
             found
         };
-        assert_eq!([found("abc.com"), found("abcdefa.com"), found("abc.net")], [6, 5, 0], "each is found all the same");
+        assert_eq!(
+            [found("abc.com"), found("abcdefa.com"), found("abc.net")],
+            [6, 5, 0],
+            "each is found all the same"
+        );
     }
 
     #[test]
     fn a_list_whose_expressions_share_a_literal_keeps_as_many_as_every_name_may_be_held_against() {
         let plain = (0..9000).map(|n| format!("n{n}.example\n")).collect::<String>();
-        let text =
-            (0..9000).map(|n| format!("^[a-z]{{2}}[^.]{{{}}}[.]com\n", n % 40)).fold(plain, |text, line| text + &line);
+        let text = (0..9000)
+            .map(|n| format!("^[a-z]{{2}}[^.]{{{}}}[.]com\n", n % 40))
+            .fold(plain, |text, line| text + &line);
         let mut builder = crate::DomainSetBuilder::new(1);
         let report = builder.add("shared", model::Mode::Enforce, text.as_bytes()).unwrap();
         assert!((1000..8999).contains(&report.rejected), "{}", report.rejected);
@@ -492,7 +502,8 @@ mod tests {
     fn a_name_made_of_literals_has_no_more_tried_than_the_limit() {
         let letters = |n: usize| [n / 26, n % 26].map(|at| char::from(b'a' + u8::try_from(at).unwrap()));
         let pair = |n: usize| letters(n).iter().collect::<String>();
-        let expressions: Vec<_> = (0..2000).map(|n| format!("{}[0-9]{{{}}}x", pair(n % 200), n % 5)).collect();
+        let expressions: Vec<_> =
+            (0..2000).map(|n| format!("{}[0-9]{{{}}}x", pair(n % 200), n % 5)).collect();
         let name: String = (0..200).map(pair).collect();
         assert_eq!(work(&expressions, &name).0, MAX_REGEX_TRIED + 1, "the last is not tried any more");
         assert!(work(&expressions, "aaabac.example").0 <= 6 * MAX_REGEX_SHARED);

@@ -360,7 +360,8 @@ impl<'a, 'q> Best<'a, 'q> {
                 return;
             }
         };
-        let leads_elsewhere = |extra: Option<&Extra>| extra.is_some_and(|extra| Answers::is_alias(&extra.records));
+        let leads_elsewhere =
+            |extra: Option<&Extra>| extra.is_some_and(|extra| Answers::is_alias(&extra.records));
         match (leads_elsewhere(known.extra), Answers::is_alias(records)) {
             (true, false) => {}
             (true, true) if !stronger(known) => {}

@@ -139,7 +139,8 @@ pub fn diff(old: &Policy, new: &Policy) -> Vec<Change> {
         let text = |mode: Mode| vec![mode.to_string()];
         changes.push(changed(Subject::Mode, "the mode", text(old.mode), text(new.mode)));
     }
-    let protected = |policy: &Policy| policy.protected.iter().map(ToString::to_string).collect();
+    let protected =
+        |policy: &Policy| policy.protected.iter().chain(&policy.upstreams).map(ToString::to_string).collect();
     let (before, after) = (protected(old), protected(new));
     changes.extend(members(Subject::Protected, "what is protected", &before, &after));
     changes.extend(zones(old, new));
@@ -543,6 +544,7 @@ impl<'a> Answers<'a> {
             device: flow.mac,
             protocol: flow.proto,
             port: if has_ports(flow.proto) { flow.dport } else { 0 },
+            patterns: 0,
         };
         let mut rules = self.rules.borrow_mut();
         let rules = rules.entry((question.from, question.to)).or_insert_with(|| {

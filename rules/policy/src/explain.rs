@@ -114,7 +114,7 @@ impl Policy {
         };
         let from = self.zone_in(flow, &tables, source)?;
         if answered != Answered::Never {
-            let answer = ResolvedValue { until: u64::MAX, patterns: 0 };
+            let answer = ResolvedValue { until: u64::MAX, patterns: answered.patterns() };
             tables.resolved.insert((from, to_kernel(destination)), answer);
         }
         let mut story = Story { policy: self, own, flow, from, to, answered, steps: Vec::new() };
@@ -169,6 +169,15 @@ pub enum Answered {
     Never,
     /// It was, for names of these patterns ([`ResolvedValue::patterns`]).
     For(u64),
+}
+
+impl Answered {
+    const fn patterns(self) -> u64 {
+        match self {
+            Self::NotKnown | Self::Never => 0,
+            Self::For(patterns) => patterns,
+        }
+    }
 }
 
 /// An explanation that is being told.
@@ -294,6 +303,15 @@ impl Story<'_> {
                 self.by_rule(&judged);
             }
         }
+        if self.answered == Answered::NotKnown
+            && self.policy.is_outside(self.to)
+            && self.policy.names_domains(self.from)
+        {
+            self.steps.push(format!(
+                "a rule that names domains holds too if {} was answered for one of them, which the running daemon knows (`secctl why`)",
+                self.flow.dst
+            ));
+        }
         if judged.action == Action::Pass && !judged.addressed {
             self.by_resolver();
         }
@@ -327,6 +345,7 @@ impl Story<'_> {
             device: self.flow.mac,
             protocol: self.flow.proto,
             port: if has_ports(self.flow.proto) { self.flow.dport } else { 0 },
+            patterns: self.answered.patterns(),
         }
     }
 

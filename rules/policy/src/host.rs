@@ -4,7 +4,7 @@
 use abi::{
     ACTIVE_ALLOWS, ACTIVE_BANS, ACTIVE_RANGES, Active, Address, BanValue, DEFAULT_FLOWS, FLOW_WAYS, Lost,
     MAX_SCANNERS, RateKey, ResolvedValue, ZoneId,
-    image::{AddressClass, PortRow, RateRow, RuleRow, ZoneRow},
+    image::{AddressClass, Coordinate, PortRow, RateRow, RuleRow, ZoneRow},
     mapped,
 };
 use datapath::{
@@ -212,6 +212,14 @@ impl Tables for HostTables {
 
     fn resolved(&self, _slot: u32, zone: ZoneId, address: &Address) -> Option<ResolvedValue> {
         self.resolved.get(&(zone, *address)).copied()
+    }
+
+    fn patterns(&self, _slot: u32) -> u64 {
+        walk::patterns(&self.image)
+    }
+
+    fn pattern(&self, _slot: u32, pattern: u32) -> Coordinate {
+        walk::pattern(&self.image, pattern)
     }
 
     fn set(&self, index: u32) -> Option<MemorySet<'_>> {

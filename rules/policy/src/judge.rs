@@ -8,7 +8,7 @@ use abi::{
 use model::{Action, Mac, Mode, Protocol, Reason};
 use std::net::{IpAddr, Ipv4Addr};
 
-use crate::{DeviceGroup, OtherResolvers, Policy, Rate, Rule, SetKind, Side};
+use crate::{AddressSet, DeviceGroup, OtherResolvers, Policy, Rate, Rule, SetKind, Side};
 
 /// A new flow, as the policy is asked about it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -27,6 +27,8 @@ pub struct Question {
     pub protocol: Protocol,
     /// Destination port, for ICMP type * 256 + code; ignored for protocols without ports.
     pub port: u16,
+    /// Patterns of names ([`SetKind::Names`]) for which the zone's DNS answered the destination, a bit each.
+    pub patterns: u64,
 }
 
 impl Question {
@@ -34,7 +36,7 @@ impl Question {
     #[must_use]
     pub const fn between(from: ZoneId, to: ZoneId, protocol: Protocol, port: u16) -> Self {
         let nobody = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
-        Self { from, to, source: nobody, destination: nobody, device: None, protocol, port }
+        Self { from, to, source: nobody, destination: nobody, device: None, protocol, port, patterns: 0 }
     }
 }
 
@@ -120,6 +122,19 @@ impl Policy {
                 ..self.judge_unnamed(question.from, question.to)
             };
         }
+        let judged = self.by_rules(rules, question);
+        if judged.action == Action::Reject
+            && self.is_outside(question.to)
+            && self.names_domains(question.from)
+        {
+            // The second wall does not tell domains apart, so it is not left to that.
+            return Judgement { action: Action::Drop, ..judged };
+        }
+        judged
+    }
+
+    /// The rules in order, then the default.
+    fn by_rules<'r>(&self, rules: impl Iterator<Item = &'r Rule>, question: &Question) -> Judgement {
         let mut logged = None;
         for rule in rules.filter(|rule| rule.matches(self, question)) {
             if !rule.goes_on {
@@ -131,10 +146,32 @@ impl Policy {
         Judgement { logged, ..self.judge_unnamed(question.from, question.to) }
     }
 
+    /// Whether a zone is the outside.
+    pub(crate) fn is_outside(&self, zone: ZoneId) -> bool {
+        self.zone(zone).is_some_and(|zone| zone.wan)
+    }
+
+    /// Whether rules over flows that start in an inner zone name domains.
+    #[must_use]
+    pub fn names_domains(&self, from: ZoneId) -> bool {
+        self.zone(from).is_some_and(|zone| !zone.wan)
+            && self.sets.iter().any(|set| matches!(set.kind, SetKind::Names(_)))
+            && self.rules.iter().any(|rule| rule.from.can_match(from) && self.patterns_of(&rule.to) != 0)
+    }
+
+    /// The patterns of names that a side names, a bit each.
+    #[must_use]
+    pub fn patterns_of(&self, side: &Side) -> u64 {
+        let sets = side.sets.iter().filter_map(|place| self.sets.get(usize::from(*place)));
+        sets.fold(0, |patterns, set| match set.kind {
+            SetKind::Names(number) => patterns | 1u64.checked_shl(number.into()).unwrap_or(0),
+            SetKind::Group | SetKind::Country | SetKind::System | SetKind::List => patterns,
+        })
+    }
+
     /// What becomes of the flow because it asks another resolver.
     fn asks_others(&self, question: &Question) -> OtherResolvers {
-        let is_outside = self.zone(question.to).is_some_and(|zone| zone.wan);
-        let Some(zone) = self.zone(question.from).filter(|_| is_outside) else {
+        let Some(zone) = self.zone(question.from).filter(|_| self.is_outside(question.to)) else {
             return OtherResolvers::Allow;
         };
         let asks = matches!(question.protocol, Protocol::TCP | Protocol::UDP)
@@ -172,7 +209,7 @@ impl Policy {
     /// Whether what a side names beside zones are addresses that a person wrote down, and nothing wider.
     pub(crate) fn is_addressed(&self, side: &Side) -> bool {
         let mut sets = side.sets.iter().filter_map(|place| self.sets.get(usize::from(*place)));
-        sets.all(|set| set.kind == SetKind::Group)
+        sets.all(|set| matches!(set.kind, SetKind::Group | SetKind::Names(_)))
     }
 
     fn in_sets(&self, sets: &[u16], address: IpAddr) -> bool {
@@ -275,6 +312,9 @@ impl Rule {
             || policy.groups(&self.from).any(|group| question.device.is_some_and(|mac| group.contains(mac)));
         let to = self.to.contains(question.to)
             || policy.in_sets(&self.to.sets, question.destination)
+            || (question.patterns != 0
+                && policy.is_outside(question.to)
+                && policy.patterns_of(&self.to) & question.patterns != 0)
             || policy
                 .groups(&self.to)
                 .any(|group| crate::types::holds(&group.addresses, question.destination));
@@ -285,7 +325,11 @@ impl Rule {
     pub(crate) fn because(&self, policy: &Policy, question: &Question) -> Vec<String> {
         let named = |side: &Side, address: IpAddr, device: Option<Mac>| {
             let mut sets = side.sets.iter().filter_map(|place| policy.sets.get(usize::from(*place)));
-            let set = sets.find(|set| set.contains(address));
+            let answered = |set: &AddressSet| match set.kind {
+                SetKind::Names(number) => question.patterns >> (number & 63) & 1 != 0,
+                SetKind::Group | SetKind::Country | SetKind::System | SetKind::List => false,
+            };
+            let set = sets.find(|set| set.contains(address) || answered(set));
             let by_device = |group: &&DeviceGroup| match device {
                 Some(mac) => group.contains(mac),
                 None => crate::types::holds(&group.addresses, address),

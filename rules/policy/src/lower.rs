@@ -116,20 +116,23 @@ impl Policy {
             zones: self.zones.iter().map(|zone| (zone.id, self.flags(zone, own))).collect(),
             networks: self.networks(own)?,
             protected: self.protected_with(own)?,
+            upstreams: self.upstreams.clone(),
             listed,
             rows: rows.rows,
             sets: rows.sets,
             devices: rows.devices,
             rates: rows.rates,
             zone_rates: rows.zone_rates,
+            names: rows.names,
             helped: self.helped(),
             resolved: self.zones_resolved().map(|zone| (zone.id, abi::resolver_zone(&zone.name))).collect(),
         })
     }
 
-    /// Zones to which the resolver's answers count.
+    /// Zones to which the resolver's answers count: since they open flows only to what was answered, or since rules name
+    /// domains.
     pub fn zones_resolved(&self) -> impl Iterator<Item = &crate::Zone> {
-        self.zones.iter().filter(|zone| zone.egress != Egress::Any)
+        self.zones.iter().filter(|zone| zone.egress != Egress::Any || self.names_domains(zone.id))
     }
 
     fn check_zones(&self) -> Result<(), LowerError> {
@@ -271,6 +274,7 @@ impl Policy {
             (zone.denial == Action::Reject, abi::ZONE_REJECT),
             (zone.egress != Egress::Any, abi::ZONE_RESOLVED),
             (zone.egress == Egress::Learn, abi::ZONE_LEARN),
+            (self.names_domains(zone.id), abi::ZONE_NAMES),
             (zone.resolvers == OtherResolvers::Drop, abi::ZONE_DNS_DROP),
             (matches!(zone.resolvers, OtherResolvers::Redirect { .. }), abi::ZONE_DNS_REDIRECT),
         ];

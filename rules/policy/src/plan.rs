@@ -26,12 +26,15 @@ pub struct Plan {
     pub networks: BTreeMap<IpNet, ZoneId>,
     /// No ban or list holds against these.
     pub protected: Vec<IpNet>,
+    /// Nor against these as sources.
+    pub upstreams: Vec<IpNet>,
     /// Address lists, covering entries folded in.
     pub listed: Arc<[(IpNet, ListValue)]>,
     /// Rules in order, first match wins; the zones' defaults come last, so that every flow finds a row.
     pub rows: Vec<Row>,
     /// Address sets that rows name, by place: of each side of a rule the union of all it names (groups, countries,
-    /// lists, single addresses, those of device groups). Sorted, none empty, no network within another.
+    /// lists, single addresses, those of device groups). Sorted, no network within another; empty where `names` says what
+    /// it holds.
     pub sets: Vec<Arc<[IpNet]>>,
     /// Device groups that rows name, by place: of each rule the union of all it names; sorted, none empty. With a zone
     /// in quarantine one of them holds every device of any group.
@@ -45,6 +48,8 @@ pub struct Plan {
     pub helped: BTreeSet<Helped>,
     /// Zones to which the resolver's answers count, with what each is called in the table of them.
     pub resolved: BTreeMap<ZoneId, u32>,
+    /// Of sets that are destinations outside by what the resolver answered: the patterns of names, a bit each.
+    pub names: BTreeMap<u16, u64>,
 }
 
 /// Between two zones connections open others that only nftables can foresee.
@@ -132,6 +137,7 @@ impl Plan {
             Selector::Any => true,
             Selector::Set(place) => {
                 self.sets.get(usize::from(place)).is_some_and(|nets| crate::types::holds(nets, address))
+                    || self.names.get(&place).is_some_and(|names| names & question.patterns != 0)
             }
         };
         let sent_by = |group: u16| {

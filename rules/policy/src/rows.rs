@@ -28,6 +28,8 @@ pub(crate) struct Rows {
     pub(crate) devices: Vec<Vec<Mac>>,
     pub(crate) rates: Vec<Rate>,
     pub(crate) zone_rates: BTreeMap<ZoneId, u16>,
+    /// Patterns of names by set, a bit each.
+    pub(crate) names: BTreeMap<u16, u64>,
 }
 
 /// Every zone, those that are not configured included.
@@ -179,6 +181,12 @@ impl Lowering<'_> {
         {
             receivers.push(Receiver { zones: EVERY_ZONE, destination: Selector::Set(place), multicast });
         }
+        let outside = self.policy.zones.iter().find(|zone| zone.wan).map_or(0, |zone| bit(zone.id));
+        let patterns = self.policy.patterns_of(side);
+        if patterns != 0 && outside & !zones != 0 {
+            let destination = Selector::Set(self.patterns(patterns)?);
+            receivers.push(Receiver { zones: outside, destination, multicast: false });
+        }
         Ok(receivers)
     }
 
@@ -267,6 +275,24 @@ impl Lowering<'_> {
         };
         self.unions.insert(key, union);
         Ok(union)
+    }
+
+    /// The place of a set of patterns of names.
+    fn patterns(&mut self, patterns: u64) -> Result<u16, LowerError> {
+        if let Some((place, _)) = self.made.names.iter().find(|(_, known)| **known == patterns) {
+            return Ok(*place);
+        }
+        let help = "let rules name the same domains together";
+        at_most(
+            "different sets of addresses and domains",
+            self.made.sets.len() + 1,
+            MAX_SETS as usize,
+            help,
+        )?;
+        let place = self.made.sets.len() as u16;
+        self.made.sets.push(Arc::default());
+        self.made.names.insert(place, patterns);
+        Ok(place)
     }
 
     /// The place of a set; none = it is empty.

@@ -17,8 +17,10 @@ pub struct Policy {
     pub zones: Vec<Zone>,
     /// Rules in the order of the file; the first that matches wins.
     pub rules: Vec<Rule>,
-    /// Addresses and networks that no ban or list may touch (allow-list, gateways, upstreams).
+    /// Addresses and networks that no ban or list may touch (allow-list, gateways).
     pub protected: Vec<IpNet>,
+    /// DNS servers that the router asks: no ban or list may touch what they send.
+    pub upstreams: Vec<IpNet>,
     /// Address sets that rules name; [`Side::sets`] are places in it.
     pub sets: Vec<AddressSet>,
     /// Every device group; [`Side::devices`] are places in it. A device in none of them is a new one.
@@ -54,6 +56,9 @@ pub enum SetKind {
     System,
     /// An address list of the config.
     List,
+    /// Addresses outside that the resolver answered the zone for names of this pattern (`*.docker.io`, or one name), with
+    /// the number of its bit among patterns. It has no addresses of its own.
+    Names(u8),
 }
 
 /// Devices by MAC address.
@@ -344,6 +349,7 @@ impl AddressSet {
             SetKind::Country => format!("country:{}", self.name),
             SetKind::System => format!("asn:{}", self.name),
             SetKind::List => format!("list:{}", self.name),
+            SetKind::Names(_) => format!("domain:{}", self.name),
         }
     }
 }

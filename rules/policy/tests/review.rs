@@ -154,7 +154,16 @@ fn every_flow(policy: &Policy) -> Vec<Question> {
                     let other = if source.is_ipv4() { Protocol::ICMPV6 } else { Protocol::ICMP };
                     if *protocol != other {
                         let (device, protocol, port) = (*device, *protocol, *port);
-                        flows.push(Question { from, to, source, destination, device, protocol, port });
+                        flows.push(Question {
+                            from,
+                            to,
+                            source,
+                            destination,
+                            device,
+                            protocol,
+                            port,
+                            patterns: 0,
+                        });
                     }
                 }
             }

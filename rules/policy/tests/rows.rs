@@ -178,6 +178,7 @@ fn any_question() -> impl Strategy<Value = Question> {
             device: device.map(mac),
             protocol,
             port,
+            patterns: 0,
         })
 }
 
@@ -306,6 +307,7 @@ fn forwards_come_first_and_only_for_the_outer_address() {
             device: None,
             protocol: Protocol::TCP,
             port,
+            patterns: 0,
         };
         assert_same(&policy, &plan, &question);
         policy.judge(&own(), &question).rule

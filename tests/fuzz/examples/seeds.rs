@@ -37,11 +37,17 @@ fn main() -> Outcome<()> {
     write("import-database", "gravity", &database()?)?;
     let udp = frame(17, &[&[0x13, 0x88, 0, 53, 0, 20, 0, 0][..], &[0; 12]].concat());
     let tcp = frame(6, &[0x13, 0x88, 0, 80, 0, 0, 0, 1, 0, 0, 0, 0, 0x50, 2, 0xff, 0xff, 0, 0, 0, 0]);
-    for (name, at, bytes) in [("udp", 1, &udp), ("tcp", 1, &tcp), ("tagged", 3, &tcp), ("without-ethernet", 4, &udp)] {
+    for (name, at, bytes) in
+        [("udp", 1, &udp), ("tcp", 1, &tcp), ("tagged", 3, &tcp), ("without-ethernet", 4, &udp)]
+    {
         write("frame", name, &[&[at][..], if at == 4 { &bytes[14..] } else { bytes }].concat())?;
     }
     write("frame", "ipv6", &[&[1][..], &frame6()].concat())?;
-    write("image", "noise", &(0..4120_u32).map(|n| (n.wrapping_mul(2_654_435_761) >> 24) as u8).collect::<Vec<_>>())?;
+    write(
+        "image",
+        "noise",
+        &(0..4120_u32).map(|n| (n.wrapping_mul(2_654_435_761) >> 24) as u8).collect::<Vec<_>>(),
+    )?;
     write("capture", "pcap", &pcap(&[&udp, &tcp]))?;
     let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
     gzip.write_all(b"||ads.example^\n")?;
@@ -100,15 +106,48 @@ fn answers() -> Outcome<Vec<(&'static str, Vec<u8>)>> {
     let soa = SOA::new(name("ns.example.")?, name("root.example.")?, 1, 2, 3, 4, 60);
     let soa = Record::from_rdata(name("example.")?, 300, RData::SOA(soa));
     let text = |part: u8| {
-        Ok::<_, Box<dyn Error>>(Record::from_rdata(name("www.example.")?, 300, RData::TXT(TXT::new(vec![char::from(part).to_string().repeat(200)]))))
+        Ok::<_, Box<dyn Error>>(Record::from_rdata(
+            name("www.example.")?,
+            300,
+            RData::TXT(TXT::new(vec![char::from(part).to_string().repeat(200)])),
+        ))
     };
     Ok(vec![
         ("address", of(RecordType::A, vec![address("www.example.")?], Vec::new())?),
-        ("alias", of(RecordType::A, vec![alias("www.example.", "x.example.")?, address("x.example.")?], Vec::new())?),
-        ("loop", of(RecordType::A, vec![alias("www.example.", "x.example.")?, alias("x.example.", "www.example.")?], Vec::new())?),
-        ("foreign", of(RecordType::A, vec![address("www.example.")?, address("bank.example.")?], Vec::new())?),
+        (
+            "alias",
+            of(
+                RecordType::A,
+                vec![alias("www.example.", "x.example.")?, address("x.example.")?],
+                Vec::new(),
+            )?,
+        ),
+        (
+            "loop",
+            of(
+                RecordType::A,
+                vec![alias("www.example.", "x.example.")?, alias("x.example.", "www.example.")?],
+                Vec::new(),
+            )?,
+        ),
+        (
+            "foreign",
+            of(RecordType::A, vec![address("www.example.")?, address("bank.example.")?], Vec::new())?,
+        ),
+        (
+            "lasting-alias-to-nothing",
+            of(
+                RecordType::A,
+                vec![Record::from_rdata(
+                    name("www.example.")?,
+                    1_000_000,
+                    RData::CNAME(CNAME(name("x.example.")?)),
+                )],
+                Vec::new(),
+            )?,
+        ),
         ("nothing", of(RecordType::AAAA, Vec::new(), vec![soa])?),
-        ("large", of(RecordType::TXT, (b'a'..b'z').map(text).collect::<Outcome<_>>()?, Vec::new())?),
+        ("large", of(RecordType::TXT, (b'a'..=b'y').map(text).collect::<Outcome<_>>()?, Vec::new())?),
     ])
 }
 
@@ -129,7 +168,8 @@ fn zip(files: &[(&str, &[u8])]) -> Outcome<Vec<u8>> {
 }
 
 fn tar_gz() -> Outcome<Vec<u8>> {
-    let mut archive = tar::Builder::new(flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best()));
+    let mut archive =
+        tar::Builder::new(flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best()));
     let files: [(&str, &[u8]); 4] = [
         ("setupVars.conf", b"PIHOLE_DNS_1=9.9.9.9\nBLOCKING_ENABLED=true\n"),
         ("custom.list", b"10.0.0.5 nas.lan\n"),
@@ -171,7 +211,10 @@ fn database() -> Outcome<Vec<u8>> {
 /// An Ethernet frame from the home zone to the Internet.
 fn frame(protocol: u8, payload: &[u8]) -> Vec<u8> {
     let length = u16::try_from(20 + payload.len()).unwrap_or(u16::MAX).to_be_bytes();
-    let mut frame = vec![2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2, 8, 0, 0x45, 0, length[0], length[1], 0, 1, 0, 0, 64, protocol, 0, 0];
+    let mut frame = vec![
+        2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2, 8, 0, 0x45, 0, length[0], length[1], 0, 1, 0, 0, 64, protocol, 0,
+        0,
+    ];
     frame.extend_from_slice(&[10, 3, 0, 9, 198, 51, 100, 7]);
     frame.extend_from_slice(payload);
     frame
@@ -211,15 +254,24 @@ fn geoip() -> Vec<u8> {
     bytes.extend_from_slice(b"\xab\xcd\xefMaxMind.com");
     let metadata = [
         vec![0xe9],
-        text("node_count"), vec![0xc1, 1],
-        text("record_size"), number(24),
-        text("ip_version"), number(6),
-        text("database_type"), text("Country"),
-        text("languages"), vec![0x00, 0x04],
-        text("binary_format_major_version"), number(2),
-        text("binary_format_minor_version"), number(0),
-        text("build_epoch"), vec![0x01, 0x02, 1],
-        text("description"), vec![0xe0],
+        text("node_count"),
+        vec![0xc1, 1],
+        text("record_size"),
+        number(24),
+        text("ip_version"),
+        number(6),
+        text("database_type"),
+        text("Country"),
+        text("languages"),
+        vec![0x00, 0x04],
+        text("binary_format_major_version"),
+        number(2),
+        text("binary_format_minor_version"),
+        number(0),
+        text("build_epoch"),
+        vec![0x01, 0x02, 1],
+        text("description"),
+        vec![0xe0],
     ];
     bytes.extend_from_slice(&metadata.concat());
     bytes

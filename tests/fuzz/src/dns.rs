@@ -42,10 +42,13 @@ const CLIENT: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(10, 4, 0, 9));
 impl World {
     fn new(cache: usize) -> Self {
         let mut lists = lists::DomainSetBuilder::new(1);
-        lists.add("ads", Mode::Enforce, b"||ads.example^\n||big.example^$dnsrewrite=NOERROR;TXT;x\n").unwrap();
+        lists
+            .add("ads", Mode::Enforce, b"||ads.example^\n||big.example^$dnsrewrite=NOERROR;TXT;x\n")
+            .unwrap();
         let sources = Sources::default();
         sources.lists.store(Arc::new(lists.finish()));
-        let network = |net: &str| ClientNetwork { net: net.parse().unwrap(), zone: "iot".into(), resolved: true };
+        let network =
+            |net: &str| ClientNetwork { net: net.parse().unwrap(), zone: "iot".into(), resolved: true };
         let settings = Settings {
             clients: vec![network("10.0.0.0/8")],
             cache: CacheSettings { entries: cache, ..CacheSettings::default() },
@@ -115,11 +118,16 @@ pub(crate) fn answer(data: &[u8]) {
         // Past what is remembered of failures.
         world.engine.flush(None);
         for transport in [Transport::Udp, Transport::Tcp] {
-            let Some(answer) = world.answer(&query, transport) else { panic!("no answer over {transport:?}") };
+            let Some(answer) = world.answer(&query, transport) else {
+                panic!("no answer over {transport:?}")
+            };
             let read = Message::from_vec(&answer).expect("what we say can be read");
             assert!(transport != Transport::Udp || answer.len() <= 512, "{} bytes", answer.len());
             for record in read.answers.iter().chain(&read.authorities) {
-                assert!(record.ttl <= 86_400 || read.metadata.response_code == ResponseCode::ServFail, "{record}");
+                assert!(
+                    record.ttl <= 86_400 || read.metadata.response_code == ResponseCode::ServFail,
+                    "{record}"
+                );
             }
         }
     });

@@ -28,7 +28,8 @@ fn tables() -> HostTables {
         mode: Mode::Enforce,
         ..Zone::default()
     };
-    let services = vec![Service { name: "web".into(), matches: vec![ServiceMatch::new(Protocol::TCP, 80, 443)] }];
+    let services =
+        vec![Service { name: "web".into(), matches: vec![ServiceMatch::new(Protocol::TCP, 80, 443)] }];
     let pass = |from: u8, to: ZoneSet, services| Rule {
         from: ZoneSet::Of(vec![ZONE_FIRST + from]).into(),
         to: to.into(),

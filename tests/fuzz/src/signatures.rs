@@ -26,7 +26,8 @@ pub(crate) fn rules(data: &[u8]) {
     let at = data.windows(mark.len()).position(|window| window == mark);
     let (file, frame) = at.map_or((data, &[][..]), |at| (&data[..at], &data[at + mark.len()..]));
     let text = String::from_utf8_lossy(file);
-    let (rules, refused) = RuleSet::load(&text, "fuzz.rules", &Variables::usual(), &Classification::default());
+    let (rules, refused) =
+        RuleSet::load(&text, "fuzz.rules", &Variables::usual(), &Classification::default());
     for refused in &refused {
         assert!(!refused.to_string().is_empty());
     }

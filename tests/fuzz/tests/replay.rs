@@ -22,7 +22,10 @@ fn seeds(target: &str) -> Vec<(String, Vec<u8>)> {
     let mut paths: Vec<PathBuf> =
         fs::read_dir(corpus().join(target)).unwrap().map(|entry| entry.unwrap().path()).collect();
     paths.sort();
-    paths.iter().map(|path| (path.file_name().unwrap().to_string_lossy().into_owned(), fs::read(path).unwrap())).collect()
+    paths
+        .iter()
+        .map(|path| (path.file_name().unwrap().to_string_lossy().into_owned(), fs::read(path).unwrap()))
+        .collect()
 }
 
 /// Numbers that look like chance and are the same each time.
@@ -35,7 +38,10 @@ impl Chance {
     }
 
     fn byte(&mut self) -> u8 {
-        [0, 1, 0x7f, 0x80, 0xff, 0xc0, b'\n', b' '].get(self.below(16)).copied().unwrap_or(self.below(256) as u8)
+        [0, 1, 0x7f, 0x80, 0xff, 0xc0, b'\n', b' ']
+            .get(self.below(16))
+            .copied()
+            .unwrap_or(self.below(256) as u8)
     }
 
     /// The bytes with a few changes as fuzzers make them.

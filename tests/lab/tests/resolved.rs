@@ -1,7 +1,7 @@
 //! Zones that open flows only to what their DNS answered: real questions, real connections, both families.
 #![expect(clippy::unwrap_used, reason = "a test fails where its helpers do")]
 
-use lab::{HOME, Lab, Own, WAN, Waiter, Zone, connect};
+use lab::{GUEST, HOME, IOT, Lab, Own, WAN, Waiter, Zone, connect};
 use serde_json::Value;
 use std::fs;
 use std::io::{Read, Write};
@@ -163,4 +163,97 @@ fn flows_go_out_only_to_what_dns_answered_and_nothing_that_is_open_is_cut() {
     assert!(events.iter().any(|event| event.to_string().contains("what was answered before is not known")));
     asks(&lab, HOME, "A", WAN.host4);
     assert_eq!(v4(&lab), "HTTP 200");
+}
+
+#[test]
+fn questions_to_other_resolvers_are_answered_here_or_dropped() {
+    let Some(lab) = start("others") else { return };
+    reload_with(&lab, |text| {
+        let text = text
+            .replacen("[zones.iot]\n", "[zones.iot]\ndns_others = \"redirect\"\negress = \"resolved\"\n", 1)
+            .replacen("[zones.guest]\n", "[zones.guest]\ndns_others = \"drop\"\n", 1);
+        text + "\n[dns.records]\n\"printer.home.arpa\" = [\"10.20.0.7\"]\n"
+    });
+    // Nobody is there outside, and the name is known here alone; no rule lets things ask anybody.
+    let nobody = ["203.0.113.200", "2001:db8:ffff::200"];
+    let asked = |zone: Zone, server: &str, name: &str, more: &[&str]| {
+        let mut command = lab.network.host(zone).unwrap().command("kdig");
+        let server = format!("@{server}");
+        let words = [&server, name, "A", "+short", "+timeout=2", "+retry=0"];
+        let output = command.args(words).args(more).output().unwrap();
+        String::from_utf8_lossy(&output.stdout).trim().to_owned()
+    };
+    for server in nobody {
+        for over in [&[][..], &["+tcp"]] {
+            assert_eq!(asked(IOT, server, "printer.home.arpa", over), "10.20.0.7", "{server} {over:?}");
+        }
+    }
+    // What is learnt that way counts: `egress` and redirection go together.
+    let thing = lab.network.host(IOT).unwrap();
+    let https = || connect(thing, None, &format!("{}:443", WAN.host4), LIMIT).unwrap();
+    assert_eq!(https(), "no answer");
+    assert_eq!(asked(IOT, nobody[0], NAME, &[]), WAN.host4);
+    assert_eq!(https(), "refused", "it gets there, and nobody listens");
+
+    // A real resolver outside: out of reach, and so is its encrypted door.
+    let before = lab.appliance.packets("other_resolver").unwrap();
+    assert!(!asked(GUEST, lab::UPSTREAMS[0], NAME, &[]).contains(WAN.host4));
+    let guest = lab.network.host(GUEST).unwrap();
+    let tls = format!("{}:853", lab::UPSTREAMS[0]);
+    assert_eq!(connect(guest, None, &tls, LIMIT).unwrap(), "no answer");
+    assert!(lab.appliance.packets("other_resolver").unwrap() > before + 1);
+    let question = format!("src={} dst={} proto=udp dport=53", GUEST.host4, lab::UPSTREAMS[0]);
+    let refused = why(&lab, &question);
+    assert_eq!(
+        (&refused["blocked"], &refused["reason"]),
+        (&true.into(), &"other_resolver".into()),
+        "{refused}"
+    );
+    let own = GUEST.router4.split('/').next().unwrap();
+    assert_eq!(asked(GUEST, own, NAME, &[]), WAN.host4, "the router's own answers");
+}
+
+#[test]
+fn a_rule_that_names_a_domain_admits_what_was_answered_for_it_and_nothing_else() {
+    let Some(mut lab) = start("domain") else { return };
+    let rule = |domain: &str| {
+        format!(
+            "[[rules]]\nfrom = [\"iot\"]\nto = [\"domain:{domain}\"]\nservices = [\"http\"]\naction = \"allow\"\n\n[[rules]]"
+        )
+    };
+    let thing = || lab.network.host(IOT).unwrap();
+    let http =
+        |host: &str| connect(lab.network.host(IOT).unwrap(), None, &format!("{host}:80"), LIMIT).unwrap();
+    // A name that is asked before any rule names it.
+    reload_with(&lab, |text| text.replacen("[[rules]]", &rule("registry.example"), 1));
+    assert_eq!(http(WAN.host4), "no answer");
+    asks(&lab, IOT, "A", WAN.host4);
+    assert_eq!(http(WAN.host4), "no answer", "answered, and for another name");
+    reload_with(&lab, |text| text.replacen("domain:registry.example", "domain:*.lab.example", 1));
+    assert_eq!(http(WAN.host4), "HTTP 200", "answered before the rule was there");
+    let v6 = format!("[{}]", WAN.host6);
+    assert_eq!(http(&v6), "no answer");
+    asks(&lab, IOT, "AAAA", WAN.host6);
+    assert_eq!(http(&v6), "HTTP 200");
+
+    // Nothing else: another address, another port, another zone's answers.
+    assert_eq!(http(lab::UPSTREAMS[0]), "no answer");
+    assert_eq!(connect(thing(), None, &format!("{}:7007", WAN.host4), LIMIT).unwrap(), "no answer");
+    let told = why(&lab, &format!("src={} dst={} proto=tcp dport=80", IOT.host4, WAN.host4));
+    assert_eq!((&told["blocked"], &told["reason"]), (&false.into(), &"rule_allowed".into()), "{told}");
+    let told = why(&lab, &format!("src={} dst={} proto=tcp dport=80", IOT.host4, lab::UPSTREAMS[0]));
+    assert_eq!((&told["blocked"], &told["reason"]), (&true.into(), &"default_denied".into()), "{told}");
+
+    // After a restart of secd, and of the machine.
+    lab.appliance.kill().unwrap();
+    lab.appliance.run(&lab.network.router, &lab.waiter).unwrap();
+    let http =
+        |host: &str| connect(lab.network.host(IOT).unwrap(), None, &format!("{host}:80"), LIMIT).unwrap();
+    assert_eq!((http(WAN.host4), http(lab::UPSTREAMS[0])), ("HTTP 200".into(), "no answer".into()));
+    lab.appliance.stop().unwrap();
+    lab.appliance.detach(&lab.network.router).unwrap();
+    lab.appliance.run(&lab.network.router, &lab.waiter).unwrap();
+    let http =
+        |host: &str| connect(lab.network.host(IOT).unwrap(), None, &format!("{host}:80"), LIMIT).unwrap();
+    assert_eq!((http(WAN.host4), http(lab::UPSTREAMS[0])), ("HTTP 200".into(), "no answer".into()));
 }

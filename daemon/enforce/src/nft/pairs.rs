@@ -142,8 +142,19 @@ impl Rendering<'_> {
         if senders.is_empty() {
             return senders;
         }
-        let receivers = self.sets.ways(&rule.to, to, End::Receiver, Field::Destination);
+        let receivers = self.receivers(rule, to, Field::Destination);
         crossed(&senders, &receivers)
+    }
+
+    /// The ways in which a rule's destinations hold. What was answered for the domains that it names only the packet path
+    /// knows: where the rule lets them pass every address outside does here, and where it does not none is stopped.
+    fn receivers(&mut self, rule: &Rule, to: ZoneId, field: Field) -> Vec<Way> {
+        let names = self.policy.patterns_of(&rule.to) != 0;
+        let is_outside = self.policy.zone(to).is_some_and(|zone| zone.wan);
+        if names && is_outside && rule.action == Action::Pass && !rule.goes_on {
+            return vec![Way { family: None, statements: Vec::new() }];
+        }
+        self.sets.ways(&rule.to, to, End::Receiver, field)
     }
 
     /// The chain that lets answers from `from` to `to` pass where the opening, which went the other way, would have
@@ -156,7 +167,7 @@ impl Rendering<'_> {
         let rules = policy.rules.iter().filter(|rule| !kept_apart && !rule.goes_on && rule.covers(to, from));
         for rule in rules {
             let senders = self.sets.ways(&rule.from, to, End::Sender, Field::Destination);
-            let receivers = self.sets.ways(&rule.to, from, End::Receiver, Field::Source);
+            let receivers = self.receivers(rule, from, Field::Source);
             let passes = rule.action == Action::Pass || mode.and(rule.mode) == Mode::Observe;
             let verdict = if passes { accept() } else { Statement::Return(None) };
             let comment = format!("rule {} answered", rule.id);

@@ -59,6 +59,8 @@ pub struct Options {
 ///   goes to one from a zone goes where the packet path thinks it goes: outside.
 /// - ICMPv6 neighbour and router discovery, MLD, IGMP, DHCP on their links and loopback pass.
 /// - The router's own traffic is judged only where a rule that names it denies something.
+/// - A rule that lets flows pass to domains lets them pass to every address outside here, and one that stops them stops
+///   none: the packet path knows what was answered, and leaves nothing it denies there to this wall.
 /// - Questions to resolvers outside are dropped, or led to the router's own, where the zone says so.
 /// - In observe mode (of the whole, a zone or a rule) what would be denied is counted and passes.
 ///

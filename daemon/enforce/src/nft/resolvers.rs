@@ -65,7 +65,8 @@ impl Rendering<'_> {
                 let of_family = equals(meta(MetaKey::Nfproto), text(family.protocol()));
                 let at_wan = self.sets.at_home(outside, family, Field::Destination);
                 for asked in questions(zone.resolvers) {
-                    let first = [equals(meta(MetaKey::Iifname), device(zone)), of_family.clone(), to_another()];
+                    let first =
+                        [equals(meta(MetaKey::Iifname), device(zone)), of_family.clone(), to_another()];
                     let matched = first.into_iter().chain(at_wan.clone()).chain(asked).collect();
                     redirected.push((matched, target(family, door)));
                 }
@@ -90,5 +91,10 @@ fn target(family: Family, door: SocketAddr) -> Statement<'static> {
         Family::V4 => NATFamily::IP,
         Family::V6 => NATFamily::IP6,
     };
-    Statement::DNAT(Some(NAT { addr: Some(text(&door.ip().to_string())), family: Some(of), port, flags: None }))
+    Statement::DNAT(Some(NAT {
+        addr: Some(text(&door.ip().to_string())),
+        family: Some(of),
+        port,
+        flags: None,
+    }))
 }

@@ -5,7 +5,8 @@ use abi::{ZONE_FIRST, ZONE_MULTICAST, ZONE_SELF, ZoneId};
 use ipnet::IpNet;
 use model::{Action, Mode, Protocol, Span};
 use policy::{
-    AddressSet, DeviceGroup, Forward, Mac, OtherResolvers, Rate, Rule, Service, ServiceMatch, SetKind, Side, Zone, ZoneSet,
+    AddressSet, DeviceGroup, Forward, Mac, OtherResolvers, Rate, Rule, Service, ServiceMatch, SetKind, Side,
+    Zone, ZoneSet,
 };
 use std::{
     fs,
@@ -115,6 +116,31 @@ fn asking() -> Policy {
     let v4 = Some("10.4.0.1:53".parse().unwrap());
     policy.zones[2].resolvers = OtherResolvers::Redirect { v4, v6: Some("[::]:5353".parse().unwrap()) };
     policy
+}
+
+#[test]
+fn rules_that_name_domains_are_as_wide_as_the_packet_path_may_say() {
+    let mut policy = small();
+    policy.sets = vec![AddressSet { name: "*.docker.io".into(), kind: SetKind::Names(0), nets: [].into() }];
+    let to = |zones: &[ZoneId]| Side { zones: ZoneSet::Of(zones.to_vec()), sets: vec![0], devices: vec![] };
+    let https = [ServiceMatch::new(Protocol::TCP, 443, 443)];
+    policy.rules = vec![
+        Rule { to: to(&[]), ..rule(&[IOT], &[], &https, Action::Drop) },
+        Rule { id: 1, to: to(&[]), ..rule(&[IOT], &[], &https, Action::Pass) },
+        Rule { id: 2, to: to(&[]), goes_on: true, ..rule(&[IOT], &[], &[], Action::Pass) },
+    ];
+    let text = lines(&policy);
+    let of = |chain: &str, rule: &str| {
+        let (chain, rule) = (format!("\"chain\":\"{chain}\""), format!("\"comment\":\"rule {rule}\""));
+        text.lines().filter(|line| line.contains(&chain) && line.contains(&rule)).count()
+    };
+    assert_eq!(
+        (of("forward.iot.wan", "0"), of("forward.iot.wan", "1"), of("forward.iot.wan", "2")),
+        (0, 1, 0)
+    );
+    assert_eq!(of("forward.iot.management", "1"), 0, "no domain leads inside");
+    let passes = text.lines().find(|line| line.contains("\"comment\":\"rule 1\"")).unwrap();
+    assert!(passes.contains("443") && !passes.contains("daddr"), "{passes}");
 }
 
 /// Everything else the language has.
@@ -283,7 +309,10 @@ fn observe_renders_no_denial() {
     assert_eq!(denials(&policy), 0);
     let asking = Policy { mode: Mode::Observe, ..asking() };
     let text = lines(&asking);
-    assert!(denials(&asking) == 0 && !text.contains("redirect") && !text.contains("10.4.0.1"), "nor is anything led here");
+    assert!(
+        denials(&asking) == 0 && !text.contains("redirect") && !text.contains("10.4.0.1"),
+        "nor is anything led here"
+    );
     // A zone that observes drops nothing of what starts there.
     policy.mode = Mode::Enforce;
     policy.zones[2].mode = Mode::Observe;

@@ -46,13 +46,17 @@ fn totals<'a>(all: impl Iterator<Item = &'a Asked>) -> QueryTotals {
     totals
 }
 
+/// What the reference says: names and clients by what they asked, the most first.
+struct Expected {
+    totals: QueryTotals,
+    history: Vec<QueryTotals>,
+    /// And how much of it was blocked.
+    names: Vec<(u64, u64)>,
+    clients: Vec<u64>,
+}
+
 /// The reference.
-fn expected(
-    all: &[Asked],
-    since: i64,
-    until: i64,
-    bucket: i64,
-) -> (QueryTotals, Vec<QueryTotals>, Vec<(u64, u64)>, Vec<u64>) {
+fn expected(all: &[Asked], since: i64, until: i64, bucket: i64) -> Expected {
     let within: Vec<&Asked> = all.iter().filter(|asked| (since..until).contains(&asked.at)).collect();
     let first = since.div_euclid(bucket);
     let last = (until - 1).div_euclid(bucket);
@@ -71,7 +75,7 @@ fn expected(
     names.sort_by(|a, b| b.cmp(a));
     let mut clients: Vec<u64> = clients.into_values().collect();
     clients.sort_by(|a, b| b.cmp(a));
-    (totals(within.into_iter()), history, names, clients)
+    Expected { totals: totals(within.into_iter()), history, names, clients }
 }
 
 fn check(
@@ -81,7 +85,7 @@ fn check(
     until: i64,
     bucket: i64,
 ) -> Result<(), TestCaseError> {
-    let (totals, history, names, clients) = expected(all, since, until, bucket);
+    let Expected { totals, history, names, clients } = expected(all, since, until, bucket);
     prop_assert_eq!(stats.totals, totals);
     prop_assert_eq!(stats.history.iter().map(|piece| piece.totals).collect::<Vec<_>>(), history);
     let mut told: Vec<(u64, u64)> = stats.names.iter().map(|name| (name.total, name.blocked)).collect();
@@ -164,7 +168,7 @@ proptest! {
         };
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         let stats = runtime.block_on(log.stats(&filter)).unwrap();
-        let (totals, history, _, clients) = expected(&all, since, now, HOUR);
+        let Expected { totals, history, clients, .. } = expected(&all, since, now, HOUR);
         prop_assert_eq!(stats.totals, totals);
         prop_assert_eq!(stats.history.iter().map(|piece| piece.totals).collect::<Vec<_>>(), history);
         let told: Vec<u64> = stats.clients.iter().map(|client| client.totals.total).collect();

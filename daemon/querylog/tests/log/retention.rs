@@ -89,6 +89,27 @@ async fn questions_go_with_room_the_oldest_first() {
 }
 
 #[tokio::test]
+async fn a_question_takes_less_than_a_hundred_bytes() {
+    let bench = Bench::new();
+    let log = bench.open(roomy());
+    let total = 50_000;
+    // As at home: 30 clients, many names, a few of them most of the time, a fifth blocked, a week.
+    for n in 0..total {
+        let name = format!("cdn-{}.telemetry.example-{}.com", n * n % 4_003 * (n % 10) / 10, n % 7);
+        let (at, client) = (START + n * 12 * SECOND, (n % 30) as u8);
+        log.push(&if n % 5 == 0 { blocked(at, client, &name) } else { forwarded(at, client, &name) });
+        if n % 4_000 == 0 {
+            log.flush();
+        }
+    }
+    log.flush();
+    assert_eq!(log.status().written, total as u64);
+    log.close();
+    let length = fs::metadata(bench.path()).unwrap().len();
+    assert!(length <= 100 * total as u64, "{} bytes a question", length / total as u64);
+}
+
+#[tokio::test]
 async fn a_smaller_size_makes_the_file_smaller() {
     let bench = Bench::new();
     let log = bench.open(roomy());
@@ -100,10 +121,14 @@ async fn a_smaller_size_makes_the_file_smaller() {
     }
     log.flush();
     assert!(log.status().bytes > 2_000_000);
+    // What waits while settings change is not lost.
+    log.push(&forwarded(START, 1, "a.example"));
     log.set(Settings { bytes: 1_000_000, ..roomy() });
     for _ in 0..20 {
         log.flush();
     }
+    let status = log.status();
+    assert_eq!((status.written, status.lost), (100_001, 0));
     log.close();
     assert!(fs::metadata(bench.path()).unwrap().len() <= 1_000_000);
 }

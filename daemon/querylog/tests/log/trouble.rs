@@ -142,6 +142,7 @@ async fn a_newer_schema_is_left_alone() {
     let status = log.status();
     assert!(status.trouble.as_ref().unwrap().contains("newer secd"), "{status:?}");
     assert_eq!((status.lost, status.on), (1, false));
+    assert!(matches!(log.queries(&QueryFilter::default()).await, Err(LogError::Newer { found: 9_999, .. })));
     log.close();
     let connection = rusqlite::Connection::open(bench.path()).unwrap();
     let rows: i64 = connection.query_row("SELECT count(*) FROM queries", [], |row| row.get(0)).unwrap();

@@ -13,9 +13,7 @@ use std::{
 };
 
 use crate::{
-    limits::{
-        MAX_ALIASES, PREFETCH_FROM_HITS, PREFETCH_FROM_TTL, PREFETCH_RETRY, STALE_RECHECK, STALE_TTL,
-    },
+    limits::{MAX_ALIASES, PREFETCH_FROM_HITS, PREFETCH_FROM_TTL, PREFETCH_RETRY, STALE_RECHECK, STALE_TTL},
     wire::{
         name::text,
         question::Question,
@@ -87,8 +85,11 @@ impl Answer {
         kept.authorities = mem::take(&mut message.authorities);
         let mut kept = kept.maybe_strip_dnssec_records(question.dnssec_ok());
         for record in kept.answers.iter_mut().chain(&mut kept.authorities) {
-            record.ttl =
-                if ttl.is_some() { record.ttl.clamp(lifetimes.least.min(cap), cap) } else { record.ttl };
+            record.ttl = if ttl.is_some() {
+                record.ttl.clamp(lifetimes.least.min(cap), cap)
+            } else {
+                record.ttl.min(lifetimes.most)
+            };
             if record.name == name {
                 record.name.clone_from(&name);
             }

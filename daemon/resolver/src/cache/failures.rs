@@ -38,8 +38,10 @@ impl<T: Clone> Failures<T> {
     /// Remembers a failure.
     pub(crate) fn note(&self, key: &[u8], said: &T, now: Duration) {
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        // In a row: the last one is not long over.
-        let pause = match known.peek(key).filter(|last| now < last.until + LONGEST_FAILURE) {
+        // In a row: the last one is not long over. Those who waited together for one answer saw one failure.
+        let last = known.peek(key).filter(|last| now < last.until + LONGEST_FAILURE);
+        let pause = match last {
+            Some(last) if now < last.until => return,
             Some(last) => (last.pause * 2).min(LONGEST_FAILURE),
             None => SHORTEST_FAILURE,
         };
@@ -78,6 +80,9 @@ mod tests {
             pauses.push((now - start).as_secs());
         }
         assert_eq!(pauses, [1, 2, 4, 8, 16, 30, 30]);
+        failures.note(b"y", &(), now);
+        (0..100).for_each(|_| failures.note(b"y", &(), now));
+        assert!(failures.get(b"y", now + Duration::from_secs(1)).is_none(), "a hundred saw one failure");
         failures.forget(b"x");
         failures.note(b"x", &(), now);
         assert!(failures.get(b"x", now + Duration::from_secs(1)).is_none(), "answered meanwhile");

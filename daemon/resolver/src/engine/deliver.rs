@@ -81,7 +81,11 @@ impl Run<'_> {
     /// Tells which addresses the client is about to learn, where its network asks for that.
     fn learns(&self, answer: &Answer) {
         if self.asker.resolved {
-            self.learns_addresses(&answer.targets, &answer.addresses, answer.left(self.now.steady)(answer.ttl()));
+            self.learns_addresses(
+                &answer.targets,
+                &answer.addresses,
+                answer.left(self.now.steady)(answer.ttl()),
+            );
         }
     }
 
@@ -137,7 +141,8 @@ impl Run<'_> {
             || within(&settings.rebinding.allow)
             || within(&self.active.forwarded)
             || within(self.local.domains())
-            || (answer.targets.is_empty() && answer.addresses.iter().all(|&address| is_mail_list(name, address)));
+            || (answer.targets.is_empty()
+                && answer.addresses.iter().all(|&address| is_mail_list(name, address)));
         (!meant).then_some(address)
     }
 

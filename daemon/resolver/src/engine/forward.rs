@@ -16,7 +16,7 @@ use crate::{
     engine::{Pending, Refresh, Step, run::Run},
     forwarder::Wanted,
     journal::{Decider, From},
-    limits::{MAX_LOCAL_ALIASES, MAX_LOCAL_ANSWER, STALE_AFTER},
+    limits::{MAX_CACHED_ANSWER, MAX_LOCAL_ALIASES, MAX_LOCAL_ANSWER, STALE_AFTER},
     quota::Place,
     stats::count,
     upstream::{Answered, Trouble, Validation},
@@ -182,6 +182,7 @@ impl Engine {
             // That is our own failure.
             Err(Trouble::Overload) => {}
             Ok((answer, _)) if matches!(answer.code, 0 | 3) => self.failures.forget(question.key()),
+            Ok((answer, _)) if answer.wire_length() > MAX_CACHED_ANSWER => {}
             Ok(_) | Err(Trouble::Unreachable(_) | Trouble::Bogus { .. }) => {
                 self.failures.note(question.key(), &fetched, self.now().steady);
             }

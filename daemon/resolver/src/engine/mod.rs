@@ -481,7 +481,11 @@ mod tests {
                     return Err(Trouble::Unreachable("nobody".into()));
                 }
                 let mut message = Message::response(0, OpCode::Query);
-                message.add_answer(Record::from_rdata(wanted.name.clone(), 300, RData::A(A::new(192, 0, 2, 1))));
+                message.add_answer(Record::from_rdata(
+                    wanted.name.clone(),
+                    300,
+                    RData::A(A::new(192, 0, 2, 1)),
+                ));
                 Ok(Answered { message, upstream: "x".into(), validated: Validation::Unchecked })
             })
         }
@@ -491,10 +495,18 @@ mod tests {
     async fn answers_and_failures_of_other_settings_are_not_kept() {
         let counting = Arc::new(Counting::default());
         let forwarder = Arc::clone(&counting) as Arc<dyn Forwarder>;
-        let clients = vec![crate::ClientNetwork { net: "10.0.0.0/8".parse().unwrap(), zone: "home".into(), resolved: false }];
+        let clients = vec![crate::ClientNetwork {
+            net: "10.0.0.0/8".parse().unwrap(),
+            zone: "home".into(),
+            resolved: false,
+        }];
         let settings = Settings { clients, ..Settings::default() };
-        let engine =
-            Arc::new(Engine::with_forwarder(settings.clone(), Sources::default(), forwarder, |_: &Query<'_>| {}));
+        let engine = Arc::new(Engine::with_forwarder(
+            settings.clone(),
+            Sources::default(),
+            forwarder,
+            |_: &Query<'_>| {},
+        ));
         let asks = async || {
             let name = "www.example".parse().unwrap();
             engine.probe(&name, 1, [10, 0, 0, 1].into()).await.unwrap();

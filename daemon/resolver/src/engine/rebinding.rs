@@ -63,9 +63,7 @@ fn is_private_v6(address: Ipv6Addr) -> bool {
         // IPv4 through tunnels: 6to4 (RFC 3056), Teredo with its server and, inverted, its client (RFC 4380), ISATAP
         // (RFC 5214).
         [0x2002, first, second, ..] => is_private_v4(of(first, second)),
-        [0x2001, 0, first, second, ..] => {
-            is_private_v4(of(first, second)) || is_private_v4(of(!high, !low))
-        }
+        [0x2001, 0, first, second, ..] => is_private_v4(of(first, second)) || is_private_v4(of(!high, !low)),
         [_, _, _, _, 0 | 0x200, 0x5efe, _, _] if is_private_v4(of(high, low)) => true,
         // Unique local, link-local, the old site-local.
         [first, ..] => first & 0xfe00 == 0xfc00 || first & 0xff80 == 0xfe80,
@@ -86,7 +84,8 @@ pub(crate) fn is_mail_list(name: &str, address: IpAddr) -> bool {
         [127, 255, 255, _] => true,
         _ => false,
     };
-    is_code && (is_reversed_address(name) || MAIL_LISTS.iter().any(|list| name != *list && is_within(name, list)))
+    is_code
+        && (is_reversed_address(name) || MAIL_LISTS.iter().any(|list| name != *list && is_within(name, list)))
 }
 
 /// Whether a name is the reversed numbers of an address that mail may come from, or of the test entry, below a domain.
@@ -98,7 +97,8 @@ fn is_reversed_address(name: &str) -> bool {
             label.parse::<u8>().ok().filter(|number| number.to_string() == label).map(u32::from)
         };
         // Most significant last.
-        let address = numbers.split('.').rev().try_fold(0, |address, label| Some(address << 8 | number(label)?));
+        let address =
+            numbers.split('.').rev().try_fold(0, |address, label| Some(address << 8 | number(label)?));
         if let Some(address) = address.map(Ipv4Addr::from_bits) {
             return is_domain(rest) && (address == TEST || !is_private_v4(address));
         }

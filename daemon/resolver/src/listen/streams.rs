@@ -132,7 +132,8 @@ async fn converse(
             let Some(query) = incoming.next()? else { break };
             until = Instant::now() + idle;
             match engine.step(query, client, transport, engine.now(), &mut scratch) {
-                Step::Ignore => return Ok(()),
+                // Nothing more is read; what was asked before is answered.
+                Step::Ignore => (ended, incoming) = (true, Incoming::default()),
                 Step::Reply => frame(&mut out, &scratch.out)?,
                 Step::ReplyAndRefresh(refresh) => {
                     frame(&mut out, &scratch.out)?;
@@ -161,8 +162,9 @@ async fn converse(
         let room = !ended && under_way.len() < MAX_STREAM_QUESTIONS;
         tokio::select! {
             Some(answer) = under_way.next(), if !under_way.is_empty() => {
-                let Some(answer) = answer else { return Ok(()) };
-                frame(&mut out, &answer)?;
+                if let Some(answer) = answer {
+                    frame(&mut out, &answer)?;
+                }
                 until = Instant::now() + idle;
             }
             read = timeout_at(until, reader.read_buf(&mut incoming.bytes)), if room => {

@@ -40,7 +40,9 @@ use super::{
     Clock,
     attempt::AttemptError,
     health::Health,
-    limits::{BOOTSTRAP_RETRY, CONNECT_TIMEOUT, MAX_ADDRESSES, MAX_BOOTSTRAP_TTL, MIN_BOOTSTRAP_TTL, UPSTREAM_IDLE},
+    limits::{
+        BOOTSTRAP_RETRY, CONNECT_TIMEOUT, MAX_ADDRESSES, MAX_BOOTSTRAP_TTL, MIN_BOOTSTRAP_TTL, UPSTREAM_IDLE,
+    },
     plain::Plain,
     question::{Letters, Outgoing, Said},
     settings::{Host, Roots},
@@ -340,9 +342,10 @@ impl Https {
         }
         let unreadable = || Lost::Unanswered(AttemptError::Unreadable);
         // Parameters may stand behind it (RFC 9110 §8.3).
-        let is_dns = response.headers().get("content-type").and_then(|value| value.to_str().ok()).is_some_and(|value| {
-            value.split(';').next().is_some_and(|value| value.trim().eq_ignore_ascii_case(kind))
-        });
+        let is_dns =
+            response.headers().get("content-type").and_then(|value| value.to_str().ok()).is_some_and(
+                |value| value.split(';').next().is_some_and(|value| value.trim().eq_ignore_ascii_case(kind)),
+            );
         if !is_dns {
             return Err(unreadable());
         }
@@ -451,7 +454,9 @@ mod tests {
     #[test]
     fn who_gives_up_on_one_lets_the_next_begin_with_another() {
         let first = AtomicUsize::new(0);
-        let begins = |tried: usize| round(&["a", "b", "c"], &first).take(tried).map(|(_, one)| *one).collect::<String>();
+        let begins = |tried: usize| {
+            round(&["a", "b", "c"], &first).take(tried).map(|(_, one)| *one).collect::<String>()
+        };
         assert_eq!(begins(2), "ab", "there is time for two");
         assert_eq!(begins(2), "ca");
         assert_eq!(begins(1), "b");

@@ -199,7 +199,8 @@ impl Upstreams {
 #[must_use]
 pub fn read_answer(name: &Name, qtype: RecordType, id: u16, bytes: &[u8]) -> Option<Message> {
     let outgoing = Outgoing::new(name, qtype, DNSClass::IN)?;
-    let question::Said::Answer(mut message) = outgoing.read(id, question::Letters::AsSent, bytes).ok()? else {
+    let question::Said::Answer(mut message) = outgoing.read(id, question::Letters::AsSent, bytes).ok()?
+    else {
         return None;
     };
     scrub(name, qtype, &mut message).ok()?;
@@ -233,7 +234,9 @@ impl Inner {
             let (flight, was_under_way) = board()?;
             match flight.await {
                 // It had only what was left of the time of whoever asked first.
-                Err(Trouble::Unreachable(_)) if was_under_way && Instant::now() + ATTEMPT_TIMEOUT < ask.deadline => {
+                Err(Trouble::Unreachable(_))
+                    if was_under_way && Instant::now() + ATTEMPT_TIMEOUT < ask.deadline =>
+                {
                     board()?.0.await
                 }
                 outcome => outcome,

@@ -129,7 +129,9 @@ fn answers(script: &Script, query: &Message, by: By) -> Vec<Vec<u8>> {
                 }
             }
             // Nobody stands between us and a stream.
-            forgery if by == By::Tcp && (forgery.starts_with("forged-") || matches!(forgery, "nothing" | "half")) => {}
+            forgery
+                if by == By::Tcp
+                    && (forgery.starts_with("forged-") || matches!(forgery, "nothing" | "half")) => {}
             "nothing" => sent.push(Vec::new()),
             "half" => {
                 let whole = bytes(&forged(&answer, |_| {}));
@@ -140,38 +142,62 @@ fn answers(script: &Script, query: &Message, by: By) -> Vec<Vec<u8>> {
             "additional" => drop(answer.add_additional(record(&name(rest), "300 A 203.0.113.66"))),
             "chain" => {
                 let count: usize = rest.parse().unwrap();
-                let hop = |number: usize| if number == 0 { asked.name.clone() } else { name(&format!("hop{number}.example.")) };
+                let hop = |number: usize| {
+                    if number == 0 { asked.name.clone() } else { name(&format!("hop{number}.example.")) }
+                };
                 for number in 0..count {
-                    answer.add_answer(Record::from_rdata(hop(number), 300, RData::CNAME(CNAME(hop(number + 1)))));
+                    answer.add_answer(Record::from_rdata(
+                        hop(number),
+                        300,
+                        RData::CNAME(CNAME(hop(number + 1))),
+                    ));
                 }
                 answer.add_answer(record(&hop(count), "300 A 192.0.2.1"));
             }
             "loop" => {
-                for (owner, target) in [(asked.name.clone(), name("b.example.")), (name("b.example."), asked.name.clone())] {
+                for (owner, target) in
+                    [(asked.name.clone(), name("b.example.")), (name("b.example."), asked.name.clone())]
+                {
                     answer.add_answer(Record::from_rdata(owner, 300, RData::CNAME(CNAME(target))));
                 }
             }
             "many" => {
                 for number in 0..rest.parse().unwrap() {
-                    let address = RData::A(A::new(192, 0, 2 + u8::try_from(number / 256).unwrap(), u8::try_from(number % 256).unwrap()));
+                    let address = RData::A(A::new(
+                        192,
+                        0,
+                        2 + u8::try_from(number / 256).unwrap(),
+                        u8::try_from(number % 256).unwrap(),
+                    ));
                     answer.add_answer(Record::from_rdata(asked.name.clone(), 300, address));
                 }
             }
-            "garbage" | "pointer-to-itself" | "pointer-ahead" | "more-than-there-is" => ending = Some((word, rest)),
-            forgery if forgery.starts_with("forged-") => sent.push(bytes(&forged(&answer, |message| match forgery {
-                "forged-id" => message.metadata.id ^= 1,
-                "forged-name" => message.queries[0].name = name("other.example."),
-                "forged-type" => drop(message.queries[0].set_query_type(RecordType::TXT)),
-                "forged-class" => drop(message.queries[0].set_query_class(DNSClass::CH)),
-                "forged-letters" => {
-                    let turned = |c: char| if c.is_ascii_lowercase() { c.to_ascii_uppercase() } else { c.to_ascii_lowercase() };
-                    message.queries[0].name = name(&asked.name.to_ascii().chars().map(turned).collect::<String>());
-                }
-                "forged-operation" => message.metadata.op_code = OpCode::Notify,
-                "forged-query" => message.metadata.message_type = MessageType::Query,
-                "forged-questions" => message.queries.clear(),
-                other => panic!("no forgery {other}"),
-            }))),
+            "garbage" | "pointer-to-itself" | "pointer-ahead" | "more-than-there-is" => {
+                ending = Some((word, rest))
+            }
+            forgery if forgery.starts_with("forged-") => {
+                sent.push(bytes(&forged(&answer, |message| match forgery {
+                    "forged-id" => message.metadata.id ^= 1,
+                    "forged-name" => message.queries[0].name = name("other.example."),
+                    "forged-type" => drop(message.queries[0].set_query_type(RecordType::TXT)),
+                    "forged-class" => drop(message.queries[0].set_query_class(DNSClass::CH)),
+                    "forged-letters" => {
+                        let turned = |c: char| {
+                            if c.is_ascii_lowercase() {
+                                c.to_ascii_uppercase()
+                            } else {
+                                c.to_ascii_lowercase()
+                            }
+                        };
+                        message.queries[0].name =
+                            name(&asked.name.to_ascii().chars().map(turned).collect::<String>());
+                    }
+                    "forged-operation" => message.metadata.op_code = OpCode::Notify,
+                    "forged-query" => message.metadata.message_type = MessageType::Query,
+                    "forged-questions" => message.queries.clear(),
+                    other => panic!("no forgery {other}"),
+                })))
+            }
             _ => script_line(&mut answer, &asked.name, line),
         }
     }
@@ -200,7 +226,9 @@ fn damaged(answer: &[u8], how: &str, rest: &str) -> Vec<u8> {
     match how {
         "garbage" => {
             bytes[7] = 1;
-            bytes.extend((0..rest.parse().unwrap()).map(|number: u32| (number.wrapping_mul(0x9e37_79b9) >> 24) as u8));
+            bytes.extend(
+                (0..rest.parse().unwrap()).map(|number: u32| (number.wrapping_mul(0x9e37_79b9) >> 24) as u8),
+            );
         }
         "pointer-to-itself" => {
             bytes[7] = 1;

@@ -3,9 +3,12 @@
 use arc_swap::ArcSwap;
 use hickory_proto::{
     op::{Edns, Message, OpCode, Query as Asked, ResponseCode},
-    rr::{DNSClass, Name, RData, rdata::opt::EdnsOption},
+    rr::{DNSClass, Name, RData, RecordType, rdata::opt::EdnsOption},
 };
-use lists::{Client, Clients, DomainKind, DomainSet, DomainSetBuilder, GroupSet, Overrides, Record, RecordData, YouTube};
+use lists::{
+    Client, Clients, DomainKind, DomainSet, DomainSetBuilder, GroupSet, Overrides, Record, RecordData,
+    YouTube,
+};
 use model::{Body, Decision, Direction, Event, Mode, Origin, OriginKind, Timestamp};
 use resolver::{
     Answered, Asking, CacheSettings, ClientNetwork, Clock, Designated, Engine, Forwarder, Local, Now, Policy,
@@ -47,7 +50,11 @@ impl Forwarder for Scripted {
     fn ask<'a>(&'a self, wanted: Wanted<'a>) -> Asking<'a> {
         Box::pin(async move {
             let name = wanted.name.to_ascii();
-            let key = format!("{} {}", name.trim_end_matches('.'), wanted.qtype);
+            let qtype = match wanted.qtype {
+                RecordType::Unknown(number) => format!("TYPE{number}"),
+                known => known.to_string(),
+            };
+            let key = format!("{} {qtype}", name.trim_end_matches('.'));
             let times = {
                 let mut asked = self.asked.lock().unwrap();
                 let times = asked.entry(key.clone()).or_default();
@@ -286,7 +293,9 @@ fn query(ask: &Ask, kept: Option<&[u8]>) -> Vec<u8> {
     message.metadata.checking_disabled = ask.checking_disabled;
     message.metadata.authentic_data = ask.authentic;
     let name = Name::from_ascii(format!("{}.", ask.name.trim_end_matches('.'))).unwrap();
-    let mut question = Asked::query(name, lists::type_number(&ask.qtype).unwrap_or_else(|| panic!("no type {}", ask.qtype)).into());
+    let qtype = RecordType::from_str(&ask.qtype).ok();
+    let qtype = qtype.or_else(|| lists::type_number(&ask.qtype).map(RecordType::from));
+    let mut question = Asked::query(name, qtype.unwrap_or_else(|| panic!("no type {}", ask.qtype)));
     if let Some(class) = &ask.class {
         question.set_query_class(DNSClass::from_str(class).unwrap());
     }
@@ -298,7 +307,9 @@ fn query(ask: &Ask, kept: Option<&[u8]>) -> Vec<u8> {
     }
     if !ask.plain {
         let mut edns = Edns::new();
-        edns.set_max_payload(ask.payload.unwrap_or(1232)).set_dnssec_ok(ask.dnssec).set_version(ask.edns_version);
+        edns.set_max_payload(ask.payload.unwrap_or(1232))
+            .set_dnssec_ok(ask.dnssec)
+            .set_version(ask.edns_version);
         if let Some(word) = &ask.cookie {
             edns.options_mut().insert(EdnsOption::Unknown(10, cookie(word, kept)));
         }

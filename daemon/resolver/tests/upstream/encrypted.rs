@@ -354,7 +354,8 @@ async fn a_name_that_nobody_resolves_is_told() {
 
 #[tokio::test]
 async fn bootstrap_servers_that_are_silent_keep_nobody_from_the_next() {
-    let (authority, one, other, names) = (Authority::new(), silent().await, silent().await, bootstrap().await);
+    let (authority, one, other, names) =
+        (Authority::new(), silent().await, silent().await, bootstrap().await);
     let server = over_tls(authority.server(&["dns.example"], false, b""), End::Never).await;
     let spelling = format!("tls://dns.example:{}", server.address.port());
     let upstreams = trusting(&authority, &[spelling], &[&one, &other, &names], clock());

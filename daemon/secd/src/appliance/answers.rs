@@ -262,7 +262,11 @@ impl Appliance {
         page.by_label(("secd_list_entries", "gauge", "Entries of a list in force."), "list", entries);
         let fill = self.answers_fill();
         page.by_label(
-            ("secd_resolved_entries", "gauge", "Addresses that DNS answered to a zone which depends on that."),
+            (
+                "secd_resolved_entries",
+                "gauge",
+                "Addresses that DNS answered to a zone which depends on that.",
+            ),
             "zone",
             fill.iter().map(|zone| (zone.zone.as_str(), zone.entries)),
         );

@@ -9,7 +9,7 @@ use std::{collections::HashMap, sync::Arc};
 use super::{Appliance, Current, SHIP_BY, Walls, apply::Lasting, plan::Wanted};
 use crate::{
     clock, decisions::Failure, events, loading::Loaded, machine::Machine, packets::Names,
-    subscriptions::subscriptions,
+    process::giving_way, subscriptions::subscriptions,
 };
 
 impl Appliance {
@@ -161,10 +161,14 @@ impl Appliance {
             "their signatures do not run"
         };
         let machine = Machine::read();
+        let in_force = former.applied.map(|_| &former.loaded.config.policy);
+        tokio::task::block_in_place(|| self.number_domains(&mut loaded.config.policy, in_force))?;
         let config = &loaded.config;
         // Reading lists and running nft take their time; the other tasks go on meanwhile.
-        let (feeds, told) =
-            tokio::task::block_in_place(|| self.read_feeds(config, &machine, &former.feeds, now));
+        let read = || self.read_feeds(config, &machine, &former.feeds, now);
+        // At the start there is nobody yet to let go first.
+        let answering = self.resolver.read().await.is_some();
+        let (feeds, told) = tokio::task::block_in_place(|| if answering { giving_way(read) } else { read() });
         let (standing, addresses, odd) = self.standing(&config.policy, &feeds, now);
         let flooded = self.flooded(&config.policy);
         let wanted = Wanted { machine: &machine, feeds: &feeds, standing: &standing, flooded: &flooded };
@@ -196,6 +200,7 @@ impl Appliance {
         self.trouble("signatures", unread.map(|why| format!("rule files cannot be read, {instead}: {why}")));
         let resolver = self.update_resolver(&loaded).await;
         self.trouble("dns", resolver.err().map(|error| format!("{error:#}")));
+        self.update_pihole_api(loaded.config.pihole_api.as_ref()).await;
         self.update_reflector(config, &machine);
         let names = Arc::new(names(&loaded, &machine));
         self.tell_notes(&former.notes, &applied.notes);

@@ -53,7 +53,11 @@ impl Appliance {
                     "leave a list out, or raise its min_score",
                 ),
             ],
-            lost: lost.iter().map(|(kind, count)| (kind.name(), *count)).collect(),
+            lost: lost
+                .iter()
+                .map(|(kind, count)| (kind.name(), *count))
+                .chain([("questions of the log", self.query_log_status().lost)])
+                .collect(),
             own: current.machine.addresses.iter().copied().collect(),
             dns: dns.into_iter().collect(),
             now: clock::now().wall,

@@ -9,6 +9,7 @@ mod dns;
 mod floods;
 mod flows;
 mod hosts;
+mod pihole;
 mod plan;
 mod reflect;
 mod refresh;
@@ -32,7 +33,7 @@ use shippers::{EventSender, Shippers, Tail};
 use std::{
     collections::BTreeMap,
     path::PathBuf,
-    sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::AtomicBool},
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, atomic::AtomicBool},
     time::Duration,
 };
 use store::Store;
@@ -83,6 +84,8 @@ pub struct Appliance {
     answers_told: Mutex<(u64, u64)>,
     /// What the resolver asks of the rest.
     dns: dns::Shared,
+    /// Pi-hole's API; there from the start on.
+    pihole_api: OnceLock<pihole::Doors>,
     /// The reflector of mDNS and SSDP.
     reflector: Mutex<reflect::Running>,
     logs: Arc<Pipeline>,
@@ -228,6 +231,7 @@ impl Appliance {
             decisions,
             resolver: tokio::sync::RwLock::new(None),
             dns: dns::Shared::new(pauses, query_log),
+            pihole_api: OnceLock::new(),
             reflector: Mutex::default(),
             resolved,
             answers_told: Mutex::default(),
@@ -247,6 +251,7 @@ impl Appliance {
             zones: TimeZones::new(TimeZone::system()),
             trial: Mutex::default(),
         });
+        appliance.pihole_api.get_or_init(|| pihole::Doors::new(&appliance));
         if adopted.maps {
             appliance.system(
                 Severity::Info,
@@ -273,6 +278,7 @@ impl Appliance {
     /// Stops what runs here. Enforcement stays pinned in the kernel.
     pub async fn stop(&self) {
         self.system(Severity::Info, "secd stops; enforcement stays in the kernel".into());
+        self.update_pihole_api(None).await;
         if let Some(resolver) = self.resolver.write().await.take() {
             resolver.shutdown().await;
         }
@@ -375,6 +381,7 @@ fn system_event(severity: Severity, message: String, count: Option<u64>) -> Even
 /// what it had yesterday is better than one that does not start.
 fn read_or_last_good(flags: &Flags, chosen: Option<Mode>) -> Result<(Loaded, Option<String>)> {
     let files = ConfigFiles::new(&flags.config, &flags.state_dir);
+    files.finish();
     // A daemon that ended during a trial was not confirmed, whatever ended it.
     let (tried, good) = (files.has_trial(), files.good());
     files.abandon();

@@ -21,6 +21,7 @@ use crate::{
     feeds::{Feeds, Reading},
     loading::Loaded,
     machine::Machine,
+    process::giving_way,
     standing::Standing,
     subscriptions::rules_name,
 };
@@ -75,15 +76,18 @@ impl Appliance {
             let resolver = self.update_resolver(loaded).await;
             self.trouble("dns", resolver.err().map(|error| format!("{error:#}")));
         }
+        if machine != current.machine || self.in_trouble("mDNS") {
+            self.update_reflector(&loaded.config, &machine);
+        }
+        self.retry_pihole_api().await;
         if machine != current.machine {
             let ended = self.decisions.keeper().protect(machine.protected(&loaded.config));
             self.end_now_protected(&ended).await;
-            self.update_reflector(&loaded.config, &machine);
         }
         let mut feeds = current.feeds.clone();
         if lists {
             let read = || self.read_feeds(&loaded.config, &machine, &current.feeds, now);
-            let (read, told) = tokio::task::block_in_place(read);
+            let (read, told) = tokio::task::block_in_place(|| giving_way(read));
             feeds = read;
             for event in told {
                 self.sender.send(event);

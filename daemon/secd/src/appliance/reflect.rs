@@ -88,7 +88,9 @@ mod tests {
         let zone = |name: &str, number: u8| {
             format!("[zones.{name}]\ninterface = \"{name}0\"\nnetworks = [\"10.{number}.0.0/24\"]\n")
         };
-        let text = zone("home", 1)
+        let wan = "[zones.wan]\ninterface = \"wan0\"\nwan = true\n";
+        let text = wan.to_owned()
+            + &zone("home", 1)
             + &zone("iot", 2)
             + &zone("guest", 3)
             + "[[dns.reflect]]\nzones = [\"iot\", \"home\"]\nservices = [\"cast\", \"_ssh._tcp\"]\nssdp = true\n";
@@ -102,9 +104,6 @@ mod tests {
             (settings.groups[0].links.as_slice(), settings.groups[0].services.len()),
             (&[0, 1][..], 3)
         );
-        assert_eq!(
-            super::settings(&config::parse("f", &zone("home", 1)).unwrap(), &machine),
-            Settings::default()
-        );
+        assert_eq!(super::settings(&config::parse("f", wan).unwrap(), &machine), Settings::default());
     }
 }

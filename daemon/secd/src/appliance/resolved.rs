@@ -1,7 +1,8 @@
 //! What the resolver answered to zones that open flows only to that: put back at the start, kept on disk, told.
 
+use anyhow::{Context as _, Result};
 use model::Timestamp;
-use policy::{Answered, Policy};
+use policy::{Answered, Policy, SetKind};
 use protocol::WhyAnswered;
 use std::{
     net::IpAddr,
@@ -14,7 +15,7 @@ use super::{Appliance, Current};
 use crate::{
     clock,
     keeper::Now,
-    resolved::{Answers, Fill, KeptAnswer, Known, read, write},
+    resolved::{Answers, Fill, KeptAnswer, KeptAnswers, Known, read, write},
 };
 
 /// The file in the state folder.
@@ -38,7 +39,10 @@ pub(super) fn restored(
         Ok(kept) => (kept, None),
         Err(error) => {
             let file = file.display();
-            (Vec::new(), Some(format!("what was answered before is not known, {file} cannot be used: {error}")))
+            (
+                KeptAnswers::default(),
+                Some(format!("what was answered before is not known, {file} cannot be used: {error}")),
+            )
         }
     };
     let in_kernel = table.entries().unwrap_or_default();
@@ -65,6 +69,43 @@ impl Appliance {
     /// Answers to the zones of this policy count from now on; those of others go, if this is for good.
     pub(super) fn count_answers(&self, policy: &Policy, for_good: bool) {
         lock(&self.resolved).configure(names(policy), !for_good);
+    }
+
+    /// Gives the domains that the rules of a policy name their bits in the kernel's table, other ones than those of the
+    /// rules in force have. What was answered for them before counts from now on.
+    ///
+    /// # Errors
+    /// There are too many, which no config gets to.
+    pub(super) fn number_domains(&self, policy: &mut Policy, in_force: Option<&Policy>) -> Result<()> {
+        let wanted = domains(policy);
+        let changed = {
+            let mut answers = lock(&self.resolved);
+            // At the start the rules in force are those of the daemon before, whose domains were kept.
+            let known = answers.patterns().to_keep();
+            let held = match in_force {
+                Some(policy) => domains(policy),
+                None => known.iter().flatten().map(String::as_str).collect(),
+            };
+            answers.assign(&wanted, &held).context("the rules name more domains than there are bits")?
+        };
+        let mut after = None;
+        while changed != 0 {
+            after = lock(&self.resolved).match_again(changed, after);
+            if after.is_none() {
+                break;
+            }
+        }
+        if changed != 0 {
+            // What the bits mean must be known to the next daemon, however this one ends.
+            self.keep_answers();
+        }
+        let answers = lock(&self.resolved);
+        for set in &mut policy.sets {
+            if let SetKind::Names(number) = &mut set.kind {
+                *number = answers.patterns().bit(&set.name).unwrap_or(*number);
+            }
+        }
+        Ok(())
     }
 
     /// Takes out what is over, and tells of what was lost.
@@ -111,11 +152,17 @@ impl Appliance {
                 zone: known.zone,
                 address: known.address,
                 names: known.names,
+                patterns: known.patterns,
             }));
         }
+        let patterns = lock(&self.resolved).patterns().to_keep();
+        let kept = KeptAnswers { answers: kept, patterns };
         let file = file(&self.flags.state_dir);
         let trouble = write(&file, kept, now.wall).err().map(|error| {
-            format!("what DNS answered would be forgotten by a restart of the machine, {}: {error}", file.display())
+            format!(
+                "what DNS answered would be forgotten by a restart of the machine, {}: {error}",
+                file.display()
+            )
         });
         self.trouble("keeping what DNS answered", trouble);
     }
@@ -131,7 +178,10 @@ impl Appliance {
             return Answered::NotKnown;
         }
         let known = lock(&self.resolved).of_address(address, clock::now().boot);
-        if known.iter().any(|known| known.zone == zone) { Answered::For(0) } else { Answered::Never }
+        known
+            .iter()
+            .find(|known| known.zone == zone)
+            .map_or(Answered::Never, |known| Answered::For(known.patterns))
     }
 
     /// What `why` tells of an address or name.
@@ -145,6 +195,12 @@ impl Appliance {
         drop(answers);
         known.into_iter().take(MOST_TOLD).map(|known| told(known, now)).collect()
     }
+}
+
+/// Domains that rules name.
+fn domains(policy: &Policy) -> Vec<&str> {
+    let names = policy.sets.iter().filter(|set| matches!(set.kind, SetKind::Names(_)));
+    names.map(|set| set.name.as_str()).collect()
 }
 
 /// What is asked about.

@@ -151,6 +151,7 @@ fn reachable(facts: &Facts, known: &Known<'_>, zone: &Zone) -> BTreeSet<(bool, u
                 device: None,
                 protocol: if waiting.tcp { Protocol::TCP } else { Protocol::UDP },
                 port: waiting.at.port(),
+                patterns: 0,
             };
             let judged = known.policy.judge(&known.own, &question);
             if judged.action == Action::Pass

@@ -74,6 +74,8 @@ pub struct Protected {
     pub why: String,
     /// Only bans of all of it are refused: hosts inside a zone's network may be banned, the network may not.
     pub as_a_whole: bool,
+    /// Lists against what is started towards it hold all the same: the router asks it, and nobody else need.
+    pub is_upstream: bool,
 }
 
 /// Why a decision was not taken.

@@ -61,7 +61,7 @@ fn order(id: u64, kind: DecisionKind, target: &str, seconds: Option<i64>, by: Or
 }
 
 fn protected(net: &str, why: &str, as_a_whole: bool) -> Protected {
-    Protected { net: net.parse().unwrap(), why: why.into(), as_a_whole }
+    Protected { net: net.parse().unwrap(), why: why.into(), as_a_whole, is_upstream: false }
 }
 
 fn keeper() -> Keeper<Remembered> {

@@ -28,13 +28,25 @@ pub struct KeptAnswer {
     pub seconds: u64,
     /// Names it was answered for.
     pub names: Vec<String>,
+    /// Bits of the patterns of all of them.
+    pub patterns: u64,
+}
+
+/// What is read.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct KeptAnswers {
+    /// Entries.
+    pub answers: Vec<KeptAnswer>,
+    /// Patterns of names by their bits.
+    pub patterns: Vec<Option<String>>,
 }
 
 /// The whole of it, with absolute times: the machine may be off for a while.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Kept {
+struct Kept {
     format: String,
+    patterns: Vec<Option<String>>,
     answers: Vec<Line>,
 }
 
@@ -46,17 +58,19 @@ struct Line {
     until: Timestamp,
     #[serde(default)]
     names: Vec<String>,
+    #[serde(default)]
+    patterns: u64,
 }
 
 /// Reads what was kept; what is over by now is left out. No file is nothing kept.
 ///
 /// # Errors
 /// The file cannot be read, is too large or is not what was written.
-pub fn read(file: &Path, now: Timestamp) -> io::Result<Vec<KeptAnswer>> {
+pub fn read(file: &Path, now: Timestamp) -> io::Result<KeptAnswers> {
     let mut text = Vec::new();
     match fs::File::open(file) {
         Ok(opened) => opened.take(MAX_FILE + 1).read_to_end(&mut text)?,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(KeptAnswers::default()),
         Err(error) => return Err(error),
     };
     if text.len() as u64 > MAX_FILE {
@@ -71,27 +85,28 @@ pub fn read(file: &Path, now: Timestamp) -> io::Result<Vec<KeptAnswer>> {
         address: line.address,
         seconds: line.until.since(now).as_secs(),
         names: line.names,
+        patterns: line.patterns,
     };
-    Ok(kept
-        .answers
-        .into_iter()
-        .take(abi::MAX_RESOLVED as usize)
-        .map(answer)
-        .filter(|answer| answer.seconds > 0)
-        .collect())
+    let answers = kept.answers.into_iter().take(abi::MAX_RESOLVED as usize).map(answer);
+    Ok(KeptAnswers {
+        answers: answers.filter(|answer| answer.seconds > 0).collect(),
+        patterns: kept.patterns,
+    })
 }
 
 /// Keeps it, durably: the file is the former one or this one whole.
 ///
 /// # Errors
 /// The file cannot be written.
-pub fn write(file: &Path, answers: Vec<KeptAnswer>, now: Timestamp) -> io::Result<()> {
+pub fn write(file: &Path, kept: KeptAnswers, now: Timestamp) -> io::Result<()> {
     let line = |answer: KeptAnswer| Line {
         zone: answer.zone,
         address: answer.address,
         until: now.plus(Duration::from_secs(answer.seconds)),
         names: answer.names,
+        patterns: answer.patterns,
     };
-    let kept = Kept { format: FORMAT.to_owned(), answers: answers.into_iter().map(line).collect() };
+    let answers = kept.answers.into_iter().map(line).collect();
+    let kept = Kept { format: FORMAT.to_owned(), patterns: kept.patterns, answers };
     durable(file, serde_json::to_vec(&kept).map_err(io::Error::other)?, None)
 }

@@ -5,6 +5,7 @@
 //! The lock is never held over a file: what is kept is copied a page at a time.
 
 mod kept;
+mod patterns;
 
 use abi::{MAX_RESOLVED, ResolvedKey, ResolvedValue, resolver_zone};
 use anyhow::Result;
@@ -16,7 +17,8 @@ use std::{
     time::Duration,
 };
 
-pub use kept::{Kept, KeptAnswer, read, write};
+pub use kept::{KeptAnswer, KeptAnswers, read, write};
+pub use patterns::Patterns;
 
 /// How long flows may be opened to an address after its time to live: devices keep addresses for longer than they were
 /// told, and begin again with old ones after a night's sleep.
@@ -57,6 +59,7 @@ impl Table for enforce::xdp::Resolved {
 /// What was answered, by zone.
 pub struct Answers<T> {
     zones: BTreeMap<u32, Zone>,
+    patterns: Patterns,
     table: T,
     /// Something changed since it was last kept.
     changed: bool,
@@ -76,6 +79,8 @@ struct Zone {
 struct Entry {
     /// Boot time in ns.
     until: u64,
+    /// Bits of the patterns of all names it was answered for.
+    patterns: u64,
     /// The latest first.
     names: Vec<Box<str>>,
 }
@@ -106,6 +111,8 @@ pub struct Known {
     pub until: u64,
     /// Names it was answered for, the latest first, at most [`MAX_NAMES`].
     pub names: Vec<String>,
+    /// Bits of the patterns of all of them.
+    pub patterns: u64,
 }
 
 /// How full a zone's part is.
@@ -122,15 +129,21 @@ pub struct Fill {
 impl<T: Table> Answers<T> {
     /// Nothing was answered to anyone.
     pub fn new(table: T) -> Self {
-        Self { zones: BTreeMap::new(), table, changed: false, refused: (0, None) }
+        Self {
+            zones: BTreeMap::new(),
+            patterns: Patterns::default(),
+            table,
+            changed: false,
+            refused: (0, None),
+        }
     }
 
     /// From now on answers to these zones count. Those of others go, unless `others_stay` since they may be needed again.
     pub fn configure<'z>(&mut self, zones: impl IntoIterator<Item = &'z str>, others_stay: bool) {
-        let wanted: BTreeMap<u32, &str> =
-            zones.into_iter().map(|name| (resolver_zone(name), name)).collect();
+        let wanted: BTreeMap<u32, &str> = zones.into_iter().map(|name| (resolver_zone(name), name)).collect();
         if !others_stay {
-            let gone: Vec<u32> = self.zones.keys().filter(|zone| !wanted.contains_key(zone)).copied().collect();
+            let gone: Vec<u32> =
+                self.zones.keys().filter(|zone| !wanted.contains_key(zone)).copied().collect();
             for number in gone {
                 let addresses = self.zones.remove(&number).map(|zone| zone.entries).unwrap_or_default();
                 addresses.keys().for_each(|address| self.forget(number, *address));
@@ -145,6 +158,23 @@ impl<T: Table> Answers<T> {
                 pushed_out: 0,
             });
         }
+        // More zones, smaller shares.
+        let numbers: Vec<u32> = self.zones.keys().copied().collect();
+        for number in numbers {
+            self.make_room(number, self.share());
+        }
+    }
+
+    /// Pushes out what ends soonest of a zone, until it has at most so many entries.
+    fn make_room(&mut self, number: u32, most: usize) {
+        while let Some(zone) = self.zones.get_mut(&number).filter(|zone| zone.entries.len() > most)
+            && let Some((_, oldest)) = zone.ends.pop_first()
+        {
+            zone.entries.remove(&oldest);
+            zone.pushed_out += 1;
+            self.changed = true;
+            self.forget(number, oldest);
+        }
     }
 
     /// A zone is about to learn addresses. `now`: boot time in ns. In the kernel when it returns.
@@ -155,14 +185,21 @@ impl<T: Table> Answers<T> {
         }
         let ttl = Duration::from_secs(learned.ttl.into()).min(MAX_TTL);
         let name = if learned.is_remembered { learned.name } else { "" };
+        let patterns = self.patterns.of(learned.name);
         let least = now.saturating_add(nanoseconds(ttl + GRACE));
         for address in learned.addresses.iter().map(IpAddr::to_canonical).filter(is_someones) {
-            self.learn(number, address, name, (least, least.saturating_add(nanoseconds(LATE))));
+            self.learn((number, address), name, patterns, (least, least.saturating_add(nanoseconds(LATE))));
         }
     }
 
-    /// Writes an entry, unless it lasts at least until `least` already.
-    fn learn(&mut self, number: u32, address: IpAddr, name: &str, (least, until): (u64, u64)) {
+    /// Writes an entry, unless it lasts at least until `least` already, for names of these patterns.
+    fn learn(
+        &mut self,
+        (number, address): (u32, IpAddr),
+        name: &str,
+        mut patterns: u64,
+        (least, mut until): (u64, u64),
+    ) {
         let share = self.share();
         let Some(zone) = self.zones.get_mut(&number) else { return };
         if let Some(entry) = zone.entries.get_mut(&address) {
@@ -172,31 +209,73 @@ impl<T: Table> Answers<T> {
                 entry.names.insert(0, name.into());
                 self.changed = true;
             }
-            if entry.until >= least {
+            let lasts = entry.until >= least;
+            patterns |= entry.patterns;
+            if lasts && patterns == entry.patterns {
                 return;
             }
             zone.ends.remove(&(entry.until, address));
-            entry.until = until;
+            if lasts {
+                until = entry.until;
+            }
+            (entry.until, entry.patterns) = (until, patterns);
         } else {
             // The oldest of this zone goes, so that no zone takes another's part.
-            if zone.entries.len() >= share
-                && let Some((_, oldest)) = zone.ends.pop_first()
-            {
-                zone.entries.remove(&oldest);
-                zone.pushed_out += 1;
-                self.forget(number, oldest);
-            }
+            self.make_room(number, share.saturating_sub(1));
             let Some(zone) = self.zones.get_mut(&number) else { return };
             let names = if name.is_empty() { Vec::new() } else { vec![name.into()] };
-            zone.entries.insert(address, Entry { until, names });
+            zone.entries.insert(address, Entry { until, patterns, names });
         }
         let Some(zone) = self.zones.get_mut(&number) else { return };
         zone.ends.insert((until, address));
         self.changed = true;
+        self.write((number, address), ResolvedValue { until, patterns });
+    }
+
+    /// Writes to the kernel's table. What that does not take is in neither: the next answer tries again.
+    fn write(&mut self, (number, address): (u32, IpAddr), value: ResolvedValue) {
         let key = ResolvedKey { address: to_kernel(address), zone: number };
-        if let Err(error) = self.table.set(key, ResolvedValue { until, patterns: 0 }) {
-            self.refuse(&error);
+        let Err(error) = self.table.set(key, value) else { return };
+        self.refuse(&error);
+        if let Some(zone) = self.zones.get_mut(&number) {
+            zone.ends.remove(&(value.until, address));
+            zone.entries.remove(&address);
         }
+        // It may hold what was there before, with bits that mean something else now.
+        self.forget(number, address);
+    }
+
+    /// The patterns.
+    pub fn patterns(&self) -> &Patterns {
+        &self.patterns
+    }
+
+    /// Gives patterns of names bits, see [`Patterns::assign`]; [`Self::match_again`] has to follow with the bits that are
+    /// returned, before any rule is asked by them.
+    pub fn assign(&mut self, wanted: &[&str], in_force: &[&str]) -> Option<u64> {
+        let changed = self.patterns.assign(wanted, in_force)?;
+        self.changed |= changed != 0;
+        Some(changed)
+    }
+
+    /// Finds out which entries were answered for patterns that got these bits, for a page of entries behind `after`; by the
+    /// names that are remembered. Returns the last of the page; none = that was all.
+    pub fn match_again(&mut self, bits: u64, after: Option<(u32, IpAddr)>) -> Option<(u32, IpAddr)> {
+        let page: Vec<(u32, IpAddr)> = self.page(after).into_iter().map(|(place, _)| place).collect();
+        for place in &page {
+            let Some(entry) = self.zones.get_mut(&place.0).and_then(|zone| zone.entries.get_mut(&place.1))
+            else {
+                continue;
+            };
+            let found = entry.names.iter().fold(0, |found, name| found | self.patterns.of(name)) & bits;
+            let patterns = entry.patterns & !bits | found;
+            if patterns != entry.patterns {
+                entry.patterns = patterns;
+                let value = ResolvedValue { until: entry.until, patterns };
+                self.write(*place, value);
+            }
+        }
+        page.last().copied()
     }
 
     /// Entries that each zone may have.
@@ -287,16 +366,19 @@ impl<T: Table> Answers<T> {
 
     /// Puts back what was kept, and takes over what an earlier run left in the kernel: a zone's answers last as long as
     /// either says. What belongs to no zone of now goes. `now`: boot time in ns.
-    pub fn restore(&mut self, kept: Vec<KeptAnswer>, in_kernel: Vec<(ResolvedKey, ResolvedValue)>, now: u64) {
+    pub fn restore(&mut self, kept: KeptAnswers, in_kernel: Vec<(ResolvedKey, ResolvedValue)>, now: u64) {
         let most = now.saturating_add(nanoseconds(MAX_TTL + GRACE + LATE));
         let mut found: BTreeMap<(u32, IpAddr), Entry> = BTreeMap::new();
-        for answer in kept {
+        self.patterns = Patterns::kept(kept.patterns);
+        for answer in kept.answers {
             let place = (resolver_zone(&answer.zone), answer.address.to_canonical());
             let left = Duration::from_secs(answer.seconds);
             let until = now.saturating_add(nanoseconds(left)).min(most);
             let mut names: Vec<Box<str>> = answer.names.into_iter().map(Into::into).collect();
             names.truncate(MAX_NAMES);
-            found.insert(place, Entry { until, names });
+            let patterns = names.iter().fold(0, |bits, name| bits | self.patterns.of(name)) | answer.patterns;
+            let patterns = patterns & self.patterns.bits();
+            found.insert(place, Entry { until, patterns, names });
         }
         for (key, value) in in_kernel {
             let (zone, address) = (key.zone, from_kernel(&key.address));
@@ -305,13 +387,16 @@ impl<T: Table> Answers<T> {
                 continue;
             }
             let entry =
-                found.entry((zone, address)).or_insert_with(|| Entry { until: 0, names: Vec::new() });
+                found.entry((zone, address)).or_insert(Entry { until: 0, patterns: 0, names: Vec::new() });
             entry.until = entry.until.max(value.until.min(most));
+            // Without the file nobody knows what the bits mean.
+            entry.patterns |= value.patterns & self.patterns.bits();
         }
         for ((zone, address), entry) in found {
             if self.zones.contains_key(&zone) && entry.until > now && is_someones(&address) {
-                self.learn(zone, address, "", (entry.until, entry.until));
-                if let Some(place) = self.zones.get_mut(&zone).and_then(|zone| zone.entries.get_mut(&address)) {
+                self.learn((zone, address), "", entry.patterns, (entry.until, entry.until));
+                if let Some(place) = self.zones.get_mut(&zone).and_then(|zone| zone.entries.get_mut(&address))
+                {
                     place.names = entry.names;
                 }
             }
@@ -322,7 +407,7 @@ impl<T: Table> Answers<T> {
 
 fn known(zone: &Zone, address: IpAddr, entry: &Entry) -> Known {
     let names = entry.names.iter().map(ToString::to_string).collect();
-    Known { zone: zone.name.clone(), address, until: entry.until, names }
+    Known { zone: zone.name.clone(), address, until: entry.until, names, patterns: entry.patterns }
 }
 
 /// Whether flows go out to such an address at all.

@@ -125,7 +125,8 @@ fn names_are_remembered_the_latest_first_where_they_may_be() {
     assert_eq!(answers.of_name("b.example", HOUR).len(), 1);
     assert_eq!(answers.of_name("a.example", HOUR), []);
     let addresses = ["203.0.113.7".parse().unwrap()];
-    let secret = Learned { zone: "iot", name: "x.example", is_remembered: false, addresses: &addresses, ttl: 60 };
+    let secret =
+        Learned { zone: "iot", name: "x.example", is_remembered: false, addresses: &addresses, ttl: 60 };
     answers.answered(&secret, 0);
     assert_eq!(answers.of_address(addresses[0], HOUR)[0].names, [] as [&str; 0]);
 }
@@ -154,6 +155,7 @@ fn kept(answers: &Answers<Memory>, now: u64) -> Vec<KeptAnswer> {
             address: known.address,
             seconds: (known.until - now) / 1_000_000_000,
             names: known.names,
+            patterns: known.patterns,
         }));
     }
 }
@@ -163,7 +165,7 @@ fn it_outlives_the_machine_by_its_file_and_the_daemon_by_the_kernel() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("resolved.json");
     let wall = Timestamp::from_seconds(1_790_000_000);
-    assert_eq!(read(&file, wall).unwrap(), [], "the first start");
+    assert_eq!(read(&file, wall).unwrap(), KeptAnswers::default(), "the first start");
     let (mut before, _) = answers(&["iot", "guest"]);
     for number in 0..1500_u32 {
         let address = format!("2001:db8::{number:x}");
@@ -171,11 +173,11 @@ fn it_outlives_the_machine_by_its_file_and_the_daemon_by_the_kernel() {
     }
     let all = kept(&before, HOUR);
     assert_eq!(all.len(), 1500, "every page once");
-    write(&file, all.clone(), wall).unwrap();
+    write(&file, KeptAnswers { answers: all, patterns: before.patterns().to_keep() }, wall).unwrap();
 
     // The machine was off for an hour, its boot clock begins anew, and a zone is gone.
     let back = read(&file, wall.plus(Duration::from_secs(3600))).unwrap();
-    assert_eq!(back.len(), 1500);
+    assert_eq!(back.answers.len(), 1500);
     let (mut after, memory) = answers(&["iot"]);
     let left_behind = |zone: &str, address: &str, until| {
         let key = ResolvedKey { address: to_kernel(address.parse().unwrap()), zone: resolver_zone(zone) };
@@ -194,7 +196,7 @@ fn it_outlives_the_machine_by_its_file_and_the_daemon_by_the_kernel() {
     assert_eq!(memory.until("iot", "203.0.113.1"), Some(90 * HOUR), "which the file did not know");
     assert!(memory.until("iot", "2001:db8::0").unwrap() <= (1 + 7 * 24 + 25) * HOUR, "no longer than any");
     assert_eq!(after.of_name("a.example", HOUR).len(), PAGE, "with its names");
-    assert_eq!(read(&file, wall.plus(Duration::from_secs(30 * 3600))).unwrap(), [], "all over");
+    assert_eq!(read(&file, wall.plus(Duration::from_secs(30 * 3600))).unwrap().answers, [], "all over");
 }
 
 #[test]
@@ -207,15 +209,93 @@ fn a_damaged_file_is_an_error_and_no_answer() {
         address: "203.0.113.1".parse().unwrap(),
         seconds: 60,
         names: vec!["a.example".into()],
+        patterns: 0,
     };
-    write(&file, vec![answer], wall).unwrap();
+    write(&file, KeptAnswers { answers: vec![answer], patterns: vec![] }, wall).unwrap();
     let text = std::fs::read_to_string(&file).unwrap();
     let half = &text[..text.len() / 2];
-    for damaged in [half, "", "[]", "\0\0", &text.replace("resolved 1", "resolved 2"), &text.replace("203.", "999.")] {
+    for damaged in
+        [half, "", "[]", "\0\0", &text.replace("resolved 1", "resolved 2"), &text.replace("203.", "999.")]
+    {
         std::fs::write(&file, damaged).unwrap();
         assert!(read(&file, wall).is_err(), "{damaged}");
     }
     let long = std::fs::File::create(&file).unwrap();
     long.set_len(kept::MAX_FILE + 1).unwrap();
     assert!(read(&file, wall).unwrap_err().to_string().contains("more than"));
+}
+
+#[test]
+fn addresses_belong_to_the_patterns_of_the_names_they_were_answered_for() {
+    let (mut answers, memory) = answers(&["iot"]);
+    let bits = |address: &str| {
+        let key = ResolvedKey { address: to_kernel(address.parse().unwrap()), zone: resolver_zone("iot") };
+        memory.0.lock().unwrap().0.get(&key).map(|value| value.patterns)
+    };
+    learn(&mut answers, "iot", "registry.docker.io", "203.0.113.1", 60, 0);
+    assert_eq!(bits("203.0.113.1"), Some(0));
+    // A new pattern finds what was answered before; another name adds its own at once.
+    let changed = answers.assign(&["*.docker.io", "acme.example"], &[]).unwrap();
+    assert_eq!(
+        answers.match_again(changed, None).and_then(|last| answers.match_again(changed, Some(last))),
+        None
+    );
+    assert_eq!(bits("203.0.113.1"), Some(0b01));
+    learn(&mut answers, "iot", "acme.example", "203.0.113.1", 60, 1);
+    assert_eq!(bits("203.0.113.1"), Some(0b11));
+    learn(&mut answers, "iot", "other.example", "203.0.113.1", 60, 2);
+    learn(&mut answers, "iot", "third.example", "203.0.113.1", 60, 3);
+    assert_eq!(bits("203.0.113.1"), Some(0b11), "names that are not remembered any more count");
+    learn(&mut answers, "iot", "evil.example", "203.0.113.2", 60, 3);
+    assert_eq!(bits("203.0.113.2"), Some(0));
+    // After a restart, by the file and the kernel.
+    let left = vec![(
+        ResolvedKey { address: to_kernel("203.0.113.3".parse().unwrap()), zone: resolver_zone("iot") },
+        ResolvedValue { until: 90 * HOUR, patterns: 0b110 },
+    )];
+    let kept = KeptAnswers { answers: kept(&answers, 4), patterns: answers.patterns().to_keep() };
+    let (mut after, memory_after) = self::answers(&["iot"]);
+    after.restore(kept, left, 4);
+    let value = |address: &str| {
+        memory_after.0.lock().unwrap().0
+            [&ResolvedKey { address: to_kernel(address.parse().unwrap()), zone: resolver_zone("iot") }]
+    };
+    assert_eq!((value("203.0.113.1").patterns, value("203.0.113.3").patterns), (0b11, 0b10));
+    // A bit that comes to mean something else forgets what it meant.
+    let changed = after.assign(&["evil.example"], &[]).unwrap();
+    after.match_again(changed, None);
+    assert_eq!(
+        (value("203.0.113.1").patterns & changed, value("203.0.113.2").patterns & changed),
+        (0, changed)
+    );
+}
+
+#[test]
+fn a_zone_that_comes_takes_its_share_and_what_the_kernel_refuses_is_tried_again() {
+    let (mut answers, memory) = answers(&["iot"]);
+    for number in 0..MAX_RESOLVED {
+        let address = IpAddr::from((0x2001_0db8_u128 << 96 | u128::from(number)).to_be_bytes());
+        learn(&mut answers, "iot", "x.example", &address.to_string(), 60, u64::from(number));
+    }
+    assert_eq!(memory.len(), MAX_RESOLVED as usize);
+    // The kernel says no where its table is full for another reason.
+    let other = ResolvedKey { address: [9; 16], zone: 9 };
+    answers.expire(0);
+    learn(&mut answers, "iot", "x.example", "203.0.113.1", 60, HOUR);
+    memory.0.lock().unwrap().0.insert(other, ResolvedValue::default());
+    assert_eq!(memory.len(), MAX_RESOLVED as usize + 1);
+    answers.configure(["iot", "guest"], false);
+    assert_eq!(memory.len(), MAX_RESOLVED as usize / 2 + 1);
+    learn(&mut answers, "guest", "x.example", "203.0.113.1", 60, HOUR);
+    assert!(memory.until("guest", "203.0.113.1").is_some());
+
+    let full: BTreeMap<_, _> = (0..MAX_RESOLVED)
+        .map(|zone| (ResolvedKey { address: [9; 16], zone }, ResolvedValue::default()))
+        .collect();
+    let held = std::mem::replace(&mut memory.0.lock().unwrap().0, full);
+    learn(&mut answers, "guest", "x.example", "203.0.113.2", 60, HOUR);
+    assert_eq!((answers.refused().0, memory.until("guest", "203.0.113.2")), (1, None));
+    memory.0.lock().unwrap().0 = held;
+    learn(&mut answers, "guest", "x.example", "203.0.113.2", 60, HOUR);
+    assert!(memory.until("guest", "203.0.113.2").is_some());
 }

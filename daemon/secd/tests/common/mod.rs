@@ -74,6 +74,7 @@ pub async fn start(folder: &Path, tables: Tables) -> Run {
         net: "192.0.2.1/32".parse().unwrap(),
         why: "the router's own address".into(),
         as_a_whole: false,
+        is_upstream: false,
     }]);
     let held = Held {
         bans: tables.bans.lock().unwrap().iter().map(|(net, ban)| (*net, *ban)).collect(),

@@ -8,8 +8,8 @@ use abi::{
     Active, Address, BanValue, DIRECTION_IN, DIRECTION_OUT, FLOW_WAYS, Lost, MAX_SCANNERS, POLICY_CONTINUE,
     RULE_DEFAULT, RateKey, ResolvedValue, ZONE_NONE, ZoneId,
     image::{
-        ADDRESS_IN_OBSERVED, ADDRESS_OUT_OBSERVED, ADDRESS_PROTECTED, AddressClass, Coordinate, NOTHING,
-        RateRow, RuleRow, ZoneRow,
+        ADDRESS_IN_OBSERVED, ADDRESS_OUT_OBSERVED, ADDRESS_PROTECTED, ADDRESS_UPSTREAM, AddressClass,
+        Coordinate, NOTHING, RateRow, RuleRow, ZoneRow,
     },
     mapped,
 };
@@ -78,6 +78,8 @@ pub struct PolicyRow {
     pub ports: [u16; 2],
     /// Class of the device; `None` = any.
     pub device: Option<u16>,
+    /// Pattern of names that the destination must be answered for; `None` = any destination.
+    pub pattern: Option<u16>,
     /// What it says.
     pub says: RuleRow,
 }
@@ -87,7 +89,7 @@ impl PolicyRow {
     #[must_use]
     pub const fn everything(from: ZoneId, to: ZoneId, action: abi::Action, rule: u16) -> Self {
         let says = RuleRow { action: action as u8, flags: 0, rule, rate: NOTHING, logged: NOTHING };
-        Self { from, to, protocol: None, ports: [0, u16::MAX], device: None, says }
+        Self { from, to, protocol: None, ports: [0, u16::MAX], device: None, pattern: None, says }
     }
 
     /// One port of a protocol.
@@ -110,6 +112,8 @@ pub struct MemoryTables {
     pub networks: Vec<(Prefix, ZoneId)>,
     /// Protected networks.
     pub protected: Vec<Prefix>,
+    /// DNS servers that the router asks.
+    pub upstreams: Vec<Prefix>,
     /// Class by MAC address.
     pub devices: BTreeMap<[u8; 6], u16>,
     /// Rates by number.
@@ -120,6 +124,8 @@ pub struct MemoryTables {
     pub allows: Vec<(Prefix, u64)>,
     /// What the resolver answered to zones.
     pub resolved: BTreeMap<(ZoneId, Address), ResolvedValue>,
+    /// Patterns of names that rules name, a bit each; as destinations they are class one more than their number.
+    pub patterns: u64,
     /// Bans.
     pub bans: Vec<(Prefix, BanValue)>,
     /// List entries.
@@ -149,11 +155,13 @@ impl Default for MemoryTables {
             zones: BTreeMap::new(),
             networks: Vec::new(),
             protected: Vec::new(),
+            upstreams: Vec::new(),
             devices: BTreeMap::new(),
             rates: Vec::new(),
             helped: BTreeSet::new(),
             allows: Vec::new(),
             resolved: BTreeMap::new(),
+            patterns: 0,
             bans: Vec::new(),
             listed: Vec::new(),
             policy: Vec::new(),
@@ -203,6 +211,9 @@ impl Tables for MemoryTables {
         if self.protected.iter().any(|prefix| prefix.holds(address)) {
             flags |= ADDRESS_PROTECTED;
         }
+        if self.upstreams.iter().any(|prefix| prefix.holds(address)) {
+            flags |= ADDRESS_UPSTREAM;
+        }
         let (listed_in, listed_out) = (self.list(address, DIRECTION_IN), self.list(address, DIRECTION_OUT));
         if listed_in.is_some_and(|listed| listed.observe) {
             flags |= ADDRESS_IN_OBSERVED;
@@ -230,6 +241,7 @@ impl Tables for MemoryTables {
             let matches = (row.from, row.to) == (question.from, question.to)
                 && row.protocol.is_none_or(|protocol| protocol == question.protocol)
                 && row.device.is_none_or(|device| device == question.device)
+                && row.pattern.is_none_or(|pattern| pattern + 1 == question.destination.class)
                 && (row.ports[0]..=row.ports[1]).contains(&question.port);
             if !matches {
                 continue;
@@ -262,6 +274,14 @@ impl Tables for MemoryTables {
 
     fn resolved(&self, _slot: u32, zone: ZoneId, address: &Address) -> Option<ResolvedValue> {
         self.resolved.get(&(zone, *address)).copied()
+    }
+
+    fn patterns(&self, _slot: u32) -> u64 {
+        self.patterns
+    }
+
+    fn pattern(&self, _slot: u32, pattern: u32) -> Coordinate {
+        Coordinate { class: pattern as u16 + 1, cell: 0 }
     }
 
     fn set(&self, index: u32) -> Option<MemorySet<'_>> {

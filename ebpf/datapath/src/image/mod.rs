@@ -12,8 +12,8 @@ mod ports;
 use abi::{
     MAX_RATES, ZoneId,
     image::{
-        Block, HEADER_BLOCK, HEADER_HELPED_TCP, HEADER_HELPED_UDP, HEADER_RESOLVED, HEADER_ZONES,
-        RATES_BLOCK, RateRow, ZoneRow,
+        Block, Coordinate, HEADER_BLOCK, HEADER_HELPED_TCP, HEADER_HELPED_UDP, HEADER_PATTERN_PLACES,
+        HEADER_PATTERNS, HEADER_RESOLVED, HEADER_ZONES, MAX_PATTERNS, RATES_BLOCK, RateRow, ZoneRow,
     },
 };
 
@@ -76,6 +76,21 @@ pub fn resolver_zone<I: Image + ?Sized>(image: &I, zone: ZoneId) -> u32 {
         Some(header) => header.word(HEADER_RESOLVED + (zone as u32 & (abi::MAX_ZONES - 1))) as u32,
         None => 0,
     }
+}
+
+/// Patterns of names that rules name, a bit each. One block lookup.
+#[inline(always)]
+#[must_use]
+pub fn patterns<I: Image + ?Sized>(image: &I) -> u64 {
+    image.block(HEADER_BLOCK).map_or(0, |header| header.word(HEADER_PATTERNS))
+}
+
+/// The place of a pattern among the destinations. One block lookup.
+#[inline(always)]
+#[must_use]
+pub fn pattern<I: Image + ?Sized>(image: &I, pattern: u32) -> Coordinate {
+    let at = HEADER_PATTERN_PLACES * 2 + (pattern & (MAX_PATTERNS - 1));
+    image.block(HEADER_BLOCK).map_or(Coordinate::default(), |header| Coordinate::from_half(header.half(at)))
 }
 
 /// A rate by its number; the interval of one that is not there is 0. One block lookup.

@@ -9,7 +9,7 @@ use super::{
     rules,
 };
 use crate::{
-    checked::{Dns, LogInput, LogSource, Transport},
+    checked::{Dns, LogInput, LogSource, PiholeApi, Transport},
     draft::ForwardDraft,
     error::{Report, listed, nearest, quoted},
     located::Located,
@@ -286,15 +286,22 @@ fn disjoint(
     }
 }
 
+/// What listens on the router itself.
+pub(super) struct Doors<'c> {
+    pub(super) dns: &'c Dns,
+    pub(super) logs: &'c [LogSource],
+    pub(super) pihole_api: Option<&'c PiholeApi>,
+}
+
 /// No forward takes a port on which the router itself listens there.
 pub(super) fn listeners(
     forwards: &[Forward],
     drafts: &[Located<ForwardDraft>],
     zones: &[Zone],
-    dns: &Dns,
-    logs: &[LogSource],
+    doors: &Doors<'_>,
     report: &mut Report<'_>,
 ) {
+    let Doors { dns, logs, pihole_api } = doors;
     let tcp = dns.listen.iter().chain(&dns.listen_tls).chain(&dns.listen_https);
     let udp = dns.listen.iter().map(|socket| (Protocol::UDP, *socket, "the resolver"));
     let dns = udp.chain(tcp.map(|socket| (Protocol::TCP, *socket, "the resolver")));
@@ -308,8 +315,10 @@ pub(super) fn listeners(
         }
         LogInput::File(_) => None,
     });
+    let api = pihole_api.iter().flat_map(|api| &api.listen);
+    let api = api.map(|socket| (Protocol::TCP, *socket, "Pi-hole's API"));
     let mut told = std::collections::BTreeSet::new();
-    for (protocol, socket, who) in dns.chain(syslog) {
+    for (protocol, socket, who) in dns.chain(api).chain(syslog) {
         let belongs = zones.iter().find(|zone| zone.networks.iter().any(|net| net.contains(&socket.ip())));
         let outside = zones.iter().find(|zone| zone.wan);
         let zone = belongs.or(outside).map(|zone| zone.id);
@@ -326,7 +335,11 @@ pub(super) fn listeners(
             if !told.insert((draft.at, who)) {
                 continue;
             }
-            let who = if who == "the resolver" { who.to_owned() } else { format!("the log {}", quoted(who)) };
+            let who = if matches!(who, "the resolver" | "Pi-hole's API") {
+                who.to_owned()
+            } else {
+                format!("the log {}", quoted(who))
+            };
             report.add(
                 draft.services.at,
                 format!("{who} listens on {socket}, and the forward would take its packets"),

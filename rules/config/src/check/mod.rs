@@ -41,7 +41,9 @@ pub(crate) fn check(draft: Draft, own_filters: &[&str], report: &mut Report<'_>)
     dns::other_resolvers(&mut zones, &draft.zones.0, &dns.listen, report);
     let lists = sources::lists(&draft.lists, &dns::group_names(&draft.dns.groups.0), report);
     let logs = sources::logs(&draft.logs, own_filters, &draft.filters_dir.0, report);
-    forwards::listeners(&forwards, &draft.forwards, &zones, &dns, &logs, report);
+    let pihole_api = dns::pihole_api(&draft.pihole_api, &zones, &dns, report);
+    let doors = forwards::Doors { dns: &dns, logs: &logs, pihole_api: pihole_api.as_ref() };
+    forwards::listeners(&forwards, &draft.forwards, &zones, &doors, report);
     let geoip = sources::geoip(draft.geoip.path.as_ref(), &draft.geoip.fetch(), report);
     let systems = &draft.geoip.systems;
     let geoip_systems = sources::geoip(systems.path.as_ref(), &systems.fetch(), report);
@@ -53,20 +55,24 @@ pub(crate) fn check(draft: Draft, own_filters: &[&str], report: &mut Report<'_>)
     let api = outputs::api(&draft.api, report);
     let filters_dir = outputs::path("filters_dir", &draft.filters_dir.0, report).unwrap_or_default();
 
-    let asked = dns.asked().map(IpNet::from);
     let forward_base = rules.len();
     let rules = dns::reflect_rules(&dns.reflect, &zones, rules, &mut sets);
     // Forwards are numbered behind all of them, and the last one is of the file.
     let forward_base =
         if rules.len() == forward_base { 0 } else { u16::try_from(rules.len()).unwrap_or(u16::MAX) };
-    let mut protected: Vec<IpNet> = allow.iter().copied().chain(asked).collect();
-    protected.sort_unstable();
-    protected.dedup();
+    let sorted = |mut nets: Vec<IpNet>| {
+        nets.sort_unstable();
+        nets.dedup();
+        nets
+    };
+    let protected = sorted(allow.clone());
+    let upstreams = sorted(dns.asked().map(|address| address.to_canonical().into()).collect());
     let policy = Policy {
         mode: draft.mode,
         zones,
         rules,
         protected,
+        upstreams,
         sets,
         devices,
         schedules,
@@ -88,6 +94,7 @@ pub(crate) fn check(draft: Draft, own_filters: &[&str], report: &mut Report<'_>)
         store,
         events,
         api,
+        pihole_api,
         geoip,
         geoip_systems,
         limits,

@@ -1,7 +1,7 @@
 //! What rules can name: zones, groups of addresses, groups of devices, countries, systems, lists, interfaces, addresses.
 
 use ipnet::IpNet;
-use model::Mac;
+use model::{Mac, Name};
 use policy::{AddressSet, DeviceGroup, SetKind, Zone, address_set};
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -22,6 +22,9 @@ const MOST_GROUPS: usize = abi::MAX_SETS as usize;
 const MOST_GROUPED: usize = 1_000_000;
 /// Countries, systems and lists that rules name; a config with more is refused.
 const MOST_FOREIGN: usize = abi::MAX_SETS as usize;
+/// Different domains that rules name: those of a config and of the next one are told apart by the same bits. A config with
+/// more is refused.
+const MOST_DOMAINS: usize = abi::image::MAX_PATTERNS as usize / 2;
 /// Groups of devices; a config with more is refused.
 const MOST_DEVICE_GROUPS: usize = abi::MAX_DEVICE_GROUPS as usize - 1;
 /// Devices of all groups together; a config with more is refused.
@@ -30,7 +33,7 @@ const MOST_DEVICES: usize = abi::MAX_DEVICES as usize;
 const MOST_SETS: usize = 60_000;
 
 /// Words in front of a colon that say what kind of thing is named.
-const KINDS: [&str; 4] = ["country", "asn", "list", "interface"];
+const KINDS: [&str; 5] = ["country", "asn", "list", "interface", "domain"];
 
 /// Something that a side of a rule names.
 #[derive(Clone, Debug)]
@@ -191,6 +194,7 @@ impl<'a> Names<'a> {
             Some(("country", code)) => self.country(text, code, report).map(Named::Set),
             Some(("asn", number)) => self.system(text, number, report).map(Named::Set),
             Some(("list", name)) => self.list(text, name, report).map(Named::Set),
+            Some(("domain", name)) => self.domain(key, text, name, report).map(Named::Set),
             Some(("interface", name)) => self.interface(text, name, report).map(Named::Zones),
             Some((kind, rest)) if nearest(kind, KINDS).is_some() => {
                 let near = nearest(kind, KINDS).unwrap_or_default();
@@ -198,6 +202,14 @@ impl<'a> Names<'a> {
                     text.at,
                     format!("{} names nothing", quoted(text)),
                     format!("did you mean `{near}:{rest}`?"),
+                );
+                None
+            }
+            _ if key == "to" && looks_like_domain(text) => {
+                report.add(
+                    text.at,
+                    format!("{} names nothing", quoted(text)),
+                    format!("did you mean the domain? write `domain:{}`", text.value),
                 );
                 None
             }
@@ -228,7 +240,7 @@ impl<'a> Names<'a> {
         if self.sets.len() >= MOST_SETS || is_foreign && self.foreign >= MOST_FOREIGN {
             if self.told.insert(if is_foreign { "foreign" } else { "sets" }) {
                 let (what, most) = if is_foreign {
-                    ("countries, systems and lists", MOST_FOREIGN)
+                    ("countries, systems, lists and domains", MOST_FOREIGN)
                 } else {
                     ("addresses and groups", MOST_SETS)
                 };
@@ -277,6 +289,61 @@ impl<'a> Names<'a> {
                 None
             }
         }
+    }
+
+    /// One name, or all below one: destinations outside, by what the resolver answered.
+    fn domain(
+        &mut self,
+        key: &str,
+        text: &Located<String>,
+        pattern: &str,
+        report: &mut Report<'_>,
+    ) -> Option<u16> {
+        if key != "to" {
+            report.add(
+                text.at,
+                format!("{} in `{key}`: domains are where flows go to", quoted(text)),
+                "name zones, addresses or devices here",
+            );
+            return None;
+        }
+        let (wild, name) = pattern.strip_prefix("*.").map_or(("", pattern), |name| ("*.", name));
+        let name = match name.parse::<Name>() {
+            Ok(name) if !name.as_str().is_empty() && !name.as_str().contains('*') => name,
+            Ok(_) | Err(_) => {
+                report.add(
+                    text.at,
+                    format!("{} is no domain", quoted(text)),
+                    "write a name, or `*.` and a name for all below it: `domain:*.docker.io`",
+                );
+                return None;
+            }
+        };
+        if self.draft.dns.listen.is_empty() && !report.is_misfit("dns.listen") && self.told.insert("resolver")
+        {
+            report.add(
+                text.at,
+                format!("{} depends on the resolver, which answers nobody", quoted(text)),
+                "add an address of the router to `[dns] listen`",
+            );
+        }
+        let name = format!("{wild}{name}");
+        let mut known = self.sets.iter().zip(0..).filter(|(set, _)| matches!(set.kind, SetKind::Names(_)));
+        if let Some((_, place)) = known.clone().find(|(set, _)| set.name == name) {
+            return Some(place);
+        }
+        let number = known.by_ref().count();
+        if number >= MOST_DOMAINS {
+            if self.told.insert("domains") {
+                report.add(
+                    text.at,
+                    format!("the rules name more than {MOST_DOMAINS} different domains"),
+                    "name a domain with all below it (`domain:*.example.com`) in place of each name",
+                );
+            }
+            return None;
+        }
+        self.set(SetKind::Names(u8::try_from(number).ok()?), &name, Arc::default(), text.at, report)
     }
 
     fn needs_database(&mut self, is_system: bool, text: &Located<String>, report: &mut Report<'_>) {
@@ -575,4 +642,12 @@ fn member(text: &Located<String>, names: &Names<'_>, report: &mut Report<'_>) ->
     };
     report.add(text.at, format!("there is no group {}", quoted(text)), help);
     None
+}
+
+/// Whether someone may have meant a domain: labels with dots, the last one of letters.
+fn looks_like_domain(text: &str) -> bool {
+    let name = text.strip_prefix("*.").unwrap_or(text);
+    let last = name.rsplit_once('.').map(|(_, last)| last);
+    name.parse::<Name>().is_ok()
+        && last.is_some_and(|last| last.len() > 1 && last.bytes().all(|byte| byte.is_ascii_alphabetic()))
 }

@@ -87,6 +87,15 @@ fn list(draft: &Located<ListDraft>, groups: &[&str], report: &mut Report<'_>) ->
             "remove the line, or write `kind = \"addresses\"`",
         );
     }
+    if let Some(direction) = &draft.direction
+        && kind == ListKind::Domains
+    {
+        report.add(
+            direction.at,
+            "`direction` is for lists of addresses: names have none",
+            "remove the line, or write `kind = \"addresses\"`",
+        );
+    }
     let block = draft.block.value.0;
     if kind == ListKind::Domains && !block {
         report.add(
@@ -112,7 +121,9 @@ fn list(draft: &Located<ListDraft>, groups: &[&str], report: &mut Report<'_>) ->
         format: format(draft, kind, known.as_ref(), report),
         block,
         min_score: min_score(draft, known.as_ref()),
-        direction: draft.direction.or(known.as_ref().and_then(|known| known.direction)).unwrap_or_default(),
+        direction: (draft.direction.as_ref().map(|direction| direction.value))
+            .or(known.as_ref().and_then(|known| known.direction))
+            .unwrap_or_default(),
         mode: draft.mode,
         groups: draft
             .groups

@@ -150,9 +150,7 @@ fn fits_together(name: &Located<String>, draft: &ZoneDraft, report: &mut Report<
         );
     }
     let asks = draft.egress != Egress::Any;
-    for (key, is_set) in
-        [("quarantine", draft.quarantine), ("isolate", draft.isolate), ("egress", asks)]
-    {
+    for (key, is_set) in [("quarantine", draft.quarantine), ("isolate", draft.isolate), ("egress", asks)] {
         if is_set && draft.wan {
             report.add(
                 name.at,

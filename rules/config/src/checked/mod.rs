@@ -25,7 +25,7 @@ use crate::{ConfigError, draft::ListKind};
 pub struct Config {
     /// Mode of the whole appliance; a part enforces only when this does (see [`Mode::and`]).
     pub mode: Mode,
-    /// Zones and rules. `policy.protected` holds `allow` and the addresses of the DNS upstreams.
+    /// Zones and rules. `policy.protected` holds `allow`.
     pub policy: Policy,
     /// Addresses and networks of the key `allow`, host bits zero.
     pub allow: Vec<IpNet>,
@@ -49,6 +49,8 @@ pub struct Config {
     pub events: Events,
     /// The control socket.
     pub api: Api,
+    /// Pi-hole's REST API; none = off.
+    pub pihole_api: Option<PiholeApi>,
     /// The GeoIP database of countries, or of both; none = there is none.
     pub geoip: Option<Geoip>,
     /// The GeoIP database of autonomous systems, where it is another one.
@@ -227,6 +229,17 @@ pub struct Events {
 pub struct Api {
     /// Group whose members may use it besides root.
     pub group: Option<String>,
+}
+
+/// Pi-hole's REST API.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PiholeApi {
+    /// Addresses to answer on; never empty.
+    pub listen: Vec<SocketAddr>,
+    /// File with the passwords, one a line.
+    pub password_file: PathBuf,
+    /// Names of the zones whose hosts may connect; never empty.
+    pub zones: Vec<String>,
 }
 
 impl Config {

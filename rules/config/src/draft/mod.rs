@@ -75,6 +75,9 @@ pub(crate) struct Draft {
     pub(crate) events: EventsDraft,
     /// The control socket that `secctl` talks to.
     pub(crate) api: ApiDraft,
+    /// Pi-hole's REST API (version 6), for phone apps and dashboards that are made for a Pi-hole. It is HTTP without
+    /// encryption: let it answer on inner addresses. A rule has to let its port in from these zones.
+    pub(crate) pihole_api: PiholeApiDraft,
     /// Sizes of tables in the kernel.
     pub(crate) limits: LimitsDraft,
 }
@@ -158,11 +161,9 @@ pub(crate) struct ZoneDraft {
     /// Where flows from here may go out to: wherever rules allow (`any`), or of that only to addresses that the resolver
     /// answered the zone, and to those that a rule names (`resolved`; `resolved-learn` tells what that would drop, and
     /// drops nothing).
-    #[schemars(extend("examples" = ["resolved"]))]
     pub(crate) egress: Egress,
     /// What becomes of questions to resolvers outside: `allow` leaves them to the rules. Whatever rules say, `redirect`
     /// answers plain ones (port 53) here, and `drop` drops them and encrypted ones (port 853).
-    #[schemars(extend("examples" = ["redirect"]))]
     pub(crate) dns_others: DnsOthers,
 }
 
@@ -225,7 +226,8 @@ pub(crate) struct RuleDraft {
     /// it).
     #[schemars(length(min = 1), extend("x-required" = true, "examples" = [["wan"]]))]
     pub(crate) from: Located<Vec<Located<String>>>,
-    /// Where it goes: the same, and `multicast`.
+    /// Where it goes: the same, `multicast`, and `domain:acme.example` or `domain:*.docker.io`: addresses outside that the
+    /// resolver answered the zone for this name, or for one below it.
     #[schemars(length(min = 1), extend("x-required" = true, "examples" = [["self"]]))]
     pub(crate) to: Located<Vec<Located<String>>>,
     /// Names of services, or protocol and destination port (`tcp/8080`). Empty: everything.
@@ -470,7 +472,7 @@ pub(crate) struct ListDraft {
     /// Which way an address list holds: `in` stops what the addresses start, `out` what is started towards them,
     /// `both` both. Left out: `in`, or what the catalogue says.
     #[schemars(extend("examples" = ["both"]))]
-    pub(crate) direction: Option<Direction>,
+    pub(crate) direction: Option<Located<Direction>>,
     /// The list blocks. With `false` only rules that say `list:NAME` look at it.
     pub(crate) block: Located<Blocks>,
     /// Mode of this list.
@@ -631,4 +633,20 @@ pub(crate) struct ApiDraft {
     /// Group whose members may use the socket besides root. Empty: root only.
     #[schemars(extend("examples" = ["secd"]))]
     pub(crate) group: Located<String>,
+}
+
+/// Pi-hole's REST API.
+#[derive(Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct PiholeApiDraft {
+    /// Addresses and ports to answer on; without a port on 8080. Empty: nowhere.
+    #[schemars(extend("examples" = [["10.1.0.1:8080"]]))]
+    pub(crate) listen: Vec<Located<String>>,
+    /// File with the passwords, readable by secd, one a line: the first is one's own, the others are of apps, so that
+    /// each can be taken back alone. Needed where it answers.
+    #[schemars(extend("examples" = ["/etc/secd/pihole.password"]))]
+    pub(crate) password_file: Located<String>,
+    /// Zones whose hosts may connect. Left out: `management`.
+    #[schemars(length(min = 1), extend("examples" = [["management", "home"]]))]
+    pub(crate) zones: Option<Located<Vec<Located<String>>>>,
 }

@@ -133,10 +133,20 @@ impl Making<'_> {
             Some((_, rest)) if rest.contains('@') => {
                 ("user and password stand in it", "look for an address of the server without them")
             }
-            Some(("tls" | "https", rest)) if !rest.contains(['?', '#', ' ']) => return Some(text.to_owned()),
-            Some(("h3", rest)) if !rest.contains(['?', '#', ' ']) => {
-                self.report.translate(format!("upstream {text}"), format!("`https://{rest}`: over HTTP/2"));
-                return Some(format!("https://{rest}"));
+            Some((scheme @ ("tls" | "https" | "h3"), rest)) => {
+                let known = if scheme == "h3" { "https" } else { scheme };
+                match encrypted(known, rest) {
+                    Some(server) if scheme == "h3" => {
+                        let how = format!("`{server}`: over HTTP/2");
+                        self.report.translate(format!("upstream {text}"), how);
+                        return Some(server);
+                    }
+                    Some(server) => return Some(server),
+                    None => (
+                        "no host and path that can be asked",
+                        "write the server as `tls://NAME` or `https://NAME/dns-query`",
+                    ),
+                }
             }
             Some(("quic", _)) => {
                 ("DNS over QUIC is not asked", "most such servers answer at `tls://` as well")
@@ -155,12 +165,45 @@ impl Making<'_> {
     }
 }
 
+/// A server over TLS or HTTPS in the one way in which secd writes it, so that the same twice is one.
+fn encrypted(scheme: &str, rest: &str) -> Option<String> {
+    let (host, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+    let fits = |byte: u8| byte.is_ascii_graphic() && !b"\"\\<>{}?#".contains(&byte);
+    if !path.bytes().all(fits) {
+        return None;
+    }
+    let path = if scheme == "tls" || path == "/" { "" } else { path };
+    let usual = if scheme == "tls" { 853 } else { 443 };
+    let (host, port) = match host.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
+        Some((address, port)) => (address, port.strip_prefix(':').or(port.is_empty().then_some(""))?),
+        None if host.parse::<IpAddr>().is_ok() => (host, ""),
+        None => host.rsplit_once(':').unwrap_or((host, "")),
+    };
+    let port = if port.is_empty() { usual } else { port.parse().ok().filter(|port| *port > 0)? };
+    let host = match host.parse::<IpAddr>() {
+        Ok(address) if !is_one(address) => return None,
+        Ok(IpAddr::V6(address)) => format!("[{address}]"),
+        Ok(IpAddr::V4(address)) => address.to_string(),
+        Err(_) => host.parse::<Name>().ok()?.to_string(),
+    };
+    let port = if port == usual { String::new() } else { format!(":{port}") };
+    Some(format!("{scheme}://{host}{port}{path}"))
+}
+
+/// Whether an address is that of one machine.
+fn is_one(address: IpAddr) -> bool {
+    !address.is_unspecified() && !address.is_multicast()
+}
+
 /// An address, with its port where that is not the usual one.
 fn plain(text: &str) -> Option<String> {
     let text = text.trim();
     if let Ok(address) = text.trim_matches(['[', ']']).parse::<IpAddr>() {
-        return Some(address.to_string());
+        return is_one(address).then(|| address.to_string());
     }
     let socket: SocketAddr = text.parse().ok()?;
+    if !is_one(socket.ip()) || socket.port() == 0 {
+        return None;
+    }
     Some(if socket.port() == 53 { socket.ip().to_string() } else { socket.to_string() })
 }

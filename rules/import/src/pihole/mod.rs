@@ -344,8 +344,9 @@ fn allowing(regex: &str) -> Result<(&'static str, String), Refused> {
         }
     }
     // Adblock rules have another syntax than Pi-hole has.
-    let pattern = lists::pihole_expression(pattern)
-        .map_err(|why| (why, "write it as a list with `format = \"regex\"`, or allow the names one by one"))?;
+    let pattern = lists::pihole_expression(pattern).map_err(|why| {
+        (why, "write it as a list with `format = \"regex\"`, or allow the names one by one")
+    })?;
     Ok(("adblock", format!("@@/{}/${}", pattern.replace('/', r"\/"), options.join(","))))
 }
 

@@ -4,13 +4,13 @@
 use abi::{
     DIRECTION_IN, DIRECTION_OUT, ListValue, ZONE_NONE, ZoneId,
     image::{
-        ADDRESS_IN_OBSERVED, ADDRESS_OUT_OBSERVED, ADDRESS_PROTECTED, AddressClass, Coordinate,
-        MAX_ADDRESS_CLASSES, NOTHING,
+        ADDRESS_IN_OBSERVED, ADDRESS_OUT_OBSERVED, ADDRESS_PROTECTED, ADDRESS_UPSTREAM, AddressClass,
+        Coordinate, MAX_ADDRESS_CLASSES, MAX_PATTERNS, NOTHING,
     },
 };
 use foldhash::fast::FixedState;
 use ipnet::IpNet;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use super::{
     ImageError,
@@ -31,6 +31,8 @@ pub(super) struct Known {
     pub(super) sources: Vec<Vec<u16>>,
     /// The same for destinations.
     pub(super) destinations: Vec<Vec<u16>>,
+    /// The class of destinations of each pattern of names.
+    pub(super) patterns: Vec<usize>,
 }
 
 impl Known {
@@ -53,6 +55,9 @@ impl Known {
         for net in &plan.protected {
             push(net, states.token(Token::Protected));
         }
+        for net in &plan.upstreams {
+            push(net, states.token(Token::Upstream));
+        }
         for (set, nets) in (0..).zip(&plan.sets) {
             if states.names(set) {
                 let token = states.token(Token::Set(set));
@@ -64,11 +69,16 @@ impl Known {
         }
         let v4 = sweep(v4, &mut states)?;
         let v6 = sweep(v6, &mut states)?;
-        Self::settle(states, v4, v6)
+        Self::settle(states, v4, v6, &plan.names)
     }
 
     /// Numbers what is still told apart, and only that.
-    fn settle(states: States, mut v4: Runs<u32>, mut v6: Runs<u128>) -> Result<Self, ImageError> {
+    fn settle(
+        states: States,
+        mut v4: Runs<u32>,
+        mut v6: Runs<u128>,
+        names: &BTreeMap<u16, u64>,
+    ) -> Result<Self, ImageError> {
         let mut sources = Numbers::default();
         let mut destinations = Numbers::default();
         let mut classes = Vec::new();
@@ -92,11 +102,18 @@ impl Known {
         for run in &mut v6.0 {
             run.1 = number(run.1);
         }
+        let is_named = |set: u16| states.named[1].get(usize::from(set)).copied().unwrap_or(false);
+        let patterns = (0..MAX_PATTERNS).map(|pattern| {
+            let sets =
+                names.iter().filter(|(set, patterns)| is_named(**set) && **patterns >> pattern & 1 != 0);
+            destinations.number(sets.map(|(set, _)| *set).collect())
+        });
+        let patterns = patterns.collect();
         let count = classes.len().max(sources.list.len()).max(destinations.list.len());
         if count > MAX_ADDRESS_CLASSES as usize {
             return Err(too_many_classes(count));
         }
-        Ok(Self { classes, v4, v6, sources: sources.list, destinations: destinations.list })
+        Ok(Self { classes, v4, v6, sources: sources.list, destinations: destinations.list, patterns })
     }
 
     /// Different things that are known.
@@ -180,6 +197,7 @@ fn sweep<W: Width>(mut prefixes: Vec<Prefix<W>>, states: &mut States) -> Result<
 enum Token {
     Zone(ZoneId),
     Protected,
+    Upstream,
     Set(u16),
     Listed(ListValue),
 }
@@ -189,6 +207,7 @@ enum Token {
 struct State {
     zone: ZoneId,
     protected: bool,
+    upstream: bool,
     /// Per direction (in, out): the first list that enforces, the first that observes.
     enforced: [Option<u16>; 2],
     observed: [Option<u16>; 2],
@@ -285,6 +304,7 @@ impl State {
         match token {
             Token::Zone(zone) => next.zone = zone,
             Token::Protected => next.protected = true,
+            Token::Upstream => next.upstream = true,
             Token::Set(set) => {
                 if let Err(place) = next.sets.binary_search(&set) {
                     next.sets.insert(place, set);
@@ -304,7 +324,8 @@ impl State {
 
     /// As a row, the cells not given yet.
     fn row(&self, states: &States, sources: &mut Numbers, destinations: &mut Numbers) -> AddressClass {
-        let mut flags = if self.protected { ADDRESS_PROTECTED } else { 0 };
+        let flag = |is_set, flag| if is_set { flag } else { 0 };
+        let mut flags = flag(self.protected, ADDRESS_PROTECTED) | flag(self.upstream, ADDRESS_UPSTREAM);
         let mut listed =
             |direction: usize, observed_flag| match (self.enforced[direction], self.observed[direction]) {
                 (Some(list), _) => list,

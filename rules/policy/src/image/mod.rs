@@ -14,9 +14,9 @@ mod trie;
 
 use abi::image::{
     Block, FIXED_BLOCKS, HEADER_ADDRESSES, HEADER_BLOCK, HEADER_CELLS, HEADER_DEVICE_SEED, HEADER_DEVICES,
-    HEADER_HELPED_TCP, HEADER_HELPED_UDP, HEADER_MAGIC, HEADER_PROTOCOLS, HEADER_RESOLVED, HEADER_ROOTS,
-    HEADER_SERVICES, HEADER_ZONE_PAIRS, HEADER_ZONES, IMAGE_MAGIC, MAX_ADDRESS_CLASSES, NOTHING, PortRow,
-    RATES_BLOCK, ZoneRow,
+    HEADER_HELPED_TCP, HEADER_HELPED_UDP, HEADER_MAGIC, HEADER_PATTERN_PLACES, HEADER_PATTERNS,
+    HEADER_PROTOCOLS, HEADER_RESOLVED, HEADER_ROOTS, HEADER_SERVICES, HEADER_ZONE_PAIRS, HEADER_ZONES,
+    IMAGE_MAGIC, MAX_ADDRESS_CLASSES, NOTHING, PortRow, RATES_BLOCK, ZoneRow,
 };
 use abi::{MAX_DEVICE_GROUPS, MAX_DEVICES, MAX_RATES, MAX_RULES, MAX_SETS, MAX_ZONES, ZoneId};
 
@@ -174,6 +174,11 @@ pub fn compile(plan: &Plan, ports: &[PortRow]) -> Result<Image, ImageError> {
     for (zone, called) in &plan.resolved {
         header[HEADER_RESOLVED as usize + usize::from(*zone)] = u64::from(*called);
     }
+    header[HEADER_PATTERNS as usize] = plan.names.values().fold(0, |all, names| all | names);
+    for (pattern, class) in known.patterns.iter().enumerate() {
+        let place = classifier.destinations[*class].half();
+        header[HEADER_PATTERN_PLACES as usize + pattern / 2] |= u64::from(place) << (pattern % 2 * 32);
+    }
     let figures = Figures {
         address_classes: known.len(),
         class_blocks: known.class_blocks(),
@@ -212,6 +217,7 @@ fn check(plan: &Plan) -> Result<(), ImageError> {
             there("rate", usize::from(rate), plan.rates.len())?;
         }
     }
+    plan.names.keys().try_for_each(|set| there("address set", usize::from(*set), plan.sets.len()))?;
     for (&zone, &rate) in &plan.zone_rates {
         there("rate", usize::from(rate), plan.rates.len())?;
         there("zone", usize::from(zone), MAX_ZONES as usize)?;

@@ -8,7 +8,7 @@ use rcgen::{CertifiedKey, generate_simple_self_signed};
 use resolver::{
     CacheSettings, Certificate, ClientNetwork, Query, Rate, Resolver, Settings, Sources, UpstreamSettings,
 };
-use std::{fs, io::Write as _, net::SocketAddr, path::Path, path::PathBuf, sync::Arc};
+use std::{fs, io::Write as _, net::SocketAddr, path::Path, path::PathBuf, sync::Arc, time::Duration};
 
 /// How it is started.
 #[derive(clap::Args)]
@@ -59,7 +59,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         },
         cache: CacheSettings { entries: 50_000, ..CacheSettings::default() },
         clients: vec![ClientNetwork { net: "127.0.0.0/8".parse()?, zone: "home".into(), resolved: false }],
-        rate: options.rate.then_some(Rate { per_second: 200, burst: 600 }),
+        rate: options.rate.then_some(Rate { interval: Duration::from_millis(5), burst: 600 }),
         ..Settings::default()
     };
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
@@ -67,6 +67,8 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     for line in std::io::stdin().lines() {
         line?;
         if let Some(list) = list {
+            // As the daemon does: whoever reads lists lets those go first who answer.
+            let _ = rustix::process::nice(19);
             lists.store(Arc::new(read(list)?));
         }
         println!("read");

@@ -3,9 +3,9 @@
 use abi::{
     Action, BanValue, DIRECTION_IN, DIRECTION_OUT, ListValue, POLICY_ADDRESSED, POLICY_CONTINUE,
     POLICY_LIMIT, POLICY_LOG, POLICY_OBSERVE, PolicyValue, RULE_DEFAULT, ResolvedKey, ResolvedValue,
-    ZONE_ANTI_SPOOF, ZONE_BOGONS, ZONE_DNS_DROP, ZONE_DNS_REDIRECT, ZONE_FIRST, ZONE_INSPECT, ZONE_IS_WAN, ZONE_ISOLATE, ZONE_LEARN, ZONE_LOOSE,
-    ZONE_MULTICAST, ZONE_OBSERVE, ZONE_QUARANTINE, ZONE_RESOLVED, ZONE_SCAN, ZONE_SELF, ZONE_STRICT, ZoneFlags,
-    ZoneId, resolver_zone,
+    ZONE_ANTI_SPOOF, ZONE_BOGONS, ZONE_DNS_DROP, ZONE_DNS_REDIRECT, ZONE_FIRST, ZONE_INSPECT, ZONE_IS_WAN,
+    ZONE_ISOLATE, ZONE_LEARN, ZONE_LOOSE, ZONE_MULTICAST, ZONE_NAMES, ZONE_OBSERVE, ZONE_QUARANTINE,
+    ZONE_RESOLVED, ZONE_SCAN, ZONE_SELF, ZONE_STRICT, ZoneFlags, ZoneId, resolver_zone,
 };
 use enforce::xdp::{Dataplane, Orders};
 use ipnet::IpNet;
@@ -66,6 +66,7 @@ pub(crate) fn plan(round: usize) -> Plan {
                 flags(
                     spoof
                         | ZONE_INSPECT
+                        | if_round(3, 1, ZONE_NAMES)
                         | if_round(4, 0, ZONE_DNS_DROP)
                         | if_round(4, 1, ZONE_DNS_REDIRECT),
                 ),
@@ -89,6 +90,7 @@ pub(crate) fn plan(round: usize) -> Plan {
         ]
         .map(|(text, zone)| (net(text), zone))
         .into(),
+        upstreams: [net("192.0.2.70/32")].into(),
         protected: ["10.1.0.1/32", "198.51.100.8/32"].map(net).into(),
         listed: [
             ("192.0.2.64/26", 1, DIRECTION_IN | DIRECTION_OUT, 0),
@@ -101,6 +103,7 @@ pub(crate) fn plan(round: usize) -> Plan {
         sets: vec![
             [net("198.51.100.8/32"), net("203.0.113.192/26"), net("2620:fe::/48")].into(),
             [net("10.1.7.0/24"), net("10.4.0.0/29"), net("fd00:4::2/128")].into(),
+            [].into(),
         ],
         devices: vec![vec![Mac(MACS[0]), Mac(MACS[1])], vec![Mac(MACS[1]), Mac(MACS[2])]],
         rates: vec![
@@ -108,6 +111,7 @@ pub(crate) fn plan(round: usize) -> Plan {
             Rate { interval: 3_600_000_000_000, burst: 60 },
         ],
         zone_rates: if round % 4 == 1 { [(GUEST, 1)].into() } else { [].into() },
+        names: [(2, 0b101)].into(),
         resolved: [(LAN, resolver_zone("lan")), (IOT, resolver_zone("iot"))].into(),
         ..Plan::default()
     }
@@ -135,6 +139,10 @@ fn rows(round: usize) -> Vec<Row> {
         Row {
             destination: Selector::Set(0),
             ..row(&[LAN], &[WAN], &both(443, 443), rule(Action::Pass, 18, POLICY_ADDRESSED))
+        },
+        Row {
+            destination: Selector::Set(2),
+            ..row(&[IOT], &[WAN], &everything, rule(Action::Pass, 5, POLICY_LOG))
         },
         row(&[IOT], &[WAN], &both(443, 443), rule(Action::Pass, 6, 0)),
         row(&[IOT], &[WAN], &both(8000, 8007), rule(Action::Drop, 7, 0)),
@@ -188,7 +196,7 @@ fn orders(round: usize) -> (Vec<(IpNet, BanValue)>, Allows) {
 /// What was answered: to whom, what, until when.
 fn answers() -> Vec<(ZoneId, abi::Address, ResolvedValue)> {
     let to = |zone, address: &str, until| {
-        (zone, policy::to_kernel(address.parse().unwrap()), ResolvedValue { until, patterns: 0 })
+        (zone, policy::to_kernel(address.parse().unwrap()), ResolvedValue { until, patterns: 0b110 })
     };
     vec![
         to(LAN, "9.9.9.9", u64::MAX),
@@ -220,8 +228,7 @@ pub(crate) fn tables(round: usize) -> HostTables {
     // The value says how long its prefix is, as the kernel has it.
     tables.bans = bans.into_iter().map(|(net, ban)| (net, BanValue { bits: bits(net), ..ban })).collect();
     tables.allows = allows.into_iter().collect();
-    tables.resolved =
-        answers().into_iter().map(|(zone, address, value)| ((zone, address), value)).collect();
+    tables.resolved = answers().into_iter().map(|(zone, address, value)| ((zone, address), value)).collect();
     tables
 }
 

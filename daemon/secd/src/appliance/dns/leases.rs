@@ -117,8 +117,10 @@ impl Appliance {
         let seen = |address: IpAddr| macs.get(&address).copied();
         let hosts =
             Hosts::new(&look.leases, &names.held, &reserved(&config.dns), clock::now().wall, at_home, seen);
-        // Where a source is not read yet, who had a name there has not lost it.
-        let held = (look.complete && *hosts.held() != names.held).then(|| hosts.held().clone());
+        // Where a source was never read, who had a name there has not lost it.
+        let held = hosts.held().clone();
+        let held = if look.complete { held } else { held.or_former(&names.held) };
+        let held = (held != names.held).then_some(held);
         if let Some(held) = &held {
             names.held = held.clone();
         }

@@ -88,8 +88,7 @@ fn designated(dns: &Dns) -> Option<Designated> {
 
 /// Whom it answers: the networks of the inner zones, and this machine.
 fn networks(loaded: &Loaded) -> Vec<ClientNetwork> {
-    let resolved: Vec<&str> =
-        loaded.config.policy.zones_resolved().map(|zone| zone.name.as_str()).collect();
+    let resolved: Vec<&str> = loaded.config.policy.zones_resolved().map(|zone| zone.name.as_str()).collect();
     let network =
         |net, zone: &str| ClientNetwork { net, zone: zone.into(), resolved: resolved.contains(&zone) };
     let zones = loaded.config.policy.zones.iter().filter(|zone| !zone.wan);

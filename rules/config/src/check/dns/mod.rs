@@ -2,11 +2,13 @@
 
 mod groups;
 mod local;
+mod pihole;
 mod records;
 mod reflect;
 mod relying;
 mod upstreams;
 
+pub(super) use pihole::pihole_api;
 pub(super) use relying::other_resolvers;
 
 use lists::GroupSet;
@@ -53,7 +55,7 @@ pub(super) fn check(
     let listen_tls = sockets("listen_tls", &draft.listen_tls, PORT_TLS, report);
     let listen_https = sockets("listen_https", &draft.listen_https, PORT_HTTPS, report);
     for door in [&listen, &listen_tls, &listen_https] {
-        inside(door, others.zones, report);
+        inside(door, "the resolver", others.zones, report);
     }
     let by_tls = listen_tls.iter().map(|door| (door, &listen[..0]));
     for ((text, socket), tls) in by_tls.chain(listen_https.iter().map(|door| (door, &listen_tls[..]))) {
@@ -153,11 +155,7 @@ pub(super) fn groups_of(texts: &[Located<String>], names: &[&str], report: &mut 
 }
 
 fn dns_zone(draft: &ZoneDraft, zone: &Zone) -> DnsZone {
-    DnsZone {
-        id: zone.id,
-        name: zone.name.clone(),
-        privacy: draft.dns_privacy,
-    }
+    DnsZone { id: zone.id, name: zone.name.clone(), privacy: draft.dns_privacy }
 }
 
 fn ttls(draft: &DnsDraft, report: &mut Report<'_>) -> (Duration, Duration) {
@@ -194,7 +192,7 @@ fn certificate(draft: &DnsDraft, report: &mut Report<'_>) -> Option<Certificate>
 }
 
 /// Who answers on an address outside of every zone answers the Internet.
-fn inside(door: &[(&Located<String>, SocketAddr)], zones: &[Zone], report: &mut Report<'_>) {
+fn inside(door: &[(&Located<String>, SocketAddr)], who: &str, zones: &[Zone], report: &mut Report<'_>) {
     for (text, own) in door {
         let outside = zones.iter().any(|zone| !zone.networks.is_empty())
             && !own.ip().is_loopback()
@@ -203,10 +201,7 @@ fn inside(door: &[(&Located<String>, SocketAddr)], zones: &[Zone], report: &mut 
         if outside {
             report.add(
                 text.at,
-                format!(
-                    "{} is in no network of a zone: the resolver would answer the Internet",
-                    quoted(text)
-                ),
+                format!("{} is in no network of a zone: {who} would answer the Internet", quoted(text)),
                 "write an address that the router has in one of the zones",
             );
         }

@@ -16,10 +16,10 @@ pub(super) fn check(draft: &DnsDraft, others: &Others<'_>, report: &mut Report<'
     let answers = !draft.listen.is_empty() || report.is_misfit("dns.listen");
     let mut called = BTreeMap::new();
     for (name, zone) in others.zone_drafts {
-        if zone.egress == Egress::Any || zone.wan {
+        if zone.wan {
             continue;
         }
-        if !answers {
+        if !answers && zone.egress != Egress::Any {
             report.add(
                 name.at,
                 format!("flows of the zone {} depend on the resolver, which answers nobody", quoted(name)),
@@ -81,8 +81,13 @@ fn answers(
     if found.is_none() && !report.is_misfit("dns.listen") {
         report.add(
             name.at,
-            format!("questions of the zone {} are to be answered here, and the resolver answers no {family}", quoted(name)),
-            format!("add an {family} address of the router to `[dns] listen`, or write `dns_others = \"drop\"`"),
+            format!(
+                "questions of the zone {} are to be answered here, and the resolver answers no {family}",
+                quoted(name)
+            ),
+            format!(
+                "add an {family} address of the router to `[dns] listen`, or write `dns_others = \"drop\"`"
+            ),
         );
     }
     found.copied()
