@@ -4,13 +4,8 @@ use abi::{
     ACTIVE_BANS, ACTIVE_RANGES, Active, Address, AllowValue, BanKey, BanValue, Budget, Counter,
     DEFAULT_FLOWS, EVENT_RING_BYTES, FLOW_WAYS, FORGOTTEN_ROW, FORGOTTEN_TICKS, FlowSet, HELD_TAGS,
     INSPECT_RING_BYTES, Lost, MAX_BANNED_RANGES, MAX_BANS, MAX_LISTS, MAX_METERED, MAX_PROTECTED,
-<<<<<<< HEAD
-    MAX_RESOLVED, MAX_RULES, MAX_SCANNERS, PACKET_COUNTERS, PLACE_WORDS, RateKey, RateState, ResolvedKey,
-    ResolvedValue, ZoneId,
-=======
     MAX_RESOLVED, MAX_RULES, MAX_SCANNERS, PACKET_COUNTERS, RateKey, RateState, ResolvedKey, ResolvedValue,
     ZoneId,
->>>>>>> k1-next
     image::{
         AddressClass, Block, CHUNK_BLOCKS, Coordinate, IMAGE_ENTRIES, RateRow, RuleRow, ZoneRow, block_place,
     },
