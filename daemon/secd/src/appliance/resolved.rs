@@ -89,11 +89,10 @@ impl Appliance {
             answers.assign(&wanted, &held).context("the rules name more domains than there are bits")?
         };
         let mut after = None;
-        while changed != 0 {
+        let mut is_done = changed == 0;
+        while !is_done {
             after = lock(&self.resolved).match_again(changed, after);
-            if after.is_none() {
-                break;
-            }
+            is_done = after.is_none();
         }
         if changed != 0 {
             // What the bits mean must be known to the next daemon, however this one ends.
