@@ -23,8 +23,8 @@ pub struct ResolvedValue {
     pub patterns: u64,
 }
 
-/// Entries of `RESOLVED`, of all zones together; 6 MiB when full. What does not fit pushes out what ends soonest, of its
-/// own zone: see `daemon/secd/src/resolved`.
+/// Entries of `RESOLVED`, of all zones together; 6 MiB when full. What does not fit pushes out what the device that
+/// asked for most, in its own zone, asked for longest ago: see `daemon/secd/src/resolved`.
 pub const MAX_RESOLVED: u32 = 32_768;
 
 /// What a zone of this name is called in `RESOLVED`: FNV-1a (draft-eastlake-fnv) of 32 bits. 0, which stands for no zone,

@@ -16,7 +16,7 @@ use super::{Appliance, Current};
 use crate::{
     clock,
     keeper::Now,
-    resolved::{Answers, Fill, KeptAnswer, KeptAnswers, Known, read, write},
+    resolved::{Answers, Fill, KeptAnswers, Known, keep, read},
 };
 
 /// The file in the state folder.
@@ -100,13 +100,14 @@ impl Appliance {
             };
             answers.assign(&wanted, &held).context("the rules name more domains than there are bits")?
         };
-        let mut after = None;
-        let mut is_done = changed == 0;
-        while !is_done {
-            after = lock(&self.resolved).match_again(changed, after);
-            is_done = after.is_none();
-        }
         if changed != 0 {
+            let mut after = None;
+            loop {
+                after = lock(&self.resolved).match_again(changed, after);
+                if after.is_none() {
+                    break;
+                }
+            }
             // What the bits mean must be known to the next daemon, however this one ends.
             self.keep(&keeping).or_else(|_| self.forget_kept())?;
         }
@@ -152,7 +153,7 @@ impl Appliance {
     /// be kept is told, and tried again the next time.
     pub(super) fn keep_answers(&self) {
         let keeping = KEEPING.lock().unwrap_or_else(PoisonError::into_inner);
-        if lock(&self.resolved).take_changed()
+        if lock(&self.resolved).is_changed()
             && let Err(error) = self.keep(&keeping)
         {
             tracing::debug!(%error, "what DNS answered is not kept");
@@ -173,30 +174,10 @@ impl Appliance {
         }
     }
 
-    /// Copies and writes it, one at a time.
+    /// Keeps it, one at a time, and tells where that fails.
     fn keep(&self, _keeping: &MutexGuard<'_, ()>) -> io::Result<()> {
-        lock(&self.resolved).take_changed();
-        let now = clock::now();
-        let (mut kept, mut after) = (Vec::new(), None);
-        loop {
-            let page = lock(&self.resolved).page(after);
-            let Some((last, _)) = page.last() else { break };
-            after = Some(*last);
-            kept.extend(page.into_iter().map(|(_, known)| KeptAnswer {
-                seconds: Duration::from_nanos(known.until.saturating_sub(now.boot)).as_secs(),
-                zone: known.zone,
-                address: known.address,
-                names: known.names,
-                patterns: known.patterns,
-            }));
-        }
-        let patterns = lock(&self.resolved).patterns().to_keep();
-        let kept = KeptAnswers { answers: kept, patterns };
         let file = file(&self.flags.state_dir);
-        let written = write(&file, kept, now.wall);
-        if written.is_err() {
-            lock(&self.resolved).keep_again();
-        }
+        let written = keep(&self.resolved, &file, clock::now());
         let trouble = written.as_ref().err().map(|error| {
             format!(
                 "what DNS answered would be forgotten by a restart of the machine, {}: {error}",

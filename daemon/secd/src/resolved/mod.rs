@@ -13,11 +13,15 @@ use anyhow::Result;
 use policy::{from_kernel, to_kernel};
 use std::{
     collections::{BTreeMap, BTreeSet},
+    io,
     net::{IpAddr, Ipv4Addr},
     ops::Bound,
+    path::Path,
+    sync::{Mutex, PoisonError},
     time::Duration,
 };
 
+use crate::keeper::Now;
 use claims::{Askers, Claims};
 pub use kept::{KeptAnswer, KeptAnswers, read, write};
 pub use patterns::Patterns;
@@ -387,14 +391,9 @@ impl<T: Table> Answers<T> {
         (self.refused.0, self.refused.1.as_deref())
     }
 
-    /// Whether something changed since this was last asked.
-    pub fn take_changed(&mut self) -> bool {
-        std::mem::take(&mut self.changed)
-    }
-
-    /// It has to be kept, since it could not be before or the bits mean something else.
-    pub fn keep_again(&mut self) {
-        self.changed = true;
+    /// Whether something changed since it was last kept.
+    pub fn is_changed(&self) -> bool {
+        self.changed
     }
 
     /// A page of entries behind `after`, in order.
@@ -452,6 +451,36 @@ impl<T: Table> Answers<T> {
         }
         self.changed = false;
     }
+}
+
+/// Keeps what was answered in a file, copied a page at a time. What cannot be written counts as changed: it is to be tried
+/// again.
+///
+/// # Errors
+/// The file cannot be written.
+pub fn keep<T: Table>(answers: &Mutex<Answers<T>>, file: &Path, now: Now) -> io::Result<()> {
+    let lock = || answers.lock().unwrap_or_else(PoisonError::into_inner);
+    // Before the copy: what changes meanwhile may not be in it.
+    lock().changed = false;
+    let (mut kept, mut after) = (Vec::new(), None);
+    loop {
+        let page = lock().page(after);
+        let Some((last, _)) = page.last() else { break };
+        after = Some(*last);
+        kept.extend(page.into_iter().map(|(_, known)| KeptAnswer {
+            seconds: Duration::from_nanos(known.until.saturating_sub(now.boot)).as_secs(),
+            zone: known.zone,
+            address: known.address,
+            names: known.names,
+            patterns: known.patterns,
+        }));
+    }
+    let patterns = lock().patterns().to_keep();
+    let written = write(file, KeptAnswers { answers: kept, patterns }, now.wall);
+    if written.is_err() {
+        lock().changed = true;
+    }
+    written
 }
 
 fn known(zone: &Zone, address: IpAddr, entry: &Entry) -> Known {

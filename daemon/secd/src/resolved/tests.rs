@@ -316,6 +316,22 @@ fn it_outlives_the_machine_by_its_file_and_the_daemon_by_the_kernel() {
 }
 
 #[test]
+fn what_cannot_be_written_is_tried_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let (mut answers, _) = answers(&["iot"]);
+    learn(&mut answers, "iot", "a.example", "203.0.113.1", 60, HOUR);
+    let answers = Mutex::new(answers);
+    let wall = Timestamp::from_seconds(1_790_000_000);
+    let now = Now { boot: HOUR, wall };
+    assert!(keep(&answers, &folder.path().join("absent/resolved.json"), now).is_err());
+    assert!(answers.lock().unwrap().is_changed());
+    let file = folder.path().join("resolved.json");
+    keep(&answers, &file, now).unwrap();
+    assert!(!answers.lock().unwrap().is_changed());
+    assert_eq!(read(&file, wall).unwrap().answers.len(), 1);
+}
+
+#[test]
 fn a_damaged_file_is_an_error_and_no_answer() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("resolved.json");
