@@ -74,6 +74,7 @@ impl resolver::Sink for QuerySink {
         let privacy = self.privacy.load().get(resolved.zone).copied().unwrap_or_default();
         let learned = Learned {
             zone: resolved.zone,
+            client: resolved.client,
             name: resolved.name,
             is_remembered: match privacy {
                 Privacy::Full | Privacy::NoClients => true,

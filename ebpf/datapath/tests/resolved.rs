@@ -160,8 +160,8 @@ fn who_only_learns_or_observes_is_told_and_passes() {
 }
 
 #[test]
-fn a_table_without_room_lets_nothing_pass_that_was_not_answered() {
-    // What the flow table forgets is left to nftables, which knows nothing of DNS: not so here.
+fn udp_that_may_be_older_than_the_attach_needs_an_answer_unless_it_is_for_the_router() {
+    // Else it would be left to nftables, which knows nothing of DNS.
     let mut home = home();
     home.tables.active.attached = home.now;
     let udp = FrameBuilder::v4(LAPTOP, WEB, Payload::Udp { from: 9, to: 443 }).tagged(100);

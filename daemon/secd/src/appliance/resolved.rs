@@ -5,6 +5,7 @@ use model::Timestamp;
 use policy::{Answered, Policy, SetKind};
 use protocol::WhyAnswered;
 use std::{
+    fs, io,
     net::IpAddr,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -22,6 +23,10 @@ use crate::{
 const FILE: &str = "resolved.json";
 /// Answers that `why` tells of one subject.
 const MOST_TOLD: usize = 16;
+
+/// Held while what was answered is copied and written, and while the bits of patterns change: no older copy lands last, and
+/// no copy has bits of one config under the patterns of another.
+static KEEPING: Mutex<()> = Mutex::new(());
 
 /// What was answered, over the kernel's table.
 pub(super) type Resolved = Arc<Mutex<Answers<enforce::xdp::Resolved>>>;
@@ -66,39 +71,46 @@ pub(super) fn lock(resolved: &Resolved) -> MutexGuard<'_, Answers<enforce::xdp::
 }
 
 impl Appliance {
-    /// Answers to the zones of this policy count from now on; those of others go, if this is for good.
+    /// Answers to the zones of this policy count from now on; those of others and the bits of domains that only others
+    /// name go, if this is for good.
     pub(super) fn count_answers(&self, policy: &Policy, for_good: bool) {
-        lock(&self.resolved).configure(names(policy), !for_good);
+        let mut answers = lock(&self.resolved);
+        answers.configure(names(policy), !for_good);
+        if for_good {
+            answers.in_force(&domains(policy));
+        }
     }
 
     /// Gives the domains that the rules of a policy name their bits in the kernel's table, other ones than those of the
     /// rules in force have. What was answered for them before counts from now on.
     ///
     /// # Errors
-    /// There are too many, which no config gets to.
+    /// There are too many, which no config gets to. Or the next daemon would take them for others, since what they mean can
+    /// neither be kept nor the former file removed.
     pub(super) fn number_domains(&self, policy: &mut Policy, in_force: Option<&Policy>) -> Result<()> {
         let wanted = domains(policy);
+        let keeping = KEEPING.lock().unwrap_or_else(PoisonError::into_inner);
         let changed = {
             let mut answers = lock(&self.resolved);
             // At the start the rules in force are those of the daemon before, whose domains were kept.
-            let known = answers.patterns().to_keep();
+            let beside = answers.patterns().beside(&wanted);
             let held = match in_force {
                 Some(policy) => domains(policy),
-                None => known.iter().flatten().map(String::as_str).collect(),
+                None => beside.iter().map(String::as_str).collect(),
             };
             answers.assign(&wanted, &held).context("the rules name more domains than there are bits")?
         };
         let mut after = None;
-        while changed != 0 {
+        let mut is_done = changed == 0;
+        while !is_done {
             after = lock(&self.resolved).match_again(changed, after);
-            if after.is_none() {
-                break;
-            }
+            is_done = after.is_none();
         }
         if changed != 0 {
             // What the bits mean must be known to the next daemon, however this one ends.
-            self.keep_answers();
+            self.keep(&keeping).or_else(|_| self.forget_kept())?;
         }
+        drop(keeping);
         let answers = lock(&self.resolved);
         for set in &mut policy.sets {
             if let SetKind::Names(number) = &mut set.kind {
@@ -126,7 +138,7 @@ impl Appliance {
         let lost = match (new(pushed_out, former.0), new(refused.0, former.1)) {
             (0, 0) => None,
             (pushed_out, 0) => Some(format!(
-                "there is no more room for what DNS answered: {pushed_out} addresses had to make way before their time, and devices have to ask for them again"
+                "there is no more room for what DNS answered: {pushed_out} addresses had to make way before their time or were too many for one answer, and devices have to ask for them again"
             )),
             (_, count) => Some(format!(
                 "{count} answers could not be written to the kernel, and devices cannot reach them: {}",
@@ -136,11 +148,34 @@ impl Appliance {
         self.trouble("what DNS answered", lost);
     }
 
-    /// Keeps what was answered on disk, if it changed since. The answers of the resolver do not wait for that.
+    /// Keeps what was answered on disk, if it changed since. The answers of the resolver do not wait for that. What cannot
+    /// be kept is told, and tried again the next time.
     pub(super) fn keep_answers(&self) {
-        if !lock(&self.resolved).take_changed() {
-            return;
+        let keeping = KEEPING.lock().unwrap_or_else(PoisonError::into_inner);
+        if lock(&self.resolved).take_changed()
+            && let Err(error) = self.keep(&keeping)
+        {
+            tracing::debug!(%error, "what DNS answered is not kept");
         }
+    }
+
+    /// Without the file nobody takes the bits in the kernel for what they meant before.
+    fn forget_kept(&self) -> Result<()> {
+        let file = file(&self.flags.state_dir);
+        match fs::remove_file(&file) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error).with_context(|| {
+                format!(
+                    "{} can be neither written nor removed, and a restart would take domains for others",
+                    file.display()
+                )
+            }),
+            Ok(()) | Err(_) => Ok(()),
+        }
+    }
+
+    /// Copies and writes it, one at a time.
+    fn keep(&self, _keeping: &MutexGuard<'_, ()>) -> io::Result<()> {
+        lock(&self.resolved).take_changed();
         let now = clock::now();
         let (mut kept, mut after) = (Vec::new(), None);
         loop {
@@ -158,13 +193,18 @@ impl Appliance {
         let patterns = lock(&self.resolved).patterns().to_keep();
         let kept = KeptAnswers { answers: kept, patterns };
         let file = file(&self.flags.state_dir);
-        let trouble = write(&file, kept, now.wall).err().map(|error| {
+        let written = write(&file, kept, now.wall);
+        if written.is_err() {
+            lock(&self.resolved).keep_again();
+        }
+        let trouble = written.as_ref().err().map(|error| {
             format!(
                 "what DNS answered would be forgotten by a restart of the machine, {}: {error}",
                 file.display()
             )
         });
         self.trouble("keeping what DNS answered", trouble);
+        written
     }
 
     /// How much was answered, by zone.

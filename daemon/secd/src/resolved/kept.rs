@@ -1,6 +1,7 @@
 //! What was answered, on disk: for the time after the machine's restart.
 
 use model::Timestamp;
+use resolver::limits::CLOCK_SET_FROM;
 use serde::{Deserialize, Serialize};
 use std::{
     fs,
@@ -10,6 +11,7 @@ use std::{
     time::Duration,
 };
 
+use super::GRACE;
 use crate::trial::durable;
 
 /// Bytes of a file that is read. One of as many entries as there can be has half of that.
@@ -62,7 +64,8 @@ struct Line {
     patterns: u64,
 }
 
-/// Reads what was kept; what is over by now is left out. No file is nothing kept.
+/// Reads what was kept; what is over by now is left out. No file is nothing kept. While the machine's clock has not been
+/// set, nobody knows what is over: then nothing lasts longer than [`GRACE`].
 ///
 /// # Errors
 /// The file cannot be read, is too large or is not what was written.
@@ -80,10 +83,12 @@ pub fn read(file: &Path, now: Timestamp) -> io::Result<KeptAnswers> {
     if kept.format != FORMAT {
         return Err(io::Error::other(format!("it is not `{FORMAT}`")));
     }
+    let is_set = now.since(Timestamp::from_seconds(0)).as_secs() >= CLOCK_SET_FROM;
+    let most = if is_set { u64::MAX } else { GRACE.as_secs() };
     let answer = |line: Line| KeptAnswer {
         zone: line.zone,
         address: line.address,
-        seconds: line.until.since(now).as_secs(),
+        seconds: line.until.since(now).as_secs().min(most),
         names: line.names,
         patterns: line.patterns,
     };

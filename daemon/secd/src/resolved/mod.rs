@@ -4,6 +4,7 @@
 //! An answer is written before it leaves, with one write to the kernel's table where it is new and none where it is not.
 //! The lock is never held over a file: what is kept is copied a page at a time.
 
+mod claims;
 mod kept;
 mod patterns;
 
@@ -12,11 +13,12 @@ use anyhow::Result;
 use policy::{from_kernel, to_kernel};
 use std::{
     collections::{BTreeMap, BTreeSet},
-    net::IpAddr,
+    net::{IpAddr, Ipv4Addr},
     ops::Bound,
     time::Duration,
 };
 
+use claims::{Askers, Claims};
 pub use kept::{KeptAnswer, KeptAnswers, read, write};
 pub use patterns::Patterns;
 
@@ -27,6 +29,11 @@ pub const GRACE: Duration = Duration::from_secs(24 * 3600);
 const LATE: Duration = Duration::from_secs(3600);
 /// The longest time to live that counts.
 pub const MAX_TTL: Duration = Duration::from_secs(7 * 86_400);
+/// Addresses that are learned of an answer, the first. Answers that names get in earnest have a few; a packet with more
+/// comes from somebody who wants the table full.
+pub const MAX_LEARNED: usize = 64;
+/// Who asked for what was known before the daemon started: that is not kept.
+const NOBODY: IpAddr = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
 /// Names that are remembered of an address, the latest.
 pub const MAX_NAMES: usize = 2;
 /// Entries that are copied or taken out while answers wait.
@@ -72,7 +79,30 @@ struct Zone {
     entries: BTreeMap<IpAddr, Entry>,
     /// The same by when they end, boot time in ns.
     ends: BTreeSet<(u64, IpAddr)>,
+    claims: Claims,
     pushed_out: u64,
+}
+
+impl Zone {
+    fn remove(&mut self, address: IpAddr) {
+        if let Some(entry) = self.entries.remove(&address) {
+            self.ends.remove(&(entry.until, address));
+            self.claims.gone(entry.askers, address);
+        }
+    }
+
+    /// The address that goes when there is no room: nobody has a claim to it any more.
+    fn unclaimed(&mut self) -> Option<IpAddr> {
+        while let Some((asker, address)) = self.claims.next_to_lose()
+            && let Some(entry) = self.entries.get_mut(&address)
+        {
+            self.claims.lose(&mut entry.askers, address, asker);
+            if entry.askers.is_empty() {
+                return Some(address);
+            }
+        }
+        None
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -83,6 +113,7 @@ struct Entry {
     patterns: u64,
     /// The latest first.
     names: Vec<Box<str>>,
+    askers: Askers,
 }
 
 /// What a zone learns from an answer.
@@ -90,6 +121,8 @@ struct Entry {
 pub struct Learned<'a> {
     /// The zone.
     pub zone: &'a str,
+    /// Who asked.
+    pub client: IpAddr,
     /// The name it asked for.
     pub name: &'a str,
     /// The name may be remembered.
@@ -122,7 +155,7 @@ pub struct Fill {
     pub zone: String,
     /// Entries.
     pub entries: u64,
-    /// Entries that had to make way for others before their time.
+    /// Addresses that had to make way for others before their time, or were beyond [`MAX_LEARNED`] in their answer.
     pub pushed_out: u64,
 }
 
@@ -155,6 +188,7 @@ impl<T: Table> Answers<T> {
                 name: name.to_owned(),
                 entries: BTreeMap::new(),
                 ends: BTreeSet::new(),
+                claims: Claims::default(),
                 pushed_out: 0,
             });
         }
@@ -165,30 +199,32 @@ impl<T: Table> Answers<T> {
         }
     }
 
-    /// Pushes out what ends soonest of a zone, until it has at most so many entries.
+    /// Pushes out of a zone what those who asked for most asked for longest ago, until it has at most so many entries.
     fn make_room(&mut self, number: u32, most: usize) {
         while let Some(zone) = self.zones.get_mut(&number).filter(|zone| zone.entries.len() > most)
-            && let Some((_, oldest)) = zone.ends.pop_first()
+            && let Some(address) = zone.unclaimed()
         {
-            zone.entries.remove(&oldest);
+            zone.remove(address);
             zone.pushed_out += 1;
             self.changed = true;
-            self.forget(number, oldest);
+            self.forget(number, address);
         }
     }
 
     /// A zone is about to learn addresses. `now`: boot time in ns. In the kernel when it returns.
     pub fn answered(&mut self, learned: &Learned<'_>, now: u64) {
         let number = resolver_zone(learned.zone);
-        if !self.zones.contains_key(&number) {
-            return;
-        }
+        let Some(zone) = self.zones.get_mut(&number) else { return };
+        zone.pushed_out += learned.addresses.len().saturating_sub(MAX_LEARNED) as u64;
         let ttl = Duration::from_secs(learned.ttl.into()).min(MAX_TTL);
         let name = if learned.is_remembered { learned.name } else { "" };
         let patterns = self.patterns.of(learned.name);
         let least = now.saturating_add(nanoseconds(ttl + GRACE));
-        for address in learned.addresses.iter().map(IpAddr::to_canonical).filter(is_someones) {
-            self.learn((number, address), name, patterns, (least, least.saturating_add(nanoseconds(LATE))));
+        let until = (least, least.saturating_add(nanoseconds(LATE)));
+        let asker = (learned.client.to_canonical(), now);
+        let first = learned.addresses.iter().take(MAX_LEARNED).map(IpAddr::to_canonical);
+        for address in first.filter(is_someones) {
+            self.learn((number, address), asker, name, patterns, until);
         }
     }
 
@@ -196,6 +232,7 @@ impl<T: Table> Answers<T> {
     fn learn(
         &mut self,
         (number, address): (u32, IpAddr),
+        (asker, now): (IpAddr, u64),
         name: &str,
         mut patterns: u64,
         (least, mut until): (u64, u64),
@@ -209,6 +246,7 @@ impl<T: Table> Answers<T> {
                 entry.names.insert(0, name.into());
                 self.changed = true;
             }
+            zone.claims.asked(&mut entry.askers, address, asker, now);
             let lasts = entry.until >= least;
             patterns |= entry.patterns;
             if lasts && patterns == entry.patterns {
@@ -220,11 +258,13 @@ impl<T: Table> Answers<T> {
             }
             (entry.until, entry.patterns) = (until, patterns);
         } else {
-            // The oldest of this zone goes, so that no zone takes another's part.
+            // One of this zone goes, so that no zone takes another's part.
             self.make_room(number, share.saturating_sub(1));
             let Some(zone) = self.zones.get_mut(&number) else { return };
             let names = if name.is_empty() { Vec::new() } else { vec![name.into()] };
-            zone.entries.insert(address, Entry { until, patterns, names });
+            let mut askers = Askers::new();
+            zone.claims.asked(&mut askers, address, asker, now);
+            zone.entries.insert(address, Entry { until, patterns, names, askers });
         }
         let Some(zone) = self.zones.get_mut(&number) else { return };
         zone.ends.insert((until, address));
@@ -238,8 +278,7 @@ impl<T: Table> Answers<T> {
         let Err(error) = self.table.set(key, value) else { return };
         self.refuse(&error);
         if let Some(zone) = self.zones.get_mut(&number) {
-            zone.ends.remove(&(value.until, address));
-            zone.entries.remove(&address);
+            zone.remove(address);
         }
         // It may hold what was there before, with bits that mean something else now.
         self.forget(number, address);
@@ -256,6 +295,11 @@ impl<T: Table> Answers<T> {
         let changed = self.patterns.assign(wanted, in_force)?;
         self.changed |= changed != 0;
         Some(changed)
+    }
+
+    /// Only these patterns are in force: the others give their bits back.
+    pub fn in_force(&mut self, patterns: &[&str]) {
+        self.changed |= self.patterns.retain(patterns);
     }
 
     /// Finds out which entries were answered for patterns that got these bits, for a page of entries behind `after`; by the
@@ -302,10 +346,8 @@ impl<T: Table> Answers<T> {
         });
         let over: Vec<(u32, IpAddr)> = over.take(PAGE).collect();
         for (number, address) in &over {
-            if let Some(zone) = self.zones.get_mut(number)
-                && let Some(entry) = zone.entries.remove(address)
-            {
-                zone.ends.remove(&(entry.until, *address));
+            if let Some(zone) = self.zones.get_mut(number) {
+                zone.remove(*address);
             }
             self.forget(*number, *address);
         }
@@ -350,6 +392,11 @@ impl<T: Table> Answers<T> {
         std::mem::take(&mut self.changed)
     }
 
+    /// It has to be kept, since it could not be before or the bits mean something else.
+    pub fn keep_again(&mut self) {
+        self.changed = true;
+    }
+
     /// A page of entries behind `after`, in order.
     pub fn page(&self, after: Option<(u32, IpAddr)>) -> Vec<((u32, IpAddr), Known)> {
         let first = after.map_or(0, |(zone, _)| zone);
@@ -378,7 +425,7 @@ impl<T: Table> Answers<T> {
             names.truncate(MAX_NAMES);
             let patterns = names.iter().fold(0, |bits, name| bits | self.patterns.of(name)) | answer.patterns;
             let patterns = patterns & self.patterns.bits();
-            found.insert(place, Entry { until, patterns, names });
+            found.insert(place, Entry { until, patterns, names, askers: Askers::new() });
         }
         for (key, value) in in_kernel {
             let (zone, address) = (key.zone, from_kernel(&key.address));
@@ -386,15 +433,17 @@ impl<T: Table> Answers<T> {
                 self.forget(zone, address);
                 continue;
             }
-            let entry =
-                found.entry((zone, address)).or_insert(Entry { until: 0, patterns: 0, names: Vec::new() });
+            let unknown = || Entry { until: 0, patterns: 0, names: Vec::new(), askers: Askers::new() };
+            let entry = found.entry((zone, address)).or_insert_with(unknown);
             entry.until = entry.until.max(value.until.min(most));
             // Without the file nobody knows what the bits mean.
             entry.patterns |= value.patterns & self.patterns.bits();
         }
         for ((zone, address), entry) in found {
             if self.zones.contains_key(&zone) && entry.until > now && is_someones(&address) {
-                self.learn((zone, address), "", entry.patterns, (entry.until, entry.until));
+                // What lasts longest was asked for last.
+                let until = (entry.until, entry.until);
+                self.learn((zone, address), (NOBODY, entry.until), "", entry.patterns, until);
                 if let Some(place) = self.zones.get_mut(&zone).and_then(|zone| zone.entries.get_mut(&address))
                 {
                     place.names = entry.names;

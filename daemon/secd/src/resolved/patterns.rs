@@ -50,6 +50,24 @@ impl Patterns {
         Some(changed)
     }
 
+    /// Of those that have a bit, as many as leave room for all of `wanted`: what to hold where nobody knows which of them
+    /// are in force.
+    #[must_use]
+    pub fn beside(&self, wanted: &[&str]) -> Vec<String> {
+        let room = (MAX_PATTERNS as usize).saturating_sub(wanted.len());
+        let others = self.0.iter().flatten().filter(|text| !wanted.contains(&&***text));
+        others.take(room).map(ToString::to_string).collect()
+    }
+
+    /// Only these keep their bits. Whether another lost one.
+    pub fn retain(&mut self, in_force: &[&str]) -> bool {
+        let mut lost = false;
+        for slot in &mut self.0 {
+            lost |= slot.take_if(|text| !in_force.contains(&&**text)).is_some();
+        }
+        lost
+    }
+
     /// Bits that mean something.
     #[must_use]
     pub fn bits(&self) -> u64 {
@@ -117,6 +135,19 @@ mod tests {
         let mut patterns = Patterns::default();
         assert!(patterns.assign(&one, &[]).is_some() && patterns.assign(&other, &one).is_some());
         assert!(patterns.assign(&["z.example"], &[one.clone(), other.clone()].concat()).is_none());
+        // Those of a third do not fit beside both, and a start must not fail for that.
+        let third = names("z");
+        let third: Vec<&str> = third.iter().map(String::as_str).collect();
+        let held = patterns.beside(&third);
+        assert_eq!(held, one, "as many as fit");
+        let mut started = patterns.clone();
+        assert_eq!(
+            started.assign(&third, &held.iter().map(String::as_str).collect::<Vec<_>>()),
+            Some(!0 << 32)
+        );
+        assert_eq!(patterns.beside(&one), other, "what is wanted has its bits already");
+        assert!(patterns.retain(&other) && !patterns.retain(&other));
+        assert_eq!(patterns.bits(), !0 << 32, "once the others are out of force");
         assert!(patterns.assign(&one, &other).is_some());
     }
 }

@@ -2,7 +2,11 @@
 
 use super::*;
 use model::Timestamp;
-use std::sync::{Arc, Mutex};
+use proptest::{collection::vec, prelude::*};
+use std::{
+    net::Ipv4Addr,
+    sync::{Arc, Mutex},
+};
 
 const HOUR: u64 = 3600 * 1_000_000_000;
 
@@ -49,7 +53,27 @@ fn answers(zones: &[&str]) -> (Answers<Memory>, Memory) {
 
 fn learn(answers: &mut Answers<Memory>, zone: &str, name: &str, address: &str, ttl: u32, now: u64) {
     let addresses = [address.parse().unwrap()];
-    answers.answered(&Learned { zone, name, is_remembered: true, addresses: &addresses, ttl }, now);
+    asks(answers, (zone, DEVICE), name, &addresses, ttl, now);
+}
+
+/// Who asks where it does not matter.
+const DEVICE: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 4, 0, 9));
+
+fn asks(
+    answers: &mut Answers<Memory>,
+    (zone, client): (&str, IpAddr),
+    name: &str,
+    addresses: &[IpAddr],
+    ttl: u32,
+    now: u64,
+) {
+    answers.answered(&Learned { zone, client, name, is_remembered: true, addresses, ttl }, now);
+}
+
+/// Addresses outside, one after the other.
+fn outside(numbers: std::ops::Range<u32>) -> Vec<IpAddr> {
+    let address = |number| IpAddr::from((0x2001_0db8_u128 << 96 | u128::from(number)).to_be_bytes());
+    numbers.map(address).collect()
 }
 
 #[test]
@@ -91,8 +115,8 @@ fn of_a_full_zone_the_oldest_goes_and_no_other_zone_loses_anything() {
     learn(&mut answers, "guest", "old.example", "198.51.100.1", 0, 0);
     let share = MAX_RESOLVED / 2;
     for number in 0..share + 100 {
-        let address = IpAddr::from((0x2001_0db8_u128 << 96 | u128::from(number)).to_be_bytes());
-        learn(&mut answers, "iot", "x.example", &address.to_string(), 60, HOUR + u64::from(number));
+        let at = HOUR + u64::from(number);
+        asks(&mut answers, ("iot", DEVICE), "x.example", &outside(number..number + 1), 60, at);
     }
     assert_eq!(answers.fill()[0].entries + answers.fill()[1].entries, u64::from(share) + 1);
     assert_eq!(answers.fill().iter().map(|fill| fill.pushed_out).sum::<u64>(), 100);
@@ -101,6 +125,86 @@ fn of_a_full_zone_the_oldest_goes_and_no_other_zone_loses_anything() {
     assert_eq!(memory.until("iot", "2001:db8::63"), None, "the first hundred");
     assert!(memory.until("iot", "2001:db8::64").is_some());
     assert_eq!(answers.refused(), (0, None));
+}
+
+#[test]
+fn one_device_asking_for_the_world_does_not_shut_out_another_that_asks_normally() {
+    let (mut answers, memory) = answers(&["iot"]);
+    let (greedy, other): (IpAddr, IpAddr) = ("10.4.0.66".parse().unwrap(), "fd00:4::7".parse().unwrap());
+    let (own, shared) = (outside(1_000_000..1_000_200), outside(2_000_000..2_000_010));
+    // It is there first even for what both ask for, and its answers live for a week.
+    asks(&mut answers, ("iot", greedy), "cdn.example", &shared, u32::MAX, 0);
+    for address in own.iter().chain(&shared) {
+        asks(&mut answers, ("iot", other), "normal.example", &[*address], 30, 1);
+    }
+    let flood: Vec<IpAddr> = outside(0..MAX_RESOLVED * 2);
+    let in_table = |address: &IpAddr| memory.until("iot", &address.to_string()).is_some();
+    for (turn, addresses) in flood.chunks(MAX_LEARNED).enumerate() {
+        asks(&mut answers, ("iot", greedy), "world.example", addresses, u32::MAX, 2 + turn as u64);
+        assert!(addresses.iter().all(in_table));
+    }
+    assert_eq!(memory.len(), MAX_RESOLVED as usize, "as full as it gets");
+    assert!(own.iter().chain(&shared).all(in_table), "what the other asked for before");
+    // What it asks for from now on counts too, and stays.
+    let new = outside(3_000_000..3_000_050);
+    for address in &new {
+        asks(&mut answers, ("iot", other), "new.example", &[*address], 0, HOUR);
+    }
+    for (turn, addresses) in flood.chunks(MAX_LEARNED).enumerate() {
+        asks(&mut answers, ("iot", greedy), "world.example", addresses, u32::MAX, HOUR + turn as u64);
+    }
+    assert!(own.iter().chain(&shared).chain(&new).all(in_table));
+    assert_eq!((answers.fill()[0].entries, answers.refused()), (u64::from(MAX_RESOLVED), (0, None)));
+    // What one device asks for counts after a restart of the daemon, though it left the table full.
+    let left: Vec<_> = memory.0.lock().unwrap().0.iter().map(|(key, value)| (*key, *value)).collect();
+    let (mut after, memory) = self::answers(&["iot"]);
+    after.restore(KeptAnswers::default(), left, 2 * HOUR);
+    assert_eq!(memory.len(), MAX_RESOLVED as usize);
+    asks(&mut after, ("iot", other), "late.example", &outside(4_000_000..4_000_001), 0, 2 * HOUR);
+    for (turn, addresses) in flood.chunks(MAX_LEARNED).enumerate() {
+        asks(&mut after, ("iot", greedy), "world.example", addresses, u32::MAX, 2 * HOUR + turn as u64);
+    }
+    assert!(memory.until("iot", "2001:db8::3d:900").is_some());
+}
+
+#[test]
+fn of_a_long_answer_the_first_addresses_are_learned_and_the_others_counted() {
+    let (mut answers, memory) = answers(&["iot"]);
+    let addresses = outside(0..4000);
+    asks(&mut answers, ("iot", DEVICE), "world.example", &addresses, 60, 0);
+    assert_eq!((memory.len(), memory.writes()), (MAX_LEARNED, MAX_LEARNED));
+    assert!(memory.until("iot", "2001:db8::3f").is_some());
+    assert_eq!(answers.fill()[0].pushed_out, 4000 - MAX_LEARNED as u64);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn claims_and_entries_never_part(steps in vec((0..6_u32, 0..40_u32, 0..4_u64, 0..8_u8), 1..200)) {
+        let (mut answers, memory) = answers(&["iot"]);
+        let mut now = 0;
+        for (client, address, hours, what) in steps {
+            now += hours * HOUR;
+            let client = IpAddr::from([10, 4, 0, client as u8]);
+            match what {
+                0 => { answers.expire(now); }
+                1 => answers.make_room(resolver_zone("iot"), 10),
+                _ => asks(&mut answers, ("iot", client), "x.example", &outside(address..address + 1), 60, now),
+            }
+            let zone = &answers.zones[&resolver_zone("iot")];
+            prop_assert_eq!(zone.entries.len(), memory.len());
+            prop_assert_eq!(zone.entries.len(), zone.ends.len());
+            let mut claims: Vec<(IpAddr, u64, IpAddr)> = zone.entries.iter()
+                .flat_map(|(address, entry)| entry.askers.iter().map(|(asker, at)| (*asker, *at, *address)))
+                .collect();
+            claims.sort_unstable();
+            prop_assert_eq!(zone.claims.all(), claims);
+            let counts = 1..=claims::MAX_CLAIMS;
+            let all_have = zone.entries.values().all(|entry| counts.contains(&entry.askers.len()));
+            prop_assert!(all_have);
+        }
+    }
 }
 
 #[test]
@@ -125,8 +229,14 @@ fn names_are_remembered_the_latest_first_where_they_may_be() {
     assert_eq!(answers.of_name("b.example", HOUR).len(), 1);
     assert_eq!(answers.of_name("a.example", HOUR), []);
     let addresses = ["203.0.113.7".parse().unwrap()];
-    let secret =
-        Learned { zone: "iot", name: "x.example", is_remembered: false, addresses: &addresses, ttl: 60 };
+    let secret = Learned {
+        zone: "iot",
+        client: DEVICE,
+        name: "x.example",
+        is_remembered: false,
+        addresses: &addresses,
+        ttl: 60,
+    };
     answers.answered(&secret, 0);
     assert_eq!(answers.of_address(addresses[0], HOUR)[0].names, [] as [&str; 0]);
 }
@@ -197,6 +307,12 @@ fn it_outlives_the_machine_by_its_file_and_the_daemon_by_the_kernel() {
     assert!(memory.until("iot", "2001:db8::0").unwrap() <= (1 + 7 * 24 + 25) * HOUR, "no longer than any");
     assert_eq!(after.of_name("a.example", HOUR).len(), PAGE, "with its names");
     assert_eq!(read(&file, wall.plus(Duration::from_secs(30 * 3600))).unwrap().answers, [], "all over");
+    // A machine without a battery believes that it is 1970, and what was over long ago would last for years.
+    for behind in [0, 1_600_000_000] {
+        let back = read(&file, Timestamp::from_seconds(behind)).unwrap();
+        assert_eq!(back.answers.len(), 1500);
+        assert!(back.answers.iter().all(|answer| answer.seconds == GRACE.as_secs()), "{behind}");
+    }
 }
 
 #[test]
@@ -274,8 +390,7 @@ fn addresses_belong_to_the_patterns_of_the_names_they_were_answered_for() {
 fn a_zone_that_comes_takes_its_share_and_what_the_kernel_refuses_is_tried_again() {
     let (mut answers, memory) = answers(&["iot"]);
     for number in 0..MAX_RESOLVED {
-        let address = IpAddr::from((0x2001_0db8_u128 << 96 | u128::from(number)).to_be_bytes());
-        learn(&mut answers, "iot", "x.example", &address.to_string(), 60, u64::from(number));
+        asks(&mut answers, ("iot", DEVICE), "x.example", &outside(number..number + 1), 60, u64::from(number));
     }
     assert_eq!(memory.len(), MAX_RESOLVED as usize);
     // The kernel says no where its table is full for another reason.

@@ -1,6 +1,7 @@
 //! Zones whose flows depend on what the resolver answers.
 
 use abi::resolver_zone;
+use ipnet::IpNet;
 use policy::{OtherResolvers, Zone};
 use std::{collections::BTreeMap, net::SocketAddr};
 
@@ -64,17 +65,20 @@ pub(in crate::check) fn other_resolvers(
 }
 
 /// Where the resolver answers a zone: on an address in its networks, else on any interface, else on another address.
-/// None where the zone has no such addresses.
-fn answers(
-    zone: &Zone,
+/// None where nobody in the zone can have such an address, since what claims to is refused.
+fn answers<'z>(
+    zone: &'z Zone,
     name: &Located<String>,
     listen: &[SocketAddr],
     (family, is_v4): (&str, bool),
     report: &mut Report<'_>,
 ) -> Option<SocketAddr> {
-    let mut networks = zone.networks.iter().filter(|net| net.addr().is_ipv4() == is_v4).peekable();
-    networks.peek()?;
-    let networks: Vec<_> = networks.collect();
+    let of_family = |nets: &'z [IpNet]| nets.iter().filter(move |net| net.addr().is_ipv4() == is_v4);
+    let networks: Vec<_> = of_family(&zone.networks).collect();
+    // The packet path lets questions pass to be answered here, so wherever one can come from there has to be a door.
+    if networks.is_empty() && zone.anti_spoof && of_family(&zone.routes).next().is_none() {
+        return None;
+    }
     let doors = || listen.iter().filter(|door| door.is_ipv4() == is_v4 && !door.ip().is_loopback());
     let near = doors().find(|door| networks.iter().any(|net| net.contains(&door.ip())));
     let found = near.or_else(|| doors().find(|door| door.ip().is_unspecified())).or_else(|| doors().next());
