@@ -28,7 +28,7 @@ fn reload_with(lab: &Lab, change: impl FnOnce(String) -> String) {
 /// What a host of a zone is answered by this address of the router, from this one of its own.
 fn asked(lab: &Lab, zone: Zone, server: &str, source: &str) -> String {
     let mut command = lab.network.host(zone).unwrap().command("kdig");
-    let words = [&format!("@{server}"), "-b", source, NAME, "A", "+timeout=2", "+retry=0"];
+    let words = [&format!("@{server}"), "-b", source, NAME, "A", "+timeout=5", "+retry=1"];
     let output = command.args(words).output().unwrap();
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     match (text.contains("status: NXDOMAIN"), text.contains(ADDRESS)) {
