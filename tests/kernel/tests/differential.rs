@@ -70,16 +70,23 @@ fn kernel_and_host_judge_alike() {
             if frame.is_empty() || !chance.one_in(4) {
                 frame = Frames::new(&mut chance).any(&known);
             }
-            let mut learnt = if chance.one_in(5) {
+            let tick = ticks_now();
+            let (mut learnt, touched) = if chance.one_in(5) {
                 // Test runs take no packet without a network header.
                 frame.resize(frame.len().max(60), 0);
                 seen.taught += 1;
-                vec![kernel.compare_leaving(&host, &frame).answer]
+                let taught = kernel.compare_leaving(&host, &frame);
+                (vec![taught.answer], [taught.flow, taught.answer])
             } else {
                 let judged = kernel.compare(&host, &frame);
                 seen.count(&judged);
-                if judged.verdict.opened { vec![judged.verdict.flow, judged.verdict.reverse] } else { vec![] }
+                let touched = [judged.verdict.flow, judged.verdict.reverse];
+                (if judged.verdict.opened { touched.to_vec() } else { vec![] }, touched)
             };
+            // Which entry makes way in a full set depends on ticks, and both may have judged in different ones.
+            if ticks_now() != tick {
+                kernel.hand_over(&host, touched);
+            }
             learnt.retain(|key| key.protocol != 0);
             for key in learnt {
                 if known.len() < REMEMBERED {
@@ -211,6 +218,20 @@ impl Kernel {
         for (key, value) in self.listed() {
             if before.get(&key).map(FlowValue::verdict_word) != Some(value.verdict_word()) {
                 write(host, &key, &value);
+            }
+        }
+    }
+
+    /// Gives the host what the kernel has in the sets of these tuples, word by word.
+    fn hand_over(&self, host: &HostTables, touched: [FlowKey; 2]) {
+        let sets: Array<&MapData, FlowSet> = self.dataplane.map("FLOWS").unwrap().try_into().unwrap();
+        for key in touched {
+            let index = spot(&key.words(), &host.active.seed, host.active.flow_mask).set;
+            let (from, to) = (sets.get(&index, 0).unwrap(), host.flows.set(index).unwrap());
+            for (way, place) in (0..).zip(from.places()) {
+                for (word, value) in (0..).zip(place.words) {
+                    to.store(way, word, value);
+                }
             }
         }
     }
