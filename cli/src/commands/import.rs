@@ -300,7 +300,8 @@ fn gravity(path: &Path) -> Result<Gravity, Failure> {
     Gravity::read(&name, file, usize::try_from(length).unwrap_or(usize::MAX)).map_err(refused)
 }
 
-/// Files of Pi-hole in a folder, those higher up first: what the folder itself is called says nothing. For `/etc/pihole` that of dnsmasq beside it is one of its own.
+/// Files of Pi-hole in a folder, those higher up first: what the folder itself is called says nothing. For `/etc/pihole`
+/// that of dnsmasq beside it is one of its own.
 fn look(folder: &Path) -> Result<Vec<(PathBuf, String)>, Failure> {
     let mut found = Vec::new();
     let mut entries = 0;

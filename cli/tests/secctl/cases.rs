@@ -70,6 +70,9 @@ fn answer(target: &str) -> Vec<u8> {
         path::DNS_QUERIES if query.contains("nothing") => {
             ok(r#"{"rows":[],"next":null,"kept_since":"2026-08-24T09:00:00Z"}"#.into())
         }
+        path::DNS_QUERIES if query.contains("before=") => {
+            ok(r#"{"rows":[],"next":null,"kept_since":"2026-08-24T09:00:00Z"}"#.into())
+        }
         path::DNS_QUERIES => ok(typed::<model::QueryPage>("dns-queries")),
         path::DNS_STATS => ok(typed::<model::QueryStats>("dns-stats")),
         path::DNS_TEST => ok(typed::<protocol::DnsTest>("dns-test")),

@@ -199,23 +199,52 @@ fn requests_are_what_the_protocol_says() {
     }
 }
 
-#[test]
-fn following_the_log_goes_on_after_the_last_question() {
-    let folder = tempfile::tempdir().unwrap();
-    let socket = folder.path().join("secd.sock");
-    let row = |id: u64, name: &str| {
+/// A page of the log of questions.
+fn page(rows: &[(u64, &str)], next: Option<u64>) -> Vec<u8> {
+    let row = |(id, name): &(u64, &str)| {
         let client = r#"{"address":"10.4.0.9","zone":"home"}"#;
         format!(
             r#"{{"id":{id},"at":"2026-09-21T15:13:14Z","client":{client},"name":"{name}","type":"A","code":"NOERROR","action":"pass","from":"cache","secure":false,"micros":0}}"#
         )
     };
-    let page = move |rows: &[String]| {
-        reply("200 OK", &format!(r#"{{"rows":[{}],"next":null,"kept_since":null}}"#, rows.join(",")))
-    };
-    let fake = Fake::new(&socket, move |target| match target.rsplit_once("after=") {
-        None => page(&[row(7, "second.example"), row(5, "first.example")]),
+    let rows: Vec<String> = rows.iter().map(row).collect();
+    let next = next.map_or("null".to_owned(), |next| next.to_string());
+    reply("200 OK", &format!(r#"{{"rows":[{}],"next":{next},"kept_since":null}}"#, rows.join(",")))
+}
+
+#[test]
+fn what_was_not_looked_through_in_one_go_is_looked_through_in_several() {
+    let folder = tempfile::tempdir().unwrap();
+    let socket = folder.path().join("secd.sock");
+    let fake = Fake::new(&socket, |target| match target.rsplit_once("before=") {
+        None => page(&[], Some(900)),
+        Some((_, before)) if before.starts_with("900&") => page(&[(700, "second.example")], Some(500)),
+        Some(_) => page(&[(300, "first.example"), (200, "zeroth.example")], Some(200)),
+    });
+    let ran = run(&socket, &["dns", "queries", "--name", "*.example", "--limit", "3"]);
+    assert_eq!(ran.code, 0, "{}", ran.err);
+    let names: Vec<_> = ran.out.lines().skip(1).map(|line| line.split_whitespace().nth(2).unwrap()).collect();
+    assert_eq!(names, ["zeroth.example", "first.example", "second.example"]);
+    let asked: Vec<_> = fake.asked().into_iter().map(|asked| asked.line).collect();
+    let line = |more: &str| format!("GET /v1/dns/queries?{more} HTTP/1.1");
+    assert_eq!(
+        asked,
+        [
+            line("name=*.example&limit=3"),
+            line("before=900&name=*.example&limit=3"),
+            line("before=500&name=*.example&limit=2")
+        ]
+    );
+}
+
+#[test]
+fn following_the_log_goes_on_after_the_last_question() {
+    let folder = tempfile::tempdir().unwrap();
+    let socket = folder.path().join("secd.sock");
+    let fake = Fake::new(&socket, |target| match target.rsplit_once("after=") {
+        None => page(&[(7, "second.example"), (5, "first.example")], None),
         Some((_, after)) if after.starts_with("7&") => {
-            page(&[row(8, "third.example"), row(9, "fourth.example")])
+            page(&[(8, "third.example"), (9, "fourth.example")], None)
         }
         Some(_) => reply("503 Service Unavailable", r#"{"error":{"message":"it stops"}}"#),
     });

@@ -107,8 +107,6 @@ impl Settings {
 /// How the log does.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct LogStatus {
-    /// The file.
-    pub path: PathBuf,
     /// There is a log.
     pub on: bool,
     /// Bytes of the file, with its write-ahead log, when it was last written.
@@ -152,12 +150,11 @@ impl QueryLog {
     /// # Errors
     /// There can be no thread.
     pub fn start(path: PathBuf, settings: Settings, clock: Clock) -> std::io::Result<Self> {
-        let status = LogStatus { path: path.clone(), ..LogStatus::default() };
         let shared = Arc::new(Shared {
             path,
             clock,
             waiting: Waiting::new(settings),
-            status: Mutex::new(status),
+            status: Mutex::default(),
             readers: Arc::new(tokio::sync::Semaphore::new(MAX_READERS)),
             writer: Mutex::default(),
         });
@@ -235,9 +232,10 @@ impl QueryLog {
                 return Err(LogError::Off);
             }
             log.flush();
+            let file = open::identity(&log.shared.path);
             let result = read::Reader::open(&log.shared.path, READ_BY).and_then(|reader| read(&reader));
             if matches!(result, Err(LogError::Damaged { .. })) {
-                log.shared.waiting.damaged();
+                log.shared.waiting.damaged(file);
             }
             result
         });
@@ -248,5 +246,28 @@ impl QueryLog {
 impl Shared {
     fn status(&self) -> std::sync::MutexGuard<'_, LogStatus> {
         self.status.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Two readers come upon the same damage, one of them when the file has been set aside already.
+    #[test]
+    fn a_damaged_file_is_set_aside_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("queries.db");
+        let settings = Settings { min_free: 0, ..Settings::new(1, 1_000_000) };
+        let log = QueryLog::start(path.clone(), settings, Arc::new(|| Timestamp(0))).unwrap();
+        log.flush();
+        let damaged = open::identity(&path);
+        assert!(damaged.is_some());
+        for _ in 0..2 {
+            log.shared.waiting.damaged(damaged);
+            log.flush();
+            assert_eq!(open::identity(&path.with_extension("db.damaged")), damaged);
+        }
+        log.close();
     }
 }

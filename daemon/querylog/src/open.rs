@@ -5,7 +5,7 @@ use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
 use std::{
     fs::{self, DirBuilder, OpenOptions},
     io,
-    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
+    os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt},
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -121,6 +121,11 @@ fn files(path: &Path) -> [PathBuf; 3] {
         name.push(suffix);
         name.into()
     })
+}
+
+/// Which file this is now, if there is one: its number on the disk.
+pub(crate) fn identity(path: &Path) -> Option<u64> {
+    fs::metadata(path).ok().map(|metadata| metadata.ino())
 }
 
 /// Bytes of the file and its write-ahead log.

@@ -87,7 +87,7 @@ struct State {
     /// How often writing was asked for, and how often it was done.
     asked: u64,
     done: u64,
-    damaged: bool,
+    damaged: Option<u64>,
     closed: bool,
 }
 
@@ -131,8 +131,8 @@ pub(crate) struct Row<'a> {
 pub(crate) struct Work {
     pub(crate) batch: Batch,
     pub(crate) settings: Settings,
-    /// A reader found the file damaged.
-    pub(crate) damaged: bool,
+    /// The file that a reader found damaged, if one did: see [`crate::open::identity`].
+    pub(crate) damaged: Option<u64>,
     /// It was the last.
     pub(crate) closed: bool,
     /// For [`Waiting::done`].
@@ -142,7 +142,7 @@ pub(crate) struct Work {
 impl Waiting {
     pub(crate) fn new(settings: Settings) -> Self {
         let state =
-            State { batch: Batch::default(), settings, asked: 0, done: 0, damaged: false, closed: false };
+            State { batch: Batch::default(), settings, asked: 0, done: 0, damaged: None, closed: false };
         Self {
             state: Mutex::new(state),
             work: Condvar::new(),
@@ -219,10 +219,10 @@ impl Waiting {
         }
     }
 
-    /// A reader found the file damaged.
-    pub(crate) fn damaged(&self) {
+    /// A reader found this file damaged.
+    pub(crate) fn damaged(&self, file: Option<u64>) {
         let mut state = self.lock();
-        state.damaged = true;
+        state.damaged = file;
         state.asked += 1;
         self.work.notify_one();
     }

@@ -57,7 +57,8 @@ fn carry_out(shared: &Shared, open: &mut Option<Open>, work: &Work, written: &mu
         *open = None;
         return open::remove(&shared.path);
     }
-    if work.damaged {
+    // Unless it was set aside since: then the one that is in its place is another.
+    if work.damaged.is_some() && work.damaged == open::identity(&shared.path) {
         begin_anew(shared, open);
     }
     if open.as_ref().is_some_and(|open| open.settings != *settings) {

@@ -3,6 +3,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "test code")]
 
 mod common;
+#[path = "common/tmpfs.rs"]
+mod tmpfs;
 
 use common::{START, ban};
 use model::Decision;
@@ -15,6 +17,7 @@ use std::{
     process::{Command, Stdio},
 };
 use store::{Filter, State, Store, StoreError, StoreOptions};
+use tmpfs::Tmpfs;
 
 const CHILD_FILE: &str = "SECD_STORE_TEST_CHILD_FILE";
 const KILLS: usize = 20;
@@ -93,7 +96,7 @@ async fn a_full_file_is_an_error_and_nothing_is_lost() {
 #[tokio::test]
 async fn a_full_or_read_only_disk_is_an_error_and_nothing_is_lost() {
     let folder = tempfile::tempdir().unwrap();
-    let Some(_mount) = Tmpfs::mount(folder.path()) else {
+    let Some(_mount) = Tmpfs::mount(folder.path(), "512k") else {
         eprintln!("SKIP: a_full_or_read_only_disk_is_an_error_and_nothing_is_lost: cannot mount a tmpfs");
         return;
     };
@@ -213,28 +216,4 @@ async fn integrity(path: &Path) -> String {
     let found = sqlx::query_scalar("PRAGMA integrity_check").fetch_one(&mut connection).await.unwrap();
     connection.close().await.unwrap();
     found
-}
-
-/// A small disk, gone when dropped.
-struct Tmpfs(PathBuf);
-
-impl Tmpfs {
-    fn mount(at: &Path) -> Option<Self> {
-        Self::run(&["-t", "tmpfs", "-o", "size=512k", "secd-store-test"], at).then(|| Self(at.to_owned()))
-    }
-
-    fn run(arguments: &[&str], at: &Path) -> bool {
-        Command::new("mount")
-            .args(arguments)
-            .arg(at)
-            .stderr(Stdio::null())
-            .status()
-            .is_ok_and(|status| status.success())
-    }
-}
-
-impl Drop for Tmpfs {
-    fn drop(&mut self) {
-        let _ = Command::new("umount").arg("--lazy").arg(&self.0).status();
-    }
 }

@@ -61,7 +61,18 @@ pub(super) fn run(asked: &Arguments, online: &mut Online<'_, '_>) -> Done {
         limit: Some(asked.limit),
         ..QueryFilter::default()
     };
-    let page: QueryPage = online.client.get(path::DNS_QUERIES, &filter)?;
+    let mut page: QueryPage = online.client.get(path::DNS_QUERIES, &filter)?;
+    // A page has less than its limit and more behind it where the daemon looked for as long as it may.
+    while let Some(before) = page.next
+        && let found = u32::try_from(page.rows.len()).unwrap_or(u32::MAX)
+        && found < asked.limit
+    {
+        let limit = Some(asked.limit - found);
+        let further = QueryFilter { before: Some(before), limit, ..filter.clone() };
+        let more: QueryPage = online.client.get(path::DNS_QUERIES, &further)?;
+        page.rows.extend(more.rows);
+        page.next = more.next;
+    }
     if !asked.follow {
         return Ok(online.output.show(&page, print)?);
     }

@@ -1,6 +1,6 @@
 //! `/api/auth`: logging in and out, sessions.
 
-use model::Severity;
+use model::{Severity, Timestamp};
 use serde_json::{Value, json};
 
 use super::Api;
@@ -15,12 +15,10 @@ use crate::{
 impl<H: Hole> Api<H> {
     /// `GET /api/auth`: whether the one who asks is in. A cookie is enough: nothing is changed.
     pub(super) fn look_in(&self, request: &Request) -> Reply {
-        let now = self.hole.now();
-        let place = request.sid().and_then(|sid| self.gate().enter(&sid.text, None, now));
-        match place {
-            Some(place) => self.in_session(place, None),
-            None => outside(None),
-        }
+        let (sid, now) = (request.sid(), self.hole.now());
+        let mut gate = self.gate();
+        let place = sid.and_then(|sid| gate.enter(&sid.text, None, now));
+        place.and_then(|place| gate.session(place)).map_or_else(|| outside(None), |own| inside(own, None, now))
     }
 
     /// `POST /api/auth`: a login.
@@ -37,10 +35,15 @@ impl<H: Hole> Api<H> {
         let user_agent = request.header("User-Agent").unwrap_or_default();
         let chance = [rand::random(), rand::random()];
         let visitor = (request.from, user_agent);
-        let login = self.gate().login(password, visitor, self.hole.now(), chance);
-        match login {
-            Login::Accepted(place) => self.in_session(place, Some("password correct")),
+        let now = self.hole.now();
+        let mut gate = self.gate();
+        match gate.login(password, visitor, now, chance) {
+            Login::Accepted(place) => {
+                let message = Some("password correct");
+                gate.session(place).map_or_else(|| outside(None), |own| inside(own, message, now))
+            }
             Login::Wrong => {
+                drop(gate);
                 let shown: String = user_agent.chars().take(MAX_USER_AGENT).collect();
                 let message = format!(
                     "a login with a wrong password at the Pi-hole API from {} ({shown:?})",
@@ -104,21 +107,19 @@ impl<H: Hole> Api<H> {
         }
         Reply::empty(204)
     }
+}
 
-    fn in_session(&self, place: usize, message: Option<&str>) -> Reply {
-        let gate = self.gate();
-        let Some(session) = gate.session(place) else { return outside(None) };
-        let validity = session.valid_until().since(self.hole.now()).as_secs();
-        let json = json!({ "session": {
-            "valid": true,
-            "totp": false,
-            "sid": session.sid,
-            "csrf": session.csrf,
-            "validity": validity,
-            "message": message,
-        }});
-        Reply::ok(json).cookie(&session.sid)
-    }
+/// In this session.
+fn inside(session: &Session, message: Option<&str>, now: Timestamp) -> Reply {
+    let json = json!({ "session": {
+        "valid": true,
+        "totp": false,
+        "sid": session.sid,
+        "csrf": session.csrf,
+        "validity": session.valid_until().since(now).as_secs(),
+        "message": message,
+    }});
+    Reply::ok(json).cookie(&session.sid)
 }
 
 /// Not in.

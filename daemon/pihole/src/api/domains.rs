@@ -86,7 +86,14 @@ impl<H: Hole> Api<H> {
             Some(_) | None => None,
         };
         let text = name.to_string();
-        for former in [Some(verdict), moved_from.filter(|former| *former != verdict)].into_iter().flatten() {
+        let formers = || [Some(verdict), moved_from.filter(|from| *from != verdict)].into_iter().flatten();
+        // Both are looked at before one is taken back.
+        for former in formers() {
+            if let Err(reply) = self.removable(former, kind, &text) {
+                return reply;
+            }
+        }
+        for former in formers() {
             if let Err(reply) = self.remove(former, kind, &text, request).await {
                 return reply;
             }

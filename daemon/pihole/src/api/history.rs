@@ -95,10 +95,10 @@ fn total(history: &[QueryBucket]) -> Reply {
     Reply::ok(json!({ "history": rows.collect::<Vec<Value>>() }))
 }
 
-/// The time that is asked for, in pieces so long that they are not too many.
+/// The time that is asked for, in pieces so long that they are not too many, with those that it begins and ends within.
 fn kept(request: &Request) -> Result<QueryStatsFilter, Reply> {
     let (since, until) = period(request)?;
-    let pieces = until.since(since).as_secs() / u64::from(HISTORY_PIECE) / MAX_HISTORY + 1;
+    let pieces = until.since(since).as_secs() / u64::from(HISTORY_PIECE) / (MAX_HISTORY - 1) + 1;
     let piece = u32::try_from(pieces).unwrap_or(u32::MAX).saturating_mul(HISTORY_PIECE);
     let bucket = Some(piece);
     Ok(QueryStatsFilter { since: Some(since), until: Some(until), bucket, ..QueryStatsFilter::default() })

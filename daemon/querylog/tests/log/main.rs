@@ -6,4 +6,6 @@ mod common;
 mod model;
 mod reading;
 mod retention;
+#[path = "../../../store/tests/common/tmpfs.rs"]
+mod tmpfs;
 mod trouble;

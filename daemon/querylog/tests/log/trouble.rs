@@ -2,13 +2,12 @@
 
 use model::{QueryFilter, QueryStatsFilter};
 use querylog::{LogError, MAX_WAITING, QueryLog, Settings};
-use std::{
-    fs,
-    path::{Path, PathBuf},
-    process::{Command, Stdio},
-};
+use std::{fs, path::Path};
 
-use crate::common::{Bench, DAY, SECOND, START, forwarded, roomy};
+use crate::{
+    common::{Bench, DAY, SECOND, START, forwarded, roomy},
+    tmpfs::Tmpfs,
+};
 
 async fn count(log: &QueryLog) -> u64 {
     log.stats(&QueryStatsFilter::default()).await.unwrap().totals.total
@@ -37,7 +36,7 @@ async fn a_full_queue_drops_and_counts() {
 #[tokio::test]
 async fn a_full_disk_stops_the_log_until_there_is_room() {
     let bench = Bench::new();
-    let Some(_mount) = Tmpfs::mount(bench.folder.path()) else {
+    let Some(_mount) = Tmpfs::mount(bench.folder.path(), "1m") else {
         eprintln!("SKIP: a_full_disk_stops_the_log_until_there_is_room: cannot mount a tmpfs");
         return;
     };
@@ -164,28 +163,4 @@ async fn a_log_without_a_folder_says_so() {
 fn integrity(path: &Path) -> String {
     let connection = rusqlite::Connection::open(path).unwrap();
     connection.query_row("PRAGMA integrity_check", [], |row| row.get(0)).unwrap()
-}
-
-/// A small disk, gone when dropped.
-struct Tmpfs(PathBuf);
-
-impl Tmpfs {
-    fn mount(at: &Path) -> Option<Self> {
-        Self::run(&["-t", "tmpfs", "-o", "size=1m", "secd-querylog-test"], at).then(|| Self(at.to_owned()))
-    }
-
-    fn run(arguments: &[&str], at: &Path) -> bool {
-        Command::new("mount")
-            .args(arguments)
-            .arg(at)
-            .stderr(Stdio::null())
-            .status()
-            .is_ok_and(|status| status.success())
-    }
-}
-
-impl Drop for Tmpfs {
-    fn drop(&mut self) {
-        let _ = Command::new("umount").arg("--lazy").arg(&self.0).status();
-    }
 }

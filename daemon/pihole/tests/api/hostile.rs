@@ -1,9 +1,5 @@
 //! Any request gets an answer, and nobody who is not in gets anything out of it. What is kept is kept for a moment.
-#![expect(clippy::unwrap_used, reason = "a test fails where its helpers do")]
 
-mod common;
-
-use common::Fake;
 use hyper::{HeaderMap, Method, Uri, body::Bytes};
 use pihole::{Api, Passwords, Reply, Request};
 use proptest::prelude::*;
@@ -11,6 +7,8 @@ use std::{
     sync::{Arc, atomic::Ordering::Relaxed},
     time::Duration,
 };
+
+use crate::fake::Fake;
 
 fn api() -> (Arc<Fake>, Api<Fake>) {
     let hole = Arc::new(Fake::of(""));

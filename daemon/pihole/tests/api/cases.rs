@@ -1,14 +1,12 @@
 //! Requests and their answers, as data: `tests/cases/pihole`.
-#![expect(clippy::unwrap_used, reason = "a test fails where its helpers do")]
 
-mod common;
-
-use common::Fake;
 use hyper::{HeaderMap, Method, Uri, body::Bytes, header::HeaderName};
 use pihole::{Api, Passwords, Reply, Request};
 use serde::Deserialize;
 use serde_json::Value;
 use std::{collections::BTreeMap, fs, path::Path, sync::Arc};
+
+use crate::fake::Fake;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
