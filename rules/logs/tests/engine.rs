@@ -352,7 +352,7 @@ fn times_of_a_filter_in_utc_are_not_local() {
     let mut library = Library::empty();
     for (name, utc) in [("here", false), ("there", true)] {
         let text = format!(
-            "[filter]\nname = \"{name}\"\nutc = {utc}\n[[patterns]]\nevent = \"a\"\nregex = '(?<time>\\S+) <ip>'\n\
+            "[filter]\nname = \"{name}\"\nheader = \"none\"\nutc = {utc}\n[[patterns]]\nevent = \"a\"\nregex = '(?<time>\\S+) <ip>'\n\
              [[scenarios]]\nname = \"{name}\"\ncapacity = 0\nleak = \"1h\"\nban = \"1h\"\n"
         );
         library.add("own.toml", &text).unwrap();
