@@ -475,6 +475,9 @@ pub(crate) struct ListDraft {
     pub(crate) direction: Option<Located<Direction>>,
     /// The list blocks. With `false` only rules that say `list:NAME` look at it.
     pub(crate) block: Located<Blocks>,
+    /// A list of names whose entries are exceptions: what it names is not blocked by other lists. `dns.deny` and the
+    /// `deny` of groups go before it.
+    pub(crate) allow: Located<bool>,
     /// Mode of this list.
     pub(crate) mode: Mode,
     /// Groups that a list of names holds for (`[dns.groups]`). Left out: `default`.
