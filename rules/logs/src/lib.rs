@@ -52,6 +52,7 @@ mod error;
 mod evidence;
 mod expand;
 mod fields;
+mod go;
 mod filter;
 mod json;
 mod library;
