@@ -7,8 +7,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use logs::crowdsec::{
+    Event, Kind, Line, Mode,
     buckets::{BucketLimits, Buckets},
-    event::{Event, Kind, Line, Mode},
     scenario::Scenario,
 };
 use logs::expr::{Problem, Scope, Time, Value};
@@ -260,21 +260,21 @@ fn a_bucket_whose_condition_looks_at_what_was_kept_goes_with_it() {
 }
 
 #[test]
-fn a_million_sources_stay_within_the_memory() {
-    let limits = BucketLimits { buckets: 50_000, kept: 40_000, kept_bytes: 16 * 1024 * 1024 };
+fn a_flood_of_sources_stays_within_the_memory() {
+    let limits = BucketLimits { buckets: 5_000, kept: 4_000, kept_bytes: 1024 * 1024 };
     let mut buckets = Buckets::new(scenarios(BRUTE_FORCE), limits);
     let mut overflows = 0;
-    for number in 0..1_000_000 {
+    for number in 0..100_000 {
         pour(&mut buckets, event(0, &[("source_ip", &address(number))]));
-        if number % 1_000 == 0 {
+        if number % 100 == 0 {
             overflows += pour(&mut buckets, event(0, &[("source_ip", "192.0.2.1")])).len();
         }
     }
     let stats = buckets.stats();
     assert_eq!(overflows, 333, "the one that comes again and again is seen");
-    assert_eq!(stats.buckets, 50_000);
+    assert_eq!(stats.buckets, 5_000);
     assert!(stats.kept_bytes <= limits.kept_bytes, "{stats:?}");
-    assert!(stats.evicted >= 950_000 && stats.forgotten + stats.evicted > 950_000, "{stats:?}");
+    assert!(stats.evicted >= 95_000 && stats.forgotten > 0, "{stats:?}");
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! `secctl logs hubtest`.
 
-use logs::crowdsec::hubtest::{Files, Hub, Verdict};
+use ::logs::crowdsec::hubtest::{Files, Hub, Verdict};
 use serde::Serialize;
 use std::{
     fs,

@@ -111,7 +111,7 @@ fn sources(event: &Event, scenario: &Scenario, scope: &mut dyn Scope) -> Result<
         names.iter().find_map(|name| event.enriched.get(*name)).cloned().unwrap_or_default()
     };
     let degrees = |name: &str| enriched(&[name]).parse().unwrap_or(0.0);
-    let range = match event.meta.get("SourceRange").filter(|range| !range.is_empty()) {
+    let range: Arc<str> = match event.meta.get("SourceRange").filter(|range| !range.is_empty()) {
         None => Arc::from(""),
         Some(range) => match range.parse::<IpNet>() {
             Ok(network) => Arc::from(network.trunc().to_string()),

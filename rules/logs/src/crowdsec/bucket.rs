@@ -12,9 +12,9 @@ use super::{
 };
 
 /// Values of `distinct` that a bucket remembers. When there are more, the oldest is forgotten, and counts again.
-pub const MAX_DISTINCT: usize = 10_000;
+pub(super) const MAX_DISTINCT: usize = 10_000;
 /// Events a bucket keeps, whatever its capacity. When there are more, the oldest goes; they count all the same.
-pub const MAX_QUEUE: usize = 1_024;
+pub(super) const MAX_QUEUE: usize = 1_024;
 
 /// No other bucket, in the chains of buckets.
 pub(super) const NONE: u32 = u32::MAX;

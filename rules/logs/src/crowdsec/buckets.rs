@@ -79,6 +79,9 @@ pub struct BucketStats {
 #[derive(Debug)]
 pub struct Buckets {
     scenarios: Arc<[Scenario]>,
+    /// For each scenario the first that has its name and filter: as in CrowdSec, these share their buckets. A bucket
+    /// works as the scenario says that made it, and takes an event once for each.
+    twins: Vec<usize>,
     states: Vec<State>,
     slots: Vec<Option<Bucket>>,
     free: Vec<u32>,
@@ -92,9 +95,12 @@ pub struct Buckets {
 /// What a scenario has beside its buckets.
 #[derive(Debug)]
 struct State {
+    /// The buckets of this scenario and its twins by key; empty in the twins.
     index: HashMap<Arc<str>, u32>,
+    /// The chain of the buckets that this scenario made, as they were poured into.
     oldest: u32,
     newest: u32,
+    length: usize,
     blackhole: Option<Blackhole>,
 }
 
@@ -126,9 +132,16 @@ impl Buckets {
             index: HashMap::new(),
             oldest: NONE,
             newest: NONE,
+            length: 0,
             blackhole: scenario.blackhole.map(Blackhole::new),
         };
+        let mut firsts: HashMap<(&str, &str), usize> = HashMap::new();
+        let named = scenarios.iter().enumerate();
+        let twins = named
+            .map(|(number, scenario)| *firsts.entry((&scenario.name, scenario.filter.text())).or_insert(number))
+            .collect();
         Self {
+            twins,
             states: scenarios.iter().map(state).collect(),
             scenarios: scenarios.into(),
             slots: Vec::new(),
@@ -177,7 +190,7 @@ impl Buckets {
                     }
                 },
             };
-            self.pour_into(number, scenario, &key, &mut pouring, scope);
+            self.pour_into(number, &scenarios, &key, &mut pouring, scope);
         }
         pouring.out
     }
@@ -207,20 +220,24 @@ impl Buckets {
     fn pour_into(
         &mut self,
         number: usize,
-        scenario: &Scenario,
+        scenarios: &[Scenario],
         key: &Arc<str>,
         pouring: &mut Pouring<'_>,
         scope: &mut dyn Scope,
     ) {
-        let mut slot = self.states[number].index.get(key).copied();
+        let mut slot = self.states[self.twins[number]].index.get(key).copied();
         if let Some(found) = slot
             && let Some(bucket) = self.bucket(found)
+            && let Some(scenario) = scenarios.get(bucket.scenario as usize)
             && pouring.time(bucket.live).is_some_and(|at| bucket.is_over(scenario, at))
         {
             self.end(found, scenario, pouring.now, scope, &mut pouring.out);
             slot = None;
         }
-        let live = slot.and_then(|slot| self.bucket(slot)).map_or(pouring.event.mode == Mode::Live, |b| b.live);
+        let (number, live) = slot
+            .and_then(|slot| self.bucket(slot))
+            .map_or((number, pouring.event.mode == Mode::Live), |bucket| (bucket.scenario as usize, bucket.live));
+        let scenario = &scenarios[number];
         let at = match (scenario.kind, pouring.time(live)) {
             (_, Some(at)) => at,
             (Kind::Trigger, None) => pouring.now,
@@ -369,7 +386,7 @@ impl Buckets {
 
     fn create(&mut self, number: usize, key: &Arc<str>, live: bool) -> u32 {
         if self.slots.len() - self.free.len() >= self.limits.buckets.max(1) {
-            let fullest = self.states.iter().max_by_key(|state| state.index.len());
+            let fullest = self.states.iter().max_by_key(|state| state.length);
             if let Some(oldest) = fullest.map(|state| state.oldest) {
                 self.remove(oldest);
                 self.stats.evicted += 1;
@@ -385,7 +402,7 @@ impl Buckets {
             self.slots.push(bucket);
             u32::try_from(self.slots.len() - 1).unwrap_or(NONE)
         };
-        self.states[number].index.insert(key.clone(), slot);
+        self.states[self.twins[number]].index.insert(key.clone(), slot);
         self.link(slot);
         slot
     }
@@ -395,7 +412,7 @@ impl Buckets {
         self.unlink(slot);
         let bucket = self.slots.get_mut(slot as usize)?.take()?;
         self.free.push(slot);
-        self.states[bucket.scenario as usize].index.remove(&bucket.key);
+        self.states[self.twins[bucket.scenario as usize]].index.remove(&bucket.key);
         self.stats.kept_bytes = self.stats.kept_bytes.saturating_sub(bucket.kept_bytes());
         Some(bucket)
     }
@@ -424,6 +441,7 @@ impl Buckets {
     /// Puts a bucket at the new end of its scenario's chain.
     fn link(&mut self, slot: u32) {
         let Some(scenario) = self.bucket(slot).map(|bucket| bucket.scenario as usize) else { return };
+        self.states[scenario].length += 1;
         let before = std::mem::replace(&mut self.states[scenario].newest, slot);
         match self.bucket_mut(before) {
             Some(bucket) => bucket.newer = slot,
@@ -439,6 +457,7 @@ impl Buckets {
     fn unlink(&mut self, slot: u32) {
         let Some(bucket) = self.bucket(slot) else { return };
         let (scenario, older, newer) = (bucket.scenario as usize, bucket.older, bucket.newer);
+        self.states[scenario].length -= 1;
         match self.bucket_mut(older) {
             Some(bucket) => bucket.newer = newer,
             None => self.states[scenario].oldest = newer,

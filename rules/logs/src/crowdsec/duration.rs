@@ -6,9 +6,13 @@ const DAY: i64 = 24 * 3_600 * 1_000_000_000;
 
 /// Reads a duration; `None` if it is none or does not fit.
 pub(crate) fn parse(text: &str) -> Option<i64> {
-    let Some((days, rest)) = text.split_once('d') else { return crate::expr::read_duration(text) };
-    let rest = if rest.is_empty() { 0 } else { crate::expr::read_duration(rest).filter(|rest| *rest >= 0)? };
+    let Some((days, rest)) = text.split_once('d') else { return nanoseconds(text) };
+    let rest = if rest.is_empty() { 0 } else { nanoseconds(rest).filter(|rest| *rest >= 0)? };
     i64::from(days.parse::<u32>().ok()?).checked_mul(DAY)?.checked_add(rest)
+}
+
+fn nanoseconds(text: &str) -> Option<i64> {
+    i64::try_from(crate::go::duration(text)?.as_nanos()).ok()
 }
 
 #[cfg(test)]

@@ -11,14 +11,14 @@ use model::Timestamp;
 use yaml::Node;
 
 use super::{
-    DataFile, Event, Item, Items, Line, Mode, Pipeline, Step, assert,
+    DataFile, Event, Item, Items, Line, Mode, Pipeline, assert,
     buckets::{BucketLimits, Buckets},
     overflow::Overflow,
     scenario::{FILE_LIMITS, Scenario},
 };
 use crate::{
     FilterError,
-    expr::{Problem, Program, Scope, Time, Value},
+    expr::{Scope, Time, Value},
 };
 
 /// Files by their path, with `/` between folders.
@@ -156,9 +156,8 @@ struct Run {
 }
 
 /// What came of the lines.
-#[derive(Default)]
 struct Results {
-    steps: Vec<Vec<Step>>,
+    parsers: assert::Results,
     overflows: Vec<Arc<Event>>,
 }
 
@@ -196,7 +195,7 @@ impl Run {
         labels.extend(config.labels.iter().map(|(name, value)| (name.as_str().into(), value.as_str().into())));
         labels.insert("type".into(), config.log_type.as_str().into());
         let (source, module, labels) = (Arc::from(config.log_file.as_str()), Arc::from("file"), Arc::new(labels));
-        let mut results = Results::default();
+        let mut results = Results { parsers: assert::Results::new(self.now), overflows: Vec::new() };
         for line in log.split(|byte| *byte == b'\n') {
             let line = line.strip_suffix(b"\r").unwrap_or(line);
             if line.is_empty() {
@@ -211,7 +210,7 @@ impl Run {
                 time: None,
             };
             let parsed = self.parsers.parse_told(Event::line(line, Mode::Replay, self.now), self.now);
-            results.steps.push(parsed.steps);
+            results.parsers.add(parsed.steps);
             if parsed.event.process && !parsed.event.whitelisted {
                 self.pour(parsed.event, &mut results.overflows);
             }
@@ -296,14 +295,14 @@ impl Hub {
         let Some(log) = test.get(&config.log_file) else {
             return (vec![FailedAssert::new(format!("log_file: {}", config.log_file), "is not in the test")], missing);
         };
-        let results = run.lines(config, log);
+        let mut results = run.lines(config, log);
         let mut failed = Vec::new();
         if !config.ignore_parsers {
-            failed.extend(check("parser.assert", parser, assert::parser_results(&results.steps)));
+            failed.extend(check("parser.assert", parser, &mut results.parsers));
         }
         if !config.scenarios.is_empty() {
             let overflows = results.overflows.iter().map(|event| Value::Object(event.clone())).collect();
-            failed.extend(check("scenario.assert", scenario, overflows));
+            failed.extend(check("scenario.assert", scenario, &mut Overflows(overflows)));
         }
         (failed, missing)
     }
@@ -362,46 +361,21 @@ impl Hub {
     }
 }
 
-/// The lines of an assert file that do not hold of some results.
-fn check(file: &str, asserts: &str, results: Value) -> Vec<FailedAssert> {
-    let mut scope = OfResults(results);
-    let mut lines = asserts.lines().filter(|line| !line.trim().is_empty()).peekable();
-    if lines.peek().is_none() {
+/// The lines of an assert file that do not hold.
+fn check(file: &str, asserts: &str, results: &mut dyn Scope) -> Vec<FailedAssert> {
+    if asserts.trim().is_empty() {
         return vec![FailedAssert::new(file, "there is nothing in it")];
     }
-    let fails = |assert: &str| {
-        let got = match Program::compile(assert) {
-            Err(mistake) => mistake.to_string(),
-            Ok(program) => match program.holds(&mut scope) {
-                Ok(true) => return None,
-                Err(problem) => problem.to_string(),
-                Ok(false) => left_side(assert, &mut scope).unwrap_or_else(|| "false".to_owned()),
-            },
-        };
-        Some(FailedAssert::new(assert, got))
-    };
-    lines.filter_map(fails).collect()
+    let failed = assert::check(asserts, results).into_iter();
+    failed.map(|failed| FailedAssert { assert: failed.assert, got: failed.got }).collect()
 }
 
-/// What stands before the `==` of an assert.
-fn left_side(assert: &str, scope: &mut OfResults) -> Option<String> {
-    let (left, _) = assert.split_once(" == ")?;
-    Program::compile(left).ok()?.run(scope).ok().map(|value| value.to_string())
-}
+/// What the asserts of scenarios see: the overflows as events.
+struct Overflows(Value);
 
-/// What asserts see.
-struct OfResults(Value);
-
-impl Scope for OfResults {
+impl Scope for Overflows {
     fn path(&self, path: &[Arc<str>]) -> Option<(Value, usize)> {
         (&**path.first()? == "results").then(|| (self.0.clone(), 1))
-    }
-
-    fn call(&mut self, function: &str, arguments: &[Value]) -> Option<Result<Value, Problem>> {
-        (function == "basename").then(|| match arguments {
-            [Value::Text(path)] => Ok(Value::text(path.rsplit('/').next().unwrap_or(""))),
-            _ => Err(Problem::fixed("basename takes a path")),
-        })
     }
 
     fn now(&self) -> Time {

@@ -29,6 +29,10 @@ const KEYS: [&str; 10] = [
     "notifications", "description",
 ];
 
+/// Functions that profiles call, which the shell computes out of its decisions.
+const FUNCTIONS: [&str; 4] =
+    ["GetDecisionsCount", "GetDecisionsSinceCount", "GetActiveDecisionsCount", "GetActiveDecisionsTimeLeft"];
+
 /// One profile.
 #[derive(Debug)]
 pub struct Profile {
@@ -92,7 +96,8 @@ impl Profile {
         let mut profiles = Vec::new();
         let mut mistakes = Vec::new();
         for node in documents.iter().filter(|node| !node.is_nothing()) {
-            let mut document = Document { file, node, mistakes: Vec::new() };
+            let mut document =
+                Document { file, node, mistakes: Vec::new(), roots: &["Alert"], functions: &FUNCTIONS };
             profiles.extend(document.profile());
             mistakes.append(&mut document.mistakes);
         }

@@ -10,6 +10,7 @@ use yaml::Node;
 use super::{
     duration,
     limiter::Rate,
+    node::knows,
     overflow::{SCOPE_IP, SCOPE_RANGE},
 };
 use crate::{FilterError, expr::Program};
@@ -29,6 +30,9 @@ const KEYS: [&str; 28] = [
     "cancel_on", "overflow_filter", "condition", "scope", "data", "labels", "bayesian_prior", "bayesian_threshold",
     "bayesian_conditions",
 ];
+
+/// What expressions of scenarios begin with; the last three only where a bucket is looked at.
+const ROOTS: [&str; 4] = ["evt", "queue", "leaky", "signal"];
 
 /// One scenario.
 #[derive(Debug)]
@@ -131,7 +135,7 @@ impl Scenario {
         let mut scenarios = Vec::new();
         let mut mistakes = Vec::new();
         for node in documents {
-            let mut document = Document { file, node, mistakes: Vec::new() };
+            let mut document = Document { file, node, mistakes: Vec::new(), roots: &ROOTS, functions: &[] };
             let scenario = document.scenario();
             match scenario {
                 Some(scenario) if document.mistakes.is_empty() => scenarios.push(scenario),
@@ -171,6 +175,10 @@ pub(super) struct Document<'t> {
     pub(super) file: &'t str,
     pub(super) node: &'t Node,
     pub(super) mistakes: Vec<FilterError>,
+    /// What expressions begin with.
+    pub(super) roots: &'static [&'static str],
+    /// Functions they may call beside those that parsers may.
+    pub(super) functions: &'static [&'static str],
 }
 
 impl Document<'_> {
@@ -412,7 +420,20 @@ impl Document<'_> {
     /// An expression that stands at a place.
     pub(super) fn compiled(&mut self, node: &Node, text: &str) -> Option<Program> {
         match Program::compile(text) {
-            Ok(program) => Some(program),
+            Ok(program) => {
+                let unknown = program.functions().find(|function| !knows(function) && !self.functions.contains(function));
+                let unknown = unknown.map(|function| format!("there is no function `{function}`")).or_else(|| {
+                    let mut roots = program.paths().filter_map(<[_]>::first);
+                    let root = roots.find(|root| !self.roots.contains(&&***root))?;
+                    Some(format!("there is no `{root}` here"))
+                });
+                if let Some(message) = unknown {
+                    let help = format!("there are {}, and the functions of CrowdSec's documentation", self.roots.join(", "));
+                    self.wrong(node, &message, &help);
+                    return None;
+                }
+                Some(program)
+            }
             Err(mistake) => {
                 let (_, column) = mistake.place(text);
                 let message = format!("{} at column {column} of `{}`", mistake.message, text.trim());
