@@ -46,10 +46,12 @@
 //! before; where it is on both sides, ignore the lines in which it could be either.
 
 mod bucket;
+pub mod crowdsec;
 mod definition;
 mod engine;
 mod error;
 mod evidence;
+pub mod expr;
 mod expand;
 mod fields;
 mod go;

@@ -123,15 +123,17 @@ impl Map {
         let (mut contained, mut places) = (Vec::new(), Vec::new());
         for (number, line) in lines {
             let wrong = |message: String| (*number, message);
-            let row: BTreeMap<Arc<str>, Arc<str>> =
+            let row: BTreeMap<String, String> =
                 serde_json::from_str(line).map_err(|error| wrong(format!("no map of texts: {error}")))?;
+            let row: BTreeMap<Arc<str>, Arc<str>> =
+                row.into_iter().map(|(name, text)| (name.into(), text.into())).collect();
             let of = |name: &str| row.get(name).filter(|text| !text.is_empty()).cloned();
             let (Some(pattern), Some(_), Some(kind)) = (of("pattern"), of("tag"), of("type")) else {
                 return Err(wrong("`pattern`, `tag` and `type` must be there".to_owned()));
             };
             let place = map.rows.len();
             match &*kind {
-                "equals" => drop(map.equal.insert(pattern, place)),
+                "equals" => _ = map.equal.insert(pattern, place),
                 "contains" => {
                     contained.push(pattern);
                     places.push(place);

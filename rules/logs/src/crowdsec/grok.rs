@@ -224,17 +224,17 @@ impl Grok {
 
     /// The fields of a text, each with what it is there; nothing if the pattern does not match. A field whose group
     /// took no part is an empty text.
-    pub(crate) fn read<'g, 't>(
+    pub(crate) fn read<'g, 't, 'b>(
         &'g self,
         text: &'t str,
-        buffers: &mut Buffers,
-    ) -> Option<impl Iterator<Item = (&'g Arc<str>, &'t str)> + use<'g, 't, '_>> {
+        buffers: &'b mut Buffers,
+    ) -> Option<impl Iterator<Item = (&'g Arc<str>, &'t str)> + use<'g, 't, 'b>> {
         if self.fields.is_empty() {
             return None;
         }
         buffers.slots.fill(None);
         self.regex.search_slots_with(&mut buffers.cache, &Input::new(text), &mut buffers.slots)?;
-        let slots = &buffers.slots;
+        let slots: &'b [Option<NonMaxUsize>] = &buffers.slots;
         Some(self.fields.iter().map(move |(field, group)| {
             let range = group.and_then(|group| {
                 let (start, end) = (slots.get(2 * group)?.as_ref()?, slots.get(2 * group + 1)?.as_ref()?);
