@@ -53,6 +53,7 @@ mod error;
 mod evidence;
 pub mod expr;
 mod expand;
+pub mod expr;
 mod fields;
 mod go;
 mod filter;
