@@ -51,6 +51,7 @@ mod definition;
 mod engine;
 mod error;
 mod evidence;
+pub mod expr;
 mod expand;
 pub mod expr;
 mod fields;

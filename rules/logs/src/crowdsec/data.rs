@@ -133,7 +133,7 @@ impl Map {
             };
             let place = map.rows.len();
             match &*kind {
-                "equals" => drop(map.equal.insert(pattern, place)),
+                "equals" => _ = map.equal.insert(pattern, place),
                 "contains" => {
                     contained.push(pattern);
                     places.push(place);

@@ -252,10 +252,10 @@ impl Static {
         }
         match &self.target {
             Target::Method(method) => method.run(&value, event, world.lookups.as_deref(), now),
-            Target::Parsed(name) => drop(put(&mut event.parsed, name.clone(), value)),
-            Target::Meta(name) => drop(put(&mut event.meta, name.clone(), value)),
-            Target::Enriched(name) => drop(put(&mut event.enriched, name.clone(), value)),
-            Target::Path(path) => drop(event.set(path, value)),
+            Target::Parsed(name) => _ = put(&mut event.parsed, name.clone(), value),
+            Target::Meta(name) => _ = put(&mut event.meta, name.clone(), value),
+            Target::Enriched(name) => _ = put(&mut event.enriched, name.clone(), value),
+            Target::Path(path) => _ = event.set(path, value),
         }
         Ok(())
     }
