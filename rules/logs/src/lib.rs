@@ -46,12 +46,16 @@
 //! before; where it is on both sides, ignore the lines in which it could be either.
 
 mod bucket;
+pub mod crowdsec;
 mod definition;
 mod engine;
 mod error;
 mod evidence;
+pub mod expr;
 mod expand;
+pub mod expr;
 mod fields;
+mod go;
 mod filter;
 mod json;
 mod library;
