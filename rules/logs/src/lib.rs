@@ -51,6 +51,7 @@ mod engine;
 mod error;
 mod evidence;
 mod expand;
+pub mod fail2ban;
 mod fields;
 mod filter;
 mod json;
