@@ -48,7 +48,7 @@ fn every_stock_filter_loads() {
         (slow, all, loaded) = (slow + backtracking, all + regexes, loaded + 1);
     }
     println!("{loaded} filters, {all} regexes, {slow} of them need backtracking");
-    assert!(loaded >= 20);
+    assert!(loaded >= 19);
 }
 
 #[test]
@@ -57,7 +57,7 @@ fn every_sample_line_is_judged_as_its_authors_want() {
     let logs = files("fail2ban/logs");
     let (mut passed, mut failed, mut wanted) = (0, Vec::new(), 0);
     for (name, bytes) in &logs {
-        wanted += String::from_utf8_lossy(bytes).matches("# failJSON:").count();
+        wanted += String::from_utf8_lossy(bytes).matches("failJSON:").count();
         if texts.has(&format!("filter.d/{name}.conf")) {
             let report = samples::run(&texts, "filter.d/", name, &logs);
             passed += report.passed;
@@ -67,7 +67,7 @@ fn every_sample_line_is_judged_as_its_authors_want() {
     }
     println!("{passed} of {wanted} lines");
     assert!(failed.is_empty(), "{} of {wanted}:\n{}", failed.len(), failed.join("\n"));
-    assert!(wanted > 500 && passed + 20 > wanted, "{passed} of {wanted}");
+    assert!(wanted > 500 && passed == wanted, "{passed} of {wanted}");
 }
 
 #[test]

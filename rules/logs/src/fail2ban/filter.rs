@@ -43,7 +43,7 @@ impl Definition {
         let mut errors = Vec::new();
         let mut places = BTreeMap::new();
         let mut combined: BTreeMap<String, String> = BTreeMap::new();
-        let mut note = |section: &str, key: &str, message: String, errors: &mut Vec<FilterError>| {
+        let note = |section: &str, key: &str, message: String, errors: &mut Vec<FilterError>| {
             let (file, line) = settings.place(section, key);
             errors.push(mistake(&file, line, message, "correct the option, or set what it asks for"));
         };

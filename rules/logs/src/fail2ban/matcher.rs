@@ -316,9 +316,7 @@ impl Matcher {
                 in_content = false;
             }
             if let Some(prefix) = &prefix {
-                // A field that the failregex has goes before the prefix's, also when it found nothing.
-                let of_prefix = prefix.iter().filter(|(name, _)| !regex.fields.iter().any(|(own, _)| own == *name));
-                for (name, value) in of_prefix {
+                for (name, value) in prefix {
                     fields.entry(Arc::clone(name)).or_insert_with(|| value.clone());
                 }
             }

@@ -349,10 +349,17 @@ fn field(failure: &Failure, key: &str, wanted: &Value) -> (String, bool) {
     (held.replace(TUPLE, ", "), same)
 }
 
+/// `2005-01-23T21:59:59.5`, where numbers may be short, as Python's `strptime` takes them.
 fn moment(text: &str) -> Option<Timestamp> {
-    let civil: DateTime = text.parse().ok()?;
+    let (text, fraction) = text.split_once('.').unwrap_or((text, ""));
+    let mut numbers = text.split(['-', 'T', ':']).map(str::parse::<i16>);
+    let mut number = || numbers.next()?.ok();
+    let year = number()?;
+    let mut small = || number().and_then(|number| i8::try_from(number).ok());
+    let civil = DateTime::new(year, small()?, small()?, small()?, small()?, small()?, 0).ok()?;
     let at = zurich().to_ambiguous_timestamp(civil).compatible().ok()?;
-    Some(Timestamp(at.as_microsecond()))
+    let micros: i64 = if fraction.is_empty() { 0 } else { format!("{fraction:0<6}").get(..6)?.parse().ok()? };
+    Some(Timestamp(at.as_microsecond() + micros))
 }
 
 fn local(at: Timestamp) -> String {

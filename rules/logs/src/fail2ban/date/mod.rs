@@ -56,7 +56,7 @@ const STOCK: [&str; 17] = [
 
 /// Date patterns of a filter.
 #[derive(Debug)]
-pub struct Detector {
+pub(super) struct Detector {
     templates: Vec<Template>,
 }
 
@@ -65,7 +65,7 @@ impl Detector {
     ///
     /// # Errors
     /// What is wrong with a pattern.
-    pub fn new(patterns: Option<&str>) -> Result<Self, String> {
+    pub(super) fn new(patterns: Option<&str>) -> Result<Self, String> {
         let mut made = Self { templates: Vec::new() };
         let mut names = BTreeSet::new();
         for pattern in patterns.unwrap_or("").split('\n').map(str::trim).filter(|line| !line.is_empty()) {
@@ -140,18 +140,18 @@ impl Detector {
     }
 
     /// Names of the patterns.
-    pub fn names(&self) -> impl Iterator<Item = &str> {
+    pub(super) fn names(&self) -> impl Iterator<Item = &str> {
         self.templates.iter().map(|template| template.name.as_str())
     }
 }
 
 /// A date that was found in a line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Dated {
+pub(super) struct Dated {
     /// Bytes of the line that are the date, and are cut out.
-    pub cut: (usize, usize),
+    pub(super) cut: (usize, usize),
     /// What it says, if it says anything.
-    pub at: Option<Timestamp>,
+    pub(super) at: Option<Timestamp>,
 }
 
 /// How patterns have been used in a log.

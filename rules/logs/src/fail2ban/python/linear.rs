@@ -22,8 +22,33 @@ pub(super) fn is_linear(node: &Node) -> bool {
         Node::Empty | Node::Literal(_) | Node::Set(_) | Node::Assert(_) => true,
         Node::Group { node, .. } => is_linear(node),
         Node::Concat(nodes) | Node::Either(nodes) => nodes.iter().all(is_linear),
-        Node::Repeat { node, possessive, .. } => !possessive && is_linear(node),
+        // What a group holds after an empty round is not the same in both.
+        Node::Repeat { node, possessive, .. } => {
+            !possessive && is_linear(node) && !(has_group(node) && may_be_empty(node))
+        }
         Node::Around { .. } | Node::Atomic(_) | Node::Same { .. } | Node::If { .. } => false,
+    }
+}
+
+fn has_group(node: &Node) -> bool {
+    match node {
+        Node::Group { .. } => true,
+        Node::Empty | Node::Literal(_) | Node::Set(_) | Node::Assert(_) | Node::Same { .. } => false,
+        Node::Repeat { node, .. } | Node::Around { node, .. } | Node::Atomic(node) => has_group(node),
+        Node::Concat(nodes) | Node::Either(nodes) => nodes.iter().any(has_group),
+        Node::If { yes, no, .. } => has_group(yes) || has_group(no),
+    }
+}
+
+fn may_be_empty(node: &Node) -> bool {
+    match node {
+        Node::Empty | Node::Assert(_) | Node::Around { .. } | Node::Same { .. } => true,
+        Node::Literal(_) | Node::Set(_) => false,
+        Node::Group { node, .. } | Node::Atomic(node) => may_be_empty(node),
+        Node::Concat(nodes) => nodes.iter().all(may_be_empty),
+        Node::Either(nodes) => nodes.iter().any(may_be_empty),
+        Node::Repeat { node, least, .. } => *least == 0 || may_be_empty(node),
+        Node::If { yes, no, .. } => may_be_empty(yes) || may_be_empty(no),
     }
 }
 

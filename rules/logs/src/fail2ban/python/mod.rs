@@ -177,13 +177,13 @@ impl Pattern {
 
 /// Several regexes that are asked at once which of them can match.
 #[derive(Debug)]
-pub struct PatternSetIndex {
+pub(super) struct PatternSetIndex {
     ascii: Option<Regex>,
 }
 
 /// Which regexes of an index can match the last text asked for.
 #[derive(Debug)]
-pub struct Candidates {
+pub(super) struct Candidates {
     set: Option<PatternSet>,
     count: usize,
 }
@@ -191,7 +191,7 @@ pub struct Candidates {
 impl PatternSetIndex {
     /// An index over regexes; where it would be too large, every regex counts as possible.
     #[must_use]
-    pub fn new<'p>(patterns: impl Iterator<Item = &'p Pattern>) -> Self {
+    pub(super) fn new<'p>(patterns: impl Iterator<Item = &'p Pattern>) -> Self {
         let nodes: Vec<_> = patterns.map(|pattern| &pattern.parsed.node).collect();
         let ascii = if nodes.len() < 2 { None } else { linear::compile_set(&nodes, Alphabet::Ascii).ok() };
         Self { ascii }
@@ -199,12 +199,12 @@ impl PatternSetIndex {
 
     /// Memory for asking.
     #[must_use]
-    pub fn candidates(&self, count: usize) -> Candidates {
+    pub(super) fn candidates(&self, count: usize) -> Candidates {
         Candidates { set: self.ascii.as_ref().map(|ascii| PatternSet::new(ascii.pattern_len())), count }
     }
 
     /// Asks; `candidates` then says which can match.
-    pub fn ask(&self, text: Text<'_>, candidates: &mut Candidates) {
+    pub(super) fn ask(&self, text: Text<'_>, candidates: &mut Candidates) {
         let usable = text.alphabet == Alphabet::Ascii && text.one_line;
         match (&self.ascii, &mut candidates.set) {
             (Some(ascii), Some(set)) if usable => {
@@ -224,7 +224,7 @@ impl PatternSetIndex {
 impl Candidates {
     /// The next regex from `from` on that can match.
     #[must_use]
-    pub fn next(&self, from: usize) -> Option<usize> {
+    pub(super) fn next(&self, from: usize) -> Option<usize> {
         match &self.set {
             None => (from < self.count).then_some(from),
             Some(set) => (from..self.count)

@@ -184,7 +184,7 @@ impl<'t> Parser<'t> {
                 continue;
             }
             let Some(node) = self.atom(&mut flags, depth)? else { continue };
-            nodes.push(self.repeated(node, flags)?);
+            nodes.push(self.repeated(node, flags, c == '(')?);
         }
         Ok(match nodes.len() {
             0 => Node::Empty,
@@ -194,14 +194,14 @@ impl<'t> Parser<'t> {
     }
 
     /// Whatever `*`, `+`, `?` or `{m,n}` stands behind a node.
-    fn repeated(&mut self, node: Node, flags: Flags) -> Result<Node, Mistake> {
+    fn repeated(&mut self, node: Node, flags: Flags, grouped: bool) -> Result<Node, Mistake> {
         if flags.verbose {
             while self.peek().is_some_and(|c| c.is_ascii_whitespace()) {
                 self.at += 1;
             }
         }
         let Some((least, most)) = self.count()? else { return Ok(node) };
-        if matches!(node, Node::Assert(_) | Node::Empty) {
+        if matches!(node, Node::Assert(_) | Node::Empty) && !grouped {
             return Err(self.mistake("there is nothing to repeat"));
         }
         let (greedy, possessive) = match self.peek() {
