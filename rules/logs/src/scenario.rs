@@ -74,6 +74,8 @@ pub(crate) enum Test {
     Between(u64, u64),
     Contains(AhoCorasick),
     Regex(Box<Regex>),
+    /// Holds where the regex does not match.
+    Unlike(Box<Regex>),
 }
 
 impl Test {
@@ -83,7 +85,7 @@ impl Test {
             Self::Between(..) => 0,
             Self::OneOf(_) | Self::NoneOf(_) => 1,
             Self::Contains(_) => 2,
-            Self::Regex(_) => 3,
+            Self::Regex(_) | Self::Unlike(_) => 3,
         }
     }
 
@@ -94,6 +96,7 @@ impl Test {
             Self::Between(from, to) => number(value).is_some_and(|number| (*from..=*to).contains(&number)),
             Self::Contains(words) => words.is_match(value),
             Self::Regex(regex) => regex.is_match(Input::new(value).anchored(Anchored::No)),
+            Self::Unlike(regex) => !regex.is_match(Input::new(value).anchored(Anchored::No)),
         }
     }
 }

@@ -561,7 +561,8 @@ pub(crate) struct LogDraft {
     /// Who may send to the listener: addresses and networks. Required with `syslog`.
     #[schemars(extend("examples" = [["10.2.0.0/24"]]))]
     pub(crate) senders: Option<Located<Vec<Located<String>>>>,
-    /// The filter that reads the lines: `sshd`, `nginx`, `traefik`, or one of `filters_dir`.
+    /// The filter that reads the lines: one that is built in (`sshd`, `nginx`, `traefik`, `jellyfin` and so on, see
+    /// docs/log-filters.md), or one of `filters_dir`.
     #[schemars(length(min = 1), extend("x-required" = true, "examples" = ["sshd"]))]
     pub(crate) filter: Located<String>,
     /// Mode of the bans from this log.
