@@ -138,7 +138,9 @@ impl Buckets {
         let mut firsts: HashMap<(&str, &str), usize> = HashMap::new();
         let named = scenarios.iter().enumerate();
         let twins = named
-            .map(|(number, scenario)| *firsts.entry((&scenario.name, scenario.filter.text())).or_insert(number))
+            .map(|(number, scenario)| {
+                *firsts.entry((&scenario.name, scenario.filter.text())).or_insert(number)
+            })
             .collect();
         Self {
             twins,
@@ -236,7 +238,9 @@ impl Buckets {
         }
         let (number, live) = slot
             .and_then(|slot| self.bucket(slot))
-            .map_or((number, pouring.event.mode == Mode::Live), |bucket| (bucket.scenario as usize, bucket.live));
+            .map_or((number, pouring.event.mode == Mode::Live), |bucket| {
+                (bucket.scenario as usize, bucket.live)
+            });
         let scenario = &scenarios[number];
         let at = match (scenario.kind, pouring.time(live)) {
             (_, Some(at)) => at,
@@ -338,7 +342,8 @@ impl Buckets {
                 Err(_) => self.stats.problems += 1,
             }
         }
-        if let Some(blackhole) = self.states.get_mut(bucket.scenario as usize).and_then(|state| state.blackhole.as_mut())
+        if let Some(blackhole) =
+            self.states.get_mut(bucket.scenario as usize).and_then(|state| state.blackhole.as_mut())
         {
             if blackhole.swallows(&bucket.key, at) {
                 self.stats.blackholed += 1;

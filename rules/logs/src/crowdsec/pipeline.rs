@@ -120,8 +120,12 @@ impl Pipeline {
             for node in nodes {
                 let Ok(passed) = node.process(&mut event, &mut self.world, now) else { return event };
                 if let Some(steps) = &mut steps {
-                    let step =
-                        Step { stage: stage.clone(), name: node.name.clone(), success: passed, event: event.clone() };
+                    let step = Step {
+                        stage: stage.clone(),
+                        name: node.name.clone(),
+                        success: passed,
+                        event: event.clone(),
+                    };
                     steps.push(step);
                 }
                 success |= passed;
