@@ -100,9 +100,7 @@ impl Patterns {
     /// The name is taken (what it stands for stays), or there are [`MAX_PATTERNS`] already.
     pub fn add(&mut self, name: &str, text: &str) -> Result<(), GrokError> {
         match self.known.get(name) {
-            Some(known) if !known.yields => {
-                Err(GrokError::new(format!("the pattern {name} is there already")))
-            }
+            Some(known) if !known.yields => Err(GrokError::new(format!("the pattern {name} is there already"))),
             None if self.known.len() >= MAX_PATTERNS => {
                 Err(GrokError::new(format!("more than {MAX_PATTERNS} patterns")))
             }
@@ -153,9 +151,7 @@ impl Patterns {
 
     fn expand(&mut self, text: &str, depth: usize) -> Result<Expanded, GrokError> {
         if depth > MAX_GROK_DEPTH {
-            return Err(GrokError::new(format!(
-                "patterns of patterns more than {MAX_GROK_DEPTH} deep, or in a circle"
-            )));
+            return Err(GrokError::new(format!("patterns of patterns more than {MAX_GROK_DEPTH} deep, or in a circle")));
         }
         let pieces = pieces(text);
         let own: Vec<&str> = pieces.iter().map(|piece| piece.field).collect();
@@ -205,8 +201,7 @@ impl Grok {
         let mut wanted: Vec<usize> = expanded.fields.values().copied().collect();
         wanted.sort_unstable();
         wanted.dedup();
-        let translated =
-            regex::translate(&expanded.text, |group| wanted.binary_search(&group).is_ok()).map_err(wrong)?;
+        let translated = regex::translate(&expanded.text, |group| wanted.binary_search(&group).is_ok()).map_err(wrong)?;
         let regex = regex::build(&translated, MAX_GROK_COMPILED).map_err(wrong)?;
         wanted.retain(|group| (1..=expanded.groups).contains(group));
         let place = |group: &usize| match *group {
@@ -260,9 +255,7 @@ struct Piece<'t> {
 
 /// The pieces of a pattern. What is not quite one, as `%{NAME:a-b}` or `%{NAME:field:int}`, is plain text.
 fn pieces(text: &str) -> Vec<Piece<'_>> {
-    let word = |text: &str| {
-        !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
-    };
+    let word = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
     let mut found = Vec::new();
     let mut from = 0;
     while let Some(start) = text[from..].find("%{").map(|at| from + at) {
@@ -382,16 +375,9 @@ mod tests {
             read(&mut patterns, "(?:%{PAIR:a}|-) %{WORD:b}", "xy z"),
             pairs(&[("a", "xy"), ("b", "y")]),
         );
-        for (part, expected) in [
-            ("(", 1),
-            (r"\(", 0),
-            ("(?:", 0),
-            ("(?i)", 0),
-            ("(?i:a(", 1),
-            ("|-) (", 0),
-            ("items)", -1),
-            ("(?P<n>", 1),
-        ] {
+        for (part, expected) in
+            [("(", 1), (r"\(", 0), ("(?:", 0), ("(?i)", 0), ("(?i:a(", 1), ("|-) (", 0), ("items)", -1), ("(?P<n>", 1)]
+        {
             assert_eq!(counted_groups(part), expected, "{part}");
         }
     }
@@ -417,15 +403,7 @@ mod tests {
     #[test]
     fn addresses_of_ipv6_are_known() {
         let mut patterns = Patterns::stock();
-        for address in [
-            "::",
-            "::1",
-            "1::",
-            "fe80::1%eth0",
-            "1:2:3:4:5:6:7:8",
-            "2001:db8::1.2.3.4",
-            "1:2:3:4:5:6:1.2.3.4",
-        ] {
+        for address in ["::", "::1", "1::", "fe80::1%eth0", "1:2:3:4:5:6:7:8", "2001:db8::1.2.3.4", "1:2:3:4:5:6:1.2.3.4"] {
             assert_eq!(read(&mut patterns, "^%{IP:ip}$", address), pairs(&[("ip", address)]), "{address}");
         }
         assert_eq!(read(&mut patterns, "^%{IPV6:ip}$", "1:2:3"), None);

@@ -15,28 +15,12 @@ use super::stash::{Stashes, Strategy};
 use crate::FilterError;
 use crate::expr::Program;
 
-const LIMITS: Limits =
-    Limits { bytes: MAX_FILE, nodes: MAX_VALUES, repeated: MAX_REPEATED, depth: MAX_LEVELS };
+const LIMITS: Limits = Limits { bytes: MAX_FILE, nodes: MAX_VALUES, repeated: MAX_REPEATED, depth: MAX_LEVELS };
 /// Formats of parser files that are read: up to this number.
 const NEWEST_FORMAT: f64 = 3.0;
 const NODE_KEYS: [&str; 17] = [
-    "format",
-    "debug",
-    "profiling",
-    "name",
-    "author",
-    "description",
-    "references",
-    "stage",
-    "onsuccess",
-    "filter",
-    "nodes",
-    "pattern_syntax",
-    "grok",
-    "statics",
-    "stash",
-    "whitelist",
-    "data",
+    "format", "debug", "profiling", "name", "author", "description", "references", "stage", "onsuccess", "filter",
+    "nodes", "pattern_syntax", "grok", "statics", "stash", "whitelist", "data",
 ];
 const GROK_KEYS: [&str; 5] = ["apply_on", "name", "pattern", "expression", "statics"];
 const STATIC_KEYS: [&str; 7] = ["target", "parsed", "meta", "enriched", "value", "expression", "method"];
@@ -45,23 +29,8 @@ const WHITELIST_KEYS: [&str; 4] = ["reason", "ip", "cidr", "expression"];
 const DATA_KEYS: [&str; 7] = ["source_url", "dest_file", "type", "cache", "strategy", "size", "ttl"];
 /// Names behind `evt` that expressions may use.
 const EVENT_FIELDS: [&str; 17] = [
-    "Type",
-    "ExpectMode",
-    "Whitelisted",
-    "WhitelistReason",
-    "Stage",
-    "Line",
-    "Parsed",
-    "Enriched",
-    "Unmarshaled",
-    "Overflow",
-    "Time",
-    "StrTime",
-    "StrTimeFormat",
-    "MarshaledTime",
-    "Process",
-    "Appsec",
-    "Meta",
+    "Type", "ExpectMode", "Whitelisted", "WhitelistReason", "Stage", "Line", "Parsed", "Enriched", "Unmarshaled",
+    "Overflow", "Time", "StrTime", "StrTimeFormat", "MarshaledTime", "Process", "Appsec", "Meta",
 ];
 
 /// What a pipeline is made of.
@@ -243,11 +212,7 @@ impl Load<'_> {
             return None;
         }
         if grok.is_none() && nodes.is_empty() && statics.is_empty() && whitelist.is_none() {
-            self.wrong(
-                document,
-                "the node does nothing",
-                "give it a `grok`, `nodes`, `statics` or a `whitelist`",
-            );
+            self.wrong(document, "the node does nothing", "give it a `grok`, `nodes`, `statics` or a `whitelist`");
             return None;
         }
         Some(Node { name, filter, next_stage, whitelist, grok, stashes, nodes, statics })
@@ -289,8 +254,7 @@ impl Load<'_> {
                 self.groks.len() - 1
             }
             Err(mistake) => {
-                let help =
-                    "write a grok pattern of Go's regular expressions, and give the file of its patterns";
+                let help = "write a grok pattern of Go's regular expressions, and give the file of its patterns";
                 self.wrong(node, format!("the grok does not compile: {mistake}"), help);
                 return None;
             }
@@ -340,11 +304,7 @@ impl Load<'_> {
         } else if let Some(path) = named("target") {
             Target::Path(path)
         } else {
-            self.wrong(
-                entry,
-                "a static that sets nothing",
-                "say what: `meta`, `parsed`, `enriched`, `target` or `method`",
-            );
+            self.wrong(entry, "a static that sets nothing", "say what: `meta`, `parsed`, `enriched`, `target` or `method`");
             return None;
         };
         Some(Static { value, target })
@@ -354,21 +314,13 @@ impl Load<'_> {
         self.keys(entry, &STASH_KEYS, "a stash");
         for key in ["name", "key", "value", "ttl"] {
             if self.filled(entry, key).is_none() {
-                self.wrong(
-                    entry,
-                    format!("a stash without `{key}`"),
-                    "it needs `name`, `key`, `value` and `ttl`",
-                );
+                self.wrong(entry, format!("a stash without `{key}`"), "it needs `name`, `key`, `value` and `ttl`");
                 return None;
             }
         }
         let ttl = entry.at("ttl").text().unwrap_or("");
         let Some(age) = crate::go::duration(ttl) else {
-            self.wrong(
-                entry.at("ttl"),
-                format!("`{ttl}` is no duration"),
-                "write it as `90s`, `5m` or `1h30m`",
-            );
+            self.wrong(entry.at("ttl"), format!("`{ttl}` is no duration"), "write it as `90s`, `5m` or `1h30m`");
             return None;
         };
         let strategy = match entry.at("strategy").text() {
@@ -406,9 +358,7 @@ impl Load<'_> {
             Whitelist { reason: document.at("reason").text().unwrap_or("").into(), ..Whitelist::default() };
         for entry in document.at("ip").list() {
             match entry.text().unwrap_or("").parse() {
-                Ok(address) => whitelist
-                    .ranges
-                    .push(IpNet::new_assert(address, if address.is_ipv4() { 32 } else { 128 })),
+                Ok(address) => whitelist.ranges.push(IpNet::new_assert(address, if address.is_ipv4() { 32 } else { 128 })),
                 Err(_) => self.wrong(entry, "no address", "write one as `192.0.2.1` or `2001:db8::1`"),
             }
         }
@@ -441,11 +391,7 @@ impl Load<'_> {
             Err(mistake) => {
                 let (line, column) = mistake.place(text);
                 let place = if line > 1 { format!("{line}:{column}") } else { column.to_string() };
-                self.wrong(
-                    node,
-                    format!("the expression is wrong at {place}: {}", mistake.message),
-                    mistake.help,
-                );
+                self.wrong(node, format!("the expression is wrong at {place}: {}", mistake.message), mistake.help);
                 return None;
             }
         };
@@ -460,11 +406,7 @@ impl Load<'_> {
             _ => None,
         });
         if let Some(unknown) = unknown {
-            self.wrong(
-                node,
-                format!("there is no `{unknown}`"),
-                format!("`evt` has {}", EVENT_FIELDS.join(", ")),
-            );
+            self.wrong(node, format!("there is no `{unknown}`"), format!("`evt` has {}", EVENT_FIELDS.join(", ")));
             return None;
         }
         Some(program)
@@ -480,11 +422,7 @@ impl Load<'_> {
         let mut seen: Vec<&str> = Vec::new();
         for (key, value) in node.entries() {
             if !known.contains(&key.as_str()) {
-                self.wrong(
-                    value,
-                    format!("`{key}` of {what} is not supported"),
-                    format!("there are {}", known.join(", ")),
-                );
+                self.wrong(value, format!("`{key}` of {what} is not supported"), format!("there are {}", known.join(", ")));
             } else if seen.contains(&key.as_str()) {
                 self.wrong(value, format!("`{key}` stands here twice"), "take one out");
             }
