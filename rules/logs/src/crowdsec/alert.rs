@@ -14,7 +14,7 @@ use super::{
 use crate::expr::{Object, Problem, Scope, Time, Value};
 
 /// Roughly the bytes that a kept event takes beside its texts.
-const KEPT_OVERHEAD: usize = 256;
+const KEPT_OVERHEAD: usize = 512;
 /// Roughly the bytes that a text takes beside itself, with its name.
 const TEXT_OVERHEAD: usize = 64;
 

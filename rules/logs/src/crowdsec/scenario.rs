@@ -179,6 +179,11 @@ impl Scenario {
         if mistakes.is_empty() { Ok(scenarios) } else { Err(mistakes) }
     }
 
+    /// Whether its buckets remember more of their events than how many they were.
+    pub(super) fn remembers(&self) -> bool {
+        self.looks_at_queue() || self.distinct.is_some()
+    }
+
     /// Whether its expressions look at the events a bucket keeps.
     pub(super) fn looks_at_queue(&self) -> bool {
         self.condition.is_some() || self.overflow_filter.is_some()
