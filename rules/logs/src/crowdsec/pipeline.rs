@@ -16,6 +16,7 @@ pub struct Pipeline {
     world: World,
     /// The nodes of each stage, in their order.
     nodes: Vec<Vec<Node>>,
+    missing: Vec<FilterError>,
 }
 
 /// One node that an event went through.
@@ -54,7 +55,7 @@ impl Pipeline {
             data: Arc::new(loaded.data),
             lookups: None,
         };
-        (Self { world, nodes: loaded.nodes.into_values().collect() }, errors)
+        (Self { world, nodes: loaded.nodes.into_values().collect(), missing: loaded.missing }, errors)
     }
 
     /// Lets methods and functions look up more about addresses.
@@ -73,6 +74,12 @@ impl Pipeline {
     #[must_use]
     pub fn nodes(&self) -> usize {
         self.nodes.iter().map(Vec::len).sum()
+    }
+
+    /// Data files that items name and that were not given. To expressions they are empty, as upstream; the items run.
+    #[must_use]
+    pub fn missing_data(&self) -> &[FilterError] {
+        &self.missing
     }
 
     /// The data files that its items name.
@@ -114,8 +121,12 @@ impl Pipeline {
             for node in nodes {
                 let Ok(passed) = node.process(&mut event, &mut self.world, now) else { return event };
                 if let Some(steps) = &mut steps {
-                    let step =
-                        Step { stage: stage.clone(), name: node.name.clone(), success: passed, event: event.clone() };
+                    let step = Step {
+                        stage: stage.clone(),
+                        name: node.name.clone(),
+                        success: passed,
+                        event: event.clone(),
+                    };
                     steps.push(step);
                 }
                 success |= passed;

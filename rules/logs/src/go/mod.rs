@@ -39,7 +39,11 @@ pub(crate) fn duration(text: &str) -> Option<SignedDuration> {
             return None;
         }
         let whole: i64 = if whole.is_empty() { 0 } else { whole.parse().ok()? };
-        #[expect(clippy::cast_possible_truncation, clippy::cast_precision_loss, reason = "a part of one unit")]
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_precision_loss,
+            reason = "a part of one unit"
+        )]
         let part = match fraction {
             "" => 0,
             digits => (format!("0.{digits}").parse::<f64>().ok()? * *scale as f64) as i64,
