@@ -46,6 +46,7 @@
 //! before; where it is on both sides, ignore the lines in which it could be either.
 
 mod bucket;
+pub mod crowdsec;
 mod definition;
 mod engine;
 mod error;
@@ -54,6 +55,7 @@ mod expand;
 pub mod expr;
 mod fields;
 mod filter;
+mod go;
 mod json;
 mod library;
 pub mod limits;
