@@ -7,7 +7,8 @@ use super::check::{Arithmetic, Each, Node, Order, Path, Search};
 use super::functions::{Function, Work};
 use super::limits::{BYTES_PER_STEP, ELEMENTS_PER_STEP, LATE_PATTERN_STEPS, MAX_LIST, MAX_STEPS, MAX_TEXT};
 use super::pattern::Pattern;
-use super::{Problem, Scope, Time, Value, number, time};
+use super::{Problem, Scope, Time, Value, time};
+use crate::go::number;
 
 /// Runs it.
 pub(super) fn run(node: &Node, variables: usize, scope: &mut dyn Scope) -> Result<Value, Problem> {
