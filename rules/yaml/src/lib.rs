@@ -219,7 +219,15 @@ struct Tree<'a> {
 
 impl<'a> Tree<'a> {
     fn new(limits: &'a Limits, most: usize) -> Self {
-        Self { limits, most, nodes: 0, repeated: 0, open: Vec::new(), anchors: BTreeMap::new(), documents: Vec::new() }
+        Self {
+            limits,
+            most,
+            nodes: 0,
+            repeated: 0,
+            open: Vec::new(),
+            anchors: BTreeMap::new(),
+            documents: Vec::new(),
+        }
     }
 
     fn build(mut self, bytes: &[u8]) -> Result<Vec<Node>, Mistake> {
@@ -278,8 +286,9 @@ impl<'a> Tree<'a> {
 
     fn too_much(&self, line: usize) -> Mistake {
         let Limits { nodes, depth, repeated, .. } = self.limits;
-        let message =
-            format!("has more than {nodes} values, {depth} levels or {repeated} bytes, those that aliases repeat counted");
+        let message = format!(
+            "has more than {nodes} values, {depth} levels or {repeated} bytes, those that aliases repeat counted"
+        );
         mistake(line, Kind::TooMuch, message)
     }
 

@@ -15,6 +15,7 @@ pub struct Pipeline {
     world: World,
     /// The nodes of each stage, in their order.
     nodes: Vec<Vec<Node>>,
+    missing: Vec<FilterError>,
 }
 
 /// One node that an event went through.
@@ -53,7 +54,7 @@ impl Pipeline {
             data: loaded.data,
             lookups: None,
         };
-        (Self { world, nodes: loaded.nodes.into_values().collect() }, errors)
+        (Self { world, nodes: loaded.nodes.into_values().collect(), missing: loaded.missing }, errors)
     }
 
     /// Lets methods and functions look up more about addresses.
@@ -85,6 +86,12 @@ impl Pipeline {
     /// What expressions see of an event here: it, the data files, the stashes and the look-ups.
     pub fn scope<'s>(&'s mut self, event: &'s mut Event, now: Time) -> impl Scope + 's {
         Surroundings { event, world: &mut self.world, now }
+    }
+
+    /// Data files that items name and that were not given. To expressions they are empty, as upstream; the items run.
+    #[must_use]
+    pub fn missing_data(&self) -> &[FilterError] {
+        &self.missing
     }
 
     /// Puts an event through the stages. `now` is the time, and says in which year times without one are.
