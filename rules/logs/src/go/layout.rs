@@ -16,7 +16,7 @@ pub(crate) struct Written {
 
 /// An element of a layout.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Element {
+pub(super) enum Element {
     LongMonth,
     Month,
     /// `1` or `01`: whether both digits must stand.
@@ -54,7 +54,7 @@ enum Element {
     OptionalFraction,
 }
 
-const MONTHS: [&str; 12] = [
+pub(crate) const MONTHS: [&str; 12] = [
     "January",
     "February",
     "March",
@@ -68,7 +68,8 @@ const MONTHS: [&str; 12] = [
     "November",
     "December",
 ];
-const DAYS: [&str; 7] = ["Sunday", "Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday"];
+pub(crate) const DAYS: [&str; 7] =
+    ["Sunday", "Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday"];
 
 /// Reads a time as a layout says; nothing if it is written otherwise.
 pub(crate) fn parse(layout: &str, value: &str) -> Option<Written> {
@@ -85,7 +86,7 @@ pub(crate) fn parse(layout: &str, value: &str) -> Option<Written> {
 }
 
 /// The first element of a layout, what stands before and behind it.
-fn next(layout: &[u8]) -> Option<(&[u8], Element, &[u8])> {
+pub(super) fn next(layout: &[u8]) -> Option<(&[u8], Element, &[u8])> {
     (0..layout.len()).find_map(|at| {
         let (skipped, element, length) = element_at(layout, at)?;
         Some((&layout[..at + skipped], element, &layout[at + skipped + length..]))

@@ -9,8 +9,8 @@ use serde::Deserialize;
 use serde::de::{Deserializer, Error, MapAccess, SeqAccess, Visitor};
 
 use super::super::limits::{MAX_DEPTH, MAX_TEXT};
-use super::super::number::{put, write_with_exponent};
 use super::{Function, Problem, Value, argument, pure, text, wrong};
+use crate::go::number::{put, write_with_exponent};
 
 pub(super) const FUNCTIONS: &[Function] = &[
     pure("JsonExtract", 2, 2, |arguments| {
