@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::enrich::Lookups;
 use super::event::Event;
+use super::limits::MAX_LINE;
 use super::load::{Items, load};
 use super::node::{Node, Surroundings, World};
 use crate::FilterError;
@@ -108,6 +109,9 @@ impl Pipeline {
 
     fn run(&mut self, mut event: Event, now: Time, mut steps: Option<&mut Vec<Step>>) -> Event {
         event.process = false;
+        if event.line.raw.len() > MAX_LINE {
+            return event;
+        }
         if event.stage.is_empty()
             && let Some(first) = self.world.stages.first()
         {
