@@ -26,7 +26,12 @@ impl Scope for OfEvent {
         (&*path[0] == "evt").then(|| (Value::Object(self.0.clone()), 1))
     }
 
-    fn call_method(&mut self, path: &[Arc<str>], method: &str, _: &[Value]) -> Option<Result<Value, Problem>> {
+    fn call_method(
+        &mut self,
+        path: &[Arc<str>],
+        method: &str,
+        _: &[Value],
+    ) -> Option<Result<Value, Problem>> {
         let kind = match self.0.kind {
             Kind::Log => "log",
             Kind::Overflow => "overflow",
@@ -157,10 +162,12 @@ impl Slow {
         if self.buckets.get(&key).is_some_and(|bucket| at > bucket.last + (capacity + 1) * leak) {
             self.buckets.remove(&key);
         }
-        let bucket = self
-            .buckets
-            .entry(key)
-            .or_insert_with(|| SlowBucket { level: 0, last: at, count: 0, values: Vec::new() });
+        let bucket = self.buckets.entry(key).or_insert_with(|| SlowBucket {
+            level: 0,
+            last: at,
+            count: 0,
+            values: Vec::new(),
+        });
         if bucket.values.contains(&value) {
             return None;
         }
@@ -230,7 +237,8 @@ fn when_there_are_too_many_the_one_left_alone_longest_goes() {
     pour(&mut buckets, event(1, &[("source_ip", &address(10))]));
     let stats = buckets.stats();
     assert_eq!((stats.buckets, stats.evicted), (10, 1));
-    let third = |buckets: &mut Buckets, number| pour(buckets, event(2, &[("source_ip", &address(number))])).len();
+    let third =
+        |buckets: &mut Buckets, number| pour(buckets, event(2, &[("source_ip", &address(number))])).len();
     assert_eq!(third(&mut buckets, 0), 1, "the first was poured into again");
     assert_eq!(third(&mut buckets, 1), 0, "the second is a new one");
 }
@@ -299,7 +307,8 @@ fn live_buckets_overflow_when_their_duration_is_over() {
         capacity: 100\nleakspeed: 1h\nduration: 30s\n";
     let mut buckets = Buckets::new(scenarios(text), BucketLimits::default());
     let pour = |buckets: &mut Buckets, second: i64| {
-        let event = Arc::new(Event { mode: Mode::Live, ..(*event(0, &[("source_ip", "192.0.2.1")])).clone() });
+        let event =
+            Arc::new(Event { mode: Mode::Live, ..(*event(0, &[("source_ip", "192.0.2.1")])).clone() });
         let out = buckets.pour(&event, &mut OfEvent(event.clone()), (NOON + second) * 1_000_000_000);
         out.iter().map(line).collect::<Vec<_>>()
     };

@@ -75,7 +75,8 @@ fn the_hubs_own_tests_pass() {
         read(&folder.join(part), &format!("{part}/"), &mut all);
     }
     let hub = Hub::new(all);
-    let mut names: Vec<_> = fs::read_dir(folder.join("tests")).unwrap().map(|entry| entry.unwrap().path()).collect();
+    let mut names: Vec<_> =
+        fs::read_dir(folder.join("tests")).unwrap().map(|entry| entry.unwrap().path()).collect();
     names.sort();
     assert_eq!(names.len(), 137);
     let (mut passed, mut wrong, mut unsupported) = (0, Vec::new(), Vec::new());
@@ -83,7 +84,9 @@ fn the_hubs_own_tests_pass() {
         let name = path.file_name().unwrap().to_str().unwrap().to_owned();
         match hub.test(&files(&path, ""), Timestamp::from_seconds(1_767_268_800)) {
             Verdict::Passed => passed += 1,
-            Verdict::Failed(failed) => wrong.push((name, failed.len(), failed.into_iter().take(3).collect::<Vec<_>>())),
+            Verdict::Failed(failed) => {
+                wrong.push((name, failed.len(), failed.into_iter().take(3).collect::<Vec<_>>()))
+            }
             Verdict::Unsupported(why) => {
                 assert!(why.starts_with("data file "), "{name}: {why}");
                 unsupported.push(name);

@@ -37,7 +37,8 @@ fn mistakes_are_told_with_their_line() {
         assert!(cases.good.contains(&case.replace), "{}", case.replace);
         let text = cases.good.replace(&case.replace, &case.with);
         let mistakes = Scenario::read("bad.yaml", text.as_bytes()).err().unwrap_or_default();
-        let found = mistakes.iter().find(|mistake| mistake.line == case.line && mistake.message.contains(&case.says));
+        let found =
+            mistakes.iter().find(|mistake| mistake.line == case.line && mistake.message.contains(&case.says));
         assert!(found.is_some(), "{}: {mistakes:#?}", case.with);
         assert!(mistakes.iter().all(|mistake| mistake.file == "bad.yaml" && !mistake.help.is_empty()));
     }
@@ -45,7 +46,8 @@ fn mistakes_are_told_with_their_line() {
 
 #[test]
 fn every_mistake_of_a_file_is_told_at_once() {
-    let text = "type: leaky\nname: a/b\ndescription: c\nfilter: '=='\ncapacity: 0\nleakspeed: x\n---\ntype: none\n";
+    let text =
+        "type: leaky\nname: a/b\ndescription: c\nfilter: '=='\ncapacity: 0\nleakspeed: x\n---\ntype: none\n";
     let mistakes = Scenario::read("bad.yaml", text.as_bytes()).unwrap_err();
     let lines: Vec<u32> = mistakes.iter().map(|mistake| mistake.line).collect();
     for line in [4, 5, 6, 8] {

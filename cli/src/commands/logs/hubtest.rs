@@ -95,9 +95,11 @@ pub(crate) fn run(asked: &Arguments, environment: &Environment, output: &mut Out
         read_folder(&folder, "", 0, &mut files)?;
         match hub.test(&files, environment.now) {
             Verdict::Passed => tested.passed += 1,
-            Verdict::Failed(asserts) => tested.failed.extend(
-                asserts.into_iter().map(|failed| Failed { test: name.clone(), assert: failed.assert, got: failed.got }),
-            ),
+            Verdict::Failed(asserts) => tested.failed.extend(asserts.into_iter().map(|failed| Failed {
+                test: name.clone(),
+                assert: failed.assert,
+                got: failed.got,
+            })),
             Verdict::Unsupported(why) => tested.unsupported.push(Unsupported { test: name, why }),
         }
     }
@@ -107,7 +109,8 @@ pub(crate) fn run(asked: &Arguments, environment: &Environment, output: &mut Out
 
 /// The tests, by name.
 fn tests(asked: &Arguments) -> Result<Vec<(String, PathBuf)>, Failure> {
-    let name = |path: &Path| path.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned());
+    let name =
+        |path: &Path| path.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned());
     if asked.tests.join("config.yaml").is_file() {
         return Ok(vec![(name(&asked.tests), asked.tests.clone())]);
     }
@@ -146,7 +149,10 @@ fn read_folder(folder: &Path, prefix: &str, depth: usize, files: &mut Files) -> 
         file.take(MAX_FILE_BYTES + 1).read_to_end(&mut bytes).map_err(|error| failed(&path, &error))?;
         files.insert(name, bytes);
         let size: u64 = files.values().map(|bytes| bytes.len() as u64).sum();
-        if size > MAX_FOLDER_BYTES || files.len() > MAX_FILES || files.values().any(|b| b.len() as u64 > MAX_FILE_BYTES) {
+        if size > MAX_FOLDER_BYTES
+            || files.len() > MAX_FILES
+            || files.values().any(|b| b.len() as u64 > MAX_FILE_BYTES)
+        {
             return Err(Failure::Usage {
                 message: format!("{} holds more than is read", folder.display()),
                 help: Some(format!(

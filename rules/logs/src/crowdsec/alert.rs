@@ -14,7 +14,7 @@ use super::{
 use crate::expr::{Object, Problem, Scope, Time, Value};
 
 /// Roughly the bytes that a kept event takes beside its texts.
-const KEPT_OVERHEAD: usize = 256;
+const KEPT_OVERHEAD: usize = 512;
 /// Roughly the bytes that a text takes beside itself, with its name.
 const TEXT_OVERHEAD: usize = 64;
 
@@ -118,11 +118,7 @@ fn sources(event: &Event, scenario: &Scenario, scope: &mut dyn Scope) -> Result<
             Err(_) => return Err(format!("`{range}`, the range of {ip}, is none")),
         },
     };
-    let value = if &**name == SCOPE_IP {
-        ip.clone()
-    } else {
-        expressed()?.unwrap_or_else(|| range.clone())
-    };
+    let value = if &**name == SCOPE_IP { ip.clone() } else { expressed()?.unwrap_or_else(|| range.clone()) };
     Ok(vec![Source {
         scope: name.clone(),
         value,
@@ -334,4 +330,3 @@ impl Object for Leaky {
         })
     }
 }
-

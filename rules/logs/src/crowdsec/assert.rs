@@ -98,7 +98,8 @@ pub fn year_of(failed: &[Failed]) -> Option<i16> {
         let (left, right) = failed.assert.rsplit_once(" == ")?;
         let is_time = left.contains("MarshaledTime") || left.ends_with("Evt.Meta[\"timestamp\"]");
         let (wanted, got) = (right.trim_start_matches(['"', '\'']), failed.got.as_str());
-        let same = wanted.get(4..10).is_some_and(|date| got.get(4..10) == Some(date) || date.starts_with("-02-29"));
+        let same =
+            wanted.get(4..10).is_some_and(|date| got.get(4..10) == Some(date) || date.starts_with("-02-29"));
         (is_time && same && wanted.get(..4) != got.get(..4)).then(|| wanted.get(..4)?.parse().ok())?
     })
 }

@@ -6,7 +6,7 @@ use std::{
 };
 
 /// Keys of one scenario that are swallowed at once. When there are more, the oldest is let go.
-pub(super) const MAX_BLACKHOLED: usize = 65_536;
+pub(super) const MAX_BLACKHOLED: usize = 8_192;
 
 /// The blackhole of a scenario. Times are nanoseconds since 1970.
 #[derive(Debug)]

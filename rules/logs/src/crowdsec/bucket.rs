@@ -2,6 +2,7 @@
 
 use std::{
     collections::{HashSet, VecDeque},
+    hash::{DefaultHasher, Hash, Hasher},
     sync::Arc,
 };
 
@@ -15,6 +16,9 @@ use super::{
 pub(super) const MAX_DISTINCT: usize = 10_000;
 /// Events a bucket keeps, whatever its capacity. When there are more, the oldest goes; they count all the same.
 pub(super) const MAX_QUEUE: usize = 1_024;
+
+/// Bytes of a key. Of a longer one there is the beginning, and a hash.
+const MAX_KEY: usize = 160;
 
 /// No other bucket, in the chains of buckets.
 pub(super) const NONE: u32 = u32::MAX;
@@ -62,11 +66,11 @@ pub(super) struct Bucket {
     pub(super) newer: u32,
 }
 
-/// Values of `distinct`, in the order they came.
+/// Hashes of the values of `distinct`, in the order they came: values can be long, and there can be many.
 #[derive(Debug, Default)]
 struct Seen {
-    values: HashSet<Arc<str>>,
-    order: VecDeque<Arc<str>>,
+    values: HashSet<u64>,
+    order: VecDeque<u64>,
 }
 
 impl Bucket {
@@ -96,9 +100,10 @@ impl Bucket {
     }
 
     /// Whether the value is new. When there are too many, the oldest is forgotten.
-    pub(super) fn is_new(&mut self, value: Arc<str>) -> bool {
+    pub(super) fn is_new(&mut self, value: &str) -> bool {
         let seen = self.seen.get_or_insert_default();
-        if !seen.values.insert(value.clone()) {
+        let value = hash(value, 0);
+        if !seen.values.insert(value) {
             return false;
         }
         if seen.order.len() == MAX_DISTINCT
@@ -140,5 +145,65 @@ impl Bucket {
     /// Bytes of all it keeps.
     pub(super) fn kept_bytes(&self) -> usize {
         self.queue.iter().map(|kept| kept.size).sum()
+    }
+}
+
+/// A key as buckets have it: of a long one the beginning, and a hash of all of it.
+pub(super) fn bounded(key: Arc<str>) -> Arc<str> {
+    if key.len() <= MAX_KEY {
+        return key;
+    }
+    let beginning = &key[..key.floor_char_boundary(MAX_KEY - 32)];
+    format!("{beginning}{:016x}{:016x}", hash(&key, 1), hash(&key, 2)).into()
+}
+
+fn hash(text: &str, salt: u8) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    (salt, text).hash(&mut hasher);
+    hasher.finish()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn long_keys_are_shortened_and_stay_different() {
+        let short: Arc<str> = "192.0.2.1/example.org".into();
+        assert_eq!(bounded(short.clone()), short);
+        let [one, other] = ["a", "b"].map(|end| bounded(format!("{}{end}", "é".repeat(5_000)).into()));
+        assert!(one.len() <= MAX_KEY && one != other, "{one}");
+    }
+
+    #[test]
+    fn the_oldest_value_is_forgotten_when_there_are_too_many() {
+        let mut bucket = Bucket::new(0, "".into(), 0, false);
+        assert!((0..=MAX_DISTINCT).all(|value| bucket.is_new(&value.to_string())));
+        assert!(!bucket.is_new("1"));
+        assert!(bucket.is_new("0"));
+    }
+
+    #[test]
+    fn a_queue_holds_one_more_than_its_size() {
+        let kept = |size| {
+            Arc::new(Kept {
+                meta: Texts::default(),
+                timestamp: "".into(),
+                sources: Ok(Vec::new()),
+                event: None,
+                size,
+            })
+        };
+        let mut bucket = Bucket::new(0, "".into(), 0, false);
+        assert_eq!(bucket.keep(kept(1), 1), (0, 0));
+        assert_eq!(bucket.keep(kept(2), 1), (1, 0));
+        assert_eq!(bucket.keep(kept(4), 1), (2, 1));
+        assert_eq!(bucket.kept_bytes(), 6);
+        assert_eq!(bucket.forget(0), 0, "it is gone already");
+        assert_eq!(bucket.forget(1), 2);
+        for _ in 0..2 * MAX_QUEUE {
+            bucket.keep(kept(1), usize::MAX);
+        }
+        assert_eq!(bucket.queue().len(), MAX_QUEUE + 1);
     }
 }

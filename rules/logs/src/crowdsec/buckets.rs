@@ -4,7 +4,8 @@
 //! says so, as overflows that are poured again do. Memory is bounded three times, by the number of buckets, of events
 //! kept and of their bytes. When there are too many buckets, the one that was left alone longest goes, of the scenario
 //! that has most. When too much is kept, the oldest events go: their buckets count on, and only the alert shows less;
-//! buckets whose condition looks at the events go with them. All of it is counted.
+//! buckets that remember more of their events than how many they were (`condition`, `distinct`) go with them. All of it
+//! is counted.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -14,7 +15,7 @@ use std::{
 use super::{
     alert::{self, Surroundings},
     blackhole::Blackhole,
-    bucket::{Bucket, Kept, NONE},
+    bucket::{Bucket, Kept, NONE, bounded},
     event::{Event, Mode},
     scenario::{Flow, Kind, Scenario},
 };
@@ -138,7 +139,9 @@ impl Buckets {
         let mut firsts: HashMap<(&str, &str), usize> = HashMap::new();
         let named = scenarios.iter().enumerate();
         let twins = named
-            .map(|(number, scenario)| *firsts.entry((&scenario.name, scenario.filter.text())).or_insert(number))
+            .map(|(number, scenario)| {
+                *firsts.entry((&scenario.name, scenario.filter.text())).or_insert(number)
+            })
             .collect();
         Self {
             twins,
@@ -183,7 +186,7 @@ impl Buckets {
             let key = match &scenario.group_by {
                 None => Arc::from(""),
                 Some(program) => match program.run(scope) {
-                    Ok(Value::Text(key)) => key,
+                    Ok(Value::Text(key)) => bounded(key),
                     Ok(_) | Err(_) => {
                         self.stats.problems += 1;
                         continue;
@@ -236,7 +239,9 @@ impl Buckets {
         }
         let (number, live) = slot
             .and_then(|slot| self.bucket(slot))
-            .map_or((number, pouring.event.mode == Mode::Live), |bucket| (bucket.scenario as usize, bucket.live));
+            .map_or((number, pouring.event.mode == Mode::Live), |bucket| {
+                (bucket.scenario as usize, bucket.live)
+            });
         let scenario = &scenarios[number];
         let at = match (scenario.kind, pouring.time(live)) {
             (_, Some(at)) => at,
@@ -275,7 +280,7 @@ impl Buckets {
         if let Some(distinct) = &scenario.distinct {
             match distinct.run(scope) {
                 Ok(value) => {
-                    let value = if let Value::Text(text) = value { text } else { Arc::from("") };
+                    let value = value.as_text().unwrap_or("");
                     if !self.bucket_mut(slot).is_some_and(|bucket| bucket.is_new(value)) {
                         return false;
                     }
@@ -338,7 +343,8 @@ impl Buckets {
                 Err(_) => self.stats.problems += 1,
             }
         }
-        if let Some(blackhole) = self.states.get_mut(bucket.scenario as usize).and_then(|state| state.blackhole.as_mut())
+        if let Some(blackhole) =
+            self.states.get_mut(bucket.scenario as usize).and_then(|state| state.blackhole.as_mut())
         {
             if blackhole.swallows(&bucket.key, at) {
                 self.stats.blackholed += 1;
@@ -365,11 +371,11 @@ impl Buckets {
         self.ring.push_back(Place { slot, generation, number });
         while self.stats.kept_bytes > self.limits.kept_bytes || self.ring.len() > self.limits.kept {
             let Some(place) = self.ring.pop_front() else { break };
-            let looks_at_queue = self
+            let goes_along = self
                 .bucket(place.slot)
                 .filter(|bucket| bucket.generation == place.generation)
-                .map(|bucket| self.scenarios[bucket.scenario as usize].looks_at_queue());
-            match looks_at_queue {
+                .map(|bucket| self.scenarios[bucket.scenario as usize].remembers());
+            match goes_along {
                 None => {}
                 Some(true) if place.slot != slot => {
                     self.remove(place.slot);

@@ -74,7 +74,8 @@ impl Data {
             }
             "map" if self.maps.contains_key(file) => Ok(()),
             "map" => {
-                let help = "write `{\"pattern\": …, \"tag\": …, \"type\": \"equals\", \"contains\" or \"regex\"}`";
+                let help =
+                    "write `{\"pattern\": …, \"tag\": …, \"type\": \"equals\", \"contains\" or \"regex\"}`";
                 let map = Map::read(&lines).map_err(|(line, message)| wrong(line, message, help))?;
                 self.maps.insert(file.into(), map);
                 Ok(())
@@ -96,7 +97,9 @@ impl Data {
     pub(crate) fn call(&self, function: &str, arguments: &[Value]) -> Option<Result<Value, Problem>> {
         let texts: Vec<Option<&str>> = arguments.iter().map(Value::as_text).collect();
         let value = match (function, &texts[..]) {
-            ("File", [Some(file)]) => self.texts.get(*file).cloned().unwrap_or_else(|| Value::list(Vec::new())),
+            ("File", [Some(file)]) => {
+                self.texts.get(*file).cloned().unwrap_or_else(|| Value::list(Vec::new()))
+            }
             ("RegexpInFile", [Some(text), Some(file)]) => Value::Bool(
                 self.expressions.get(*file).is_some_and(|all| all.iter().any(|regex| regex.is_match(*text))),
             ),
@@ -142,7 +145,8 @@ impl Map {
                     return Err(wrong(format!("more than {MAX_DATA_EXPRESSIONS} expressions")));
                 }
                 "regex" => {
-                    let regex = regex::compile(&pattern, MAX_DATA_COMPILED).map_err(|error| wrong(error.message))?;
+                    let regex =
+                        regex::compile(&pattern, MAX_DATA_COMPILED).map_err(|error| wrong(error.message))?;
                     map.expressions.push((regex, place));
                 }
                 other => return Err(wrong(format!("the type `{other}` of an entry is not known"))),
@@ -164,7 +168,8 @@ impl Map {
             let (automaton, places) = self.contained.as_ref()?;
             places.get(automaton.find(text)?.pattern().as_usize()).copied()
         };
-        let matching = || self.expressions.iter().find(|(regex, _)| regex.is_match(text)).map(|(_, place)| *place);
+        let matching =
+            || self.expressions.iter().find(|(regex, _)| regex.is_match(text)).map(|(_, place)| *place);
         let place = self.equal.get(text).copied().or_else(contained).or_else(matching)?;
         self.rows.get(place)?.get("tag").cloned()
     }

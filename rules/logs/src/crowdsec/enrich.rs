@@ -178,9 +178,9 @@ fn of_json(value: serde_json::Value) -> Value {
         serde_json::Value::Number(number) => Value::Float(number.as_f64().unwrap_or(f64::NAN)),
         serde_json::Value::String(text) => Value::from(text),
         serde_json::Value::Array(values) => values.into_iter().map(of_json).collect(),
-        serde_json::Value::Object(object) => {
-            Value::Map(Arc::new(object.into_iter().map(|(name, value)| (name.into(), of_json(value))).collect()))
-        }
+        serde_json::Value::Object(object) => Value::Map(Arc::new(
+            object.into_iter().map(|(name, value)| (name.into(), of_json(value))).collect(),
+        )),
     }
 }
 
@@ -266,7 +266,8 @@ mod tests {
         for method in methods {
             method.run("192.0.2.1", &mut event, Some(&Atlas), now());
         }
-        let found: Vec<(&str, &str)> = event.enriched.iter().map(|(name, value)| (&**name, &**value)).collect();
+        let found: Vec<(&str, &str)> =
+            event.enriched.iter().map(|(name, value)| (&**name, &**value)).collect();
         let expected = [
             ("ASNNumber", "64500"),
             ("ASNOrg", "Example"),

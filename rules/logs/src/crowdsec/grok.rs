@@ -9,7 +9,7 @@ use regex_automata::Input;
 use regex_automata::meta::{Cache, Regex};
 use regex_automata::util::primitives::NonMaxUsize;
 
-use super::limits::{MAX_GROK, MAX_GROK_COMPILED, MAX_GROK_DEPTH, MAX_PATTERNS};
+use super::limits::{MAX_GROK, MAX_GROK_COMPILED, MAX_GROK_DEPTH, MAX_GROKKED, MAX_PATTERNS};
 use crate::go::regex;
 
 /// The patterns that are always there.
@@ -100,7 +100,9 @@ impl Patterns {
     /// The name is taken (what it stands for stays), or there are [`MAX_PATTERNS`] already.
     pub fn add(&mut self, name: &str, text: &str) -> Result<(), GrokError> {
         match self.known.get(name) {
-            Some(known) if !known.yields => Err(GrokError::new(format!("the pattern {name} is there already"))),
+            Some(known) if !known.yields => {
+                Err(GrokError::new(format!("the pattern {name} is there already")))
+            }
             None if self.known.len() >= MAX_PATTERNS => {
                 Err(GrokError::new(format!("more than {MAX_PATTERNS} patterns")))
             }
@@ -151,7 +153,9 @@ impl Patterns {
 
     fn expand(&mut self, text: &str, depth: usize) -> Result<Expanded, GrokError> {
         if depth > MAX_GROK_DEPTH {
-            return Err(GrokError::new(format!("patterns of patterns more than {MAX_GROK_DEPTH} deep, or in a circle")));
+            return Err(GrokError::new(format!(
+                "patterns of patterns more than {MAX_GROK_DEPTH} deep, or in a circle"
+            )));
         }
         let pieces = pieces(text);
         let own: Vec<&str> = pieces.iter().map(|piece| piece.field).collect();
@@ -201,7 +205,8 @@ impl Grok {
         let mut wanted: Vec<usize> = expanded.fields.values().copied().collect();
         wanted.sort_unstable();
         wanted.dedup();
-        let translated = regex::translate(&expanded.text, |group| wanted.binary_search(&group).is_ok()).map_err(wrong)?;
+        let translated =
+            regex::translate(&expanded.text, |group| wanted.binary_search(&group).is_ok()).map_err(wrong)?;
         let regex = regex::build(&translated, MAX_GROK_COMPILED).map_err(wrong)?;
         wanted.retain(|group| (1..=expanded.groups).contains(group));
         let place = |group: &usize| match *group {
@@ -217,19 +222,14 @@ impl Grok {
         Buffers { cache: self.regex.create_cache(), slots: vec![None; 2 * self.regex.captures_len()] }
     }
 
-    /// Whether any field can be found; a pattern without fields never matches, as with CrowdSec.
-    pub(crate) fn has_fields(&self) -> bool {
-        !self.fields.is_empty()
-    }
-
-    /// The fields of a text, each with what it is there; nothing if the pattern does not match. A field whose group
-    /// took no part is an empty text.
+    /// The fields of a text, each with what it is there; nothing if the pattern does not match, and never without fields, as
+    /// upstream. A field whose group took no part is an empty text.
     pub(crate) fn read<'g, 't, 'b>(
         &'g self,
         text: &'t str,
         buffers: &'b mut Buffers,
     ) -> Option<impl Iterator<Item = (&'g Arc<str>, &'t str)> + use<'g, 't, 'b>> {
-        if self.fields.is_empty() {
+        if self.fields.is_empty() || text.len() > MAX_GROKKED {
             return None;
         }
         buffers.slots.fill(None);
@@ -255,7 +255,9 @@ struct Piece<'t> {
 
 /// The pieces of a pattern. What is not quite one, as `%{NAME:a-b}` or `%{NAME:field:int}`, is plain text.
 fn pieces(text: &str) -> Vec<Piece<'_>> {
-    let word = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
+    let word = |text: &str| {
+        !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
+    };
     let mut found = Vec::new();
     let mut from = 0;
     while let Some(start) = text[from..].find("%{").map(|at| from + at) {
@@ -375,9 +377,16 @@ mod tests {
             read(&mut patterns, "(?:%{PAIR:a}|-) %{WORD:b}", "xy z"),
             pairs(&[("a", "xy"), ("b", "y")]),
         );
-        for (part, expected) in
-            [("(", 1), (r"\(", 0), ("(?:", 0), ("(?i)", 0), ("(?i:a(", 1), ("|-) (", 0), ("items)", -1), ("(?P<n>", 1)]
-        {
+        for (part, expected) in [
+            ("(", 1),
+            (r"\(", 0),
+            ("(?:", 0),
+            ("(?i)", 0),
+            ("(?i:a(", 1),
+            ("|-) (", 0),
+            ("items)", -1),
+            ("(?P<n>", 1),
+        ] {
             assert_eq!(counted_groups(part), expected, "{part}");
         }
     }
@@ -403,7 +412,15 @@ mod tests {
     #[test]
     fn addresses_of_ipv6_are_known() {
         let mut patterns = Patterns::stock();
-        for address in ["::", "::1", "1::", "fe80::1%eth0", "1:2:3:4:5:6:7:8", "2001:db8::1.2.3.4", "1:2:3:4:5:6:1.2.3.4"] {
+        for address in [
+            "::",
+            "::1",
+            "1::",
+            "fe80::1%eth0",
+            "1:2:3:4:5:6:7:8",
+            "2001:db8::1.2.3.4",
+            "1:2:3:4:5:6:1.2.3.4",
+        ] {
             assert_eq!(read(&mut patterns, "^%{IP:ip}$", address), pairs(&[("ip", address)]), "{address}");
         }
         assert_eq!(read(&mut patterns, "^%{IPV6:ip}$", "1:2:3"), None);

@@ -25,7 +25,8 @@ use crate::{
 pub type Files = BTreeMap<String, Vec<u8>>;
 
 /// Bounds of a `config.yaml`.
-const CONFIG_LIMITS: yaml::Limits = yaml::Limits { bytes: 64 * 1024, nodes: 5_000, repeated: 64 * 1024, depth: 32 };
+const CONFIG_LIMITS: yaml::Limits =
+    yaml::Limits { bytes: 64 * 1024, nodes: 5_000, repeated: 64 * 1024, depth: 32 };
 /// Bytes of a line; the rest of a longer one is cut off.
 const MAX_LINE: usize = 64 * 1024;
 /// Overflows that are poured again because of one line, at most: scenarios that feed each other end here.
@@ -103,7 +104,12 @@ impl Hub {
     }
 
     /// The file of an item that a test names: `author/name`, or a path in the hub or in the test.
-    fn find<'f>(&'f self, kind: &str, name: &str, test: &'f Files) -> Result<(&'f str, &'f [u8]), FailedAssert> {
+    fn find<'f>(
+        &'f self,
+        kind: &str,
+        name: &str,
+        test: &'f Files,
+    ) -> Result<(&'f str, &'f [u8]), FailedAssert> {
         let path = name.strip_prefix("./").unwrap_or(name);
         let known = self.names.get(&format!("{kind}/{name}")).map_or(path, String::as_str);
         let found = self.files.get_key_value(known).or_else(|| test.get_key_value(path));
@@ -130,7 +136,8 @@ impl Config {
         let text = |key: &str| node.at(key).text().unwrap_or_default().to_owned();
         let labels = node.at("labels").entries().iter();
         let overrides = node.at("override_statics");
-        let unsupported = ["appsec-rules", "nuclei_template"].into_iter().find(|key| !node.at(key).is_nothing());
+        let unsupported =
+            ["appsec-rules", "nuclei_template"].into_iter().find(|key| !node.at(key).is_nothing());
         Ok(Self {
             parsers: names("parsers"),
             scenarios: names("scenarios"),
@@ -163,10 +170,16 @@ struct Results {
 
 impl Run {
     /// Compiles what a test names. Also returns the data files that are missing.
-    fn new(hub: &Hub, config: &Config, test: &Files, now: Time) -> Result<(Self, Vec<String>), Vec<FailedAssert>> {
+    fn new(
+        hub: &Hub,
+        config: &Config,
+        test: &Files,
+        now: Time,
+    ) -> Result<(Self, Vec<String>), Vec<FailedAssert>> {
         let mut missing = Vec::new();
         let mut failed = Vec::new();
-        let mut parsers = hub.pipeline("parsers", &config.parsers, config.overrides.as_deref(), test, &mut missing)?;
+        let mut parsers =
+            hub.pipeline("parsers", &config.parsers, config.overrides.as_deref(), test, &mut missing)?;
         let postoverflows = hub.pipeline("postoverflows", &config.postoverflows, None, test, &mut missing)?;
         let mut scenarios = Vec::new();
         for name in &config.scenarios {
@@ -178,7 +191,8 @@ impl Run {
         }
         for file in scenarios.iter().flat_map(|scenario| &scenario.data) {
             match hub.data(&file.name, &file.url) {
-                Some(bytes) => failed.extend(parsers.add_data(&file.name, &file.kind, bytes).err().iter().map(of_mistake)),
+                Some(bytes) => failed
+                    .extend(parsers.add_data(&file.name, &file.kind, bytes).err().iter().map(of_mistake)),
                 None => missing.push(file.name.clone()),
             }
         }
@@ -192,9 +206,11 @@ impl Run {
     /// Puts every line through.
     fn lines(&mut self, config: &Config, log: &[u8]) -> Results {
         let mut labels: BTreeMap<Arc<str>, Arc<str>> = BTreeMap::new();
-        labels.extend(config.labels.iter().map(|(name, value)| (name.as_str().into(), value.as_str().into())));
+        labels
+            .extend(config.labels.iter().map(|(name, value)| (name.as_str().into(), value.as_str().into())));
         labels.insert("type".into(), config.log_type.as_str().into());
-        let (source, module, labels) = (Arc::from(config.log_file.as_str()), Arc::from("file"), Arc::new(labels));
+        let (source, module, labels) =
+            (Arc::from(config.log_file.as_str()), Arc::from("file"), Arc::new(labels));
         let mut results = Results { parsers: assert::Results::new(self.now), overflows: Vec::new() };
         for line in log.split(|byte| *byte == b'\n') {
             let line = line.strip_suffix(b"\r").unwrap_or(line);
@@ -254,14 +270,17 @@ impl Hub {
     /// Runs a test. `now` is the time of dates without a year, where the asserts do not say another one.
     #[must_use]
     pub fn test(&self, test: &Files, now: Timestamp) -> Verdict {
-        let config = match test.get("config.yaml").map_or(Ok(Config::default()), |bytes| Config::read(bytes)) {
+        let config = match test.get("config.yaml").map_or(Ok(Config::default()), |bytes| Config::read(bytes))
+        {
             Ok(config) => config,
             Err(failed) => return Verdict::Failed(vec![failed]),
         };
         if let Some(key) = config.unsupported {
             return Verdict::Unsupported(key.to_owned());
         }
-        let text = |file: &str| test.get(file).map(|bytes| String::from_utf8_lossy(bytes).into_owned()).unwrap_or_default();
+        let text = |file: &str| {
+            test.get(file).map(|bytes| String::from_utf8_lossy(bytes).into_owned()).unwrap_or_default()
+        };
         let (parser, scenario) = (text("parser.assert"), text("scenario.assert"));
         let now = jiff::Timestamp::from_microsecond(now.0).unwrap_or_default();
         let this_year = now.to_zoned(jiff::tz::TimeZone::UTC).year();
@@ -293,7 +312,10 @@ impl Hub {
             Err(failed) => return (failed, Vec::new()),
         };
         let Some(log) = test.get(&config.log_file) else {
-            return (vec![FailedAssert::new(format!("log_file: {}", config.log_file), "is not in the test")], missing);
+            return (
+                vec![FailedAssert::new(format!("log_file: {}", config.log_file), "is not in the test")],
+                missing,
+            );
         };
         let mut results = run.lines(config, log);
         let mut failed = Vec::new();
@@ -332,7 +354,11 @@ impl Hub {
         }
         let mut items = Items::default();
         if let Some(overrides) = overrides {
-            items.parsers.push(Item { file: "00_overrides.yaml", stage: "s00-raw", bytes: overrides.as_bytes() });
+            items.parsers.push(Item {
+                file: "00_overrides.yaml",
+                stage: "s00-raw",
+                bytes: overrides.as_bytes(),
+            });
         }
         items.parsers.extend(files.iter().map(|((stage, _), (file, bytes))| Item { file, stage, bytes }));
         for (name, url) in &urls {
@@ -342,14 +368,19 @@ impl Hub {
             }
         }
         if !items.parsers.is_empty() {
-            let patterns = self.files.range("patterns/".to_owned()..).take_while(|(path, _)| path.starts_with("patterns/"));
+            let patterns = self
+                .files
+                .range("patterns/".to_owned()..)
+                .take_while(|(path, _)| path.starts_with("patterns/"));
             items.patterns = patterns
                 .filter_map(|(path, bytes)| Some((path.as_str(), std::str::from_utf8(bytes).ok()?)))
                 .collect();
         }
         let (pipeline, errors) = Pipeline::new(&items);
-        let is_missing = |error: &FilterError| missing.iter().any(|name| error.message.contains(&format!("`{name}`")));
-        let failed: Vec<FailedAssert> = errors.iter().filter(|error| !is_missing(error)).map(of_mistake).collect();
+        let is_missing =
+            |error: &FilterError| missing.iter().any(|name| error.message.contains(&format!("`{name}`")));
+        let failed: Vec<FailedAssert> =
+            errors.iter().filter(|error| !is_missing(error)).map(of_mistake).collect();
         if failed.is_empty() { Ok(pipeline) } else { Err(failed) }
     }
 
@@ -390,7 +421,10 @@ fn last_of(year: i16) -> Option<jiff::Timestamp> {
 }
 
 fn of_mistake(mistake: &FilterError) -> FailedAssert {
-    FailedAssert::new(format!("{}:{}", mistake.file, mistake.line), format!("{}; {}", mistake.message, mistake.help))
+    FailedAssert::new(
+        format!("{}:{}", mistake.file, mistake.line),
+        format!("{}; {}", mistake.message, mistake.help),
+    )
 }
 
 /// A YAML value as JSON, which is YAML as well.

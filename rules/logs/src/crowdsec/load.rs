@@ -15,12 +15,28 @@ use super::stash::{Stashes, Strategy};
 use crate::FilterError;
 use crate::expr::Program;
 
-const LIMITS: Limits = Limits { bytes: MAX_FILE, nodes: MAX_VALUES, repeated: MAX_REPEATED, depth: MAX_LEVELS };
+const LIMITS: Limits =
+    Limits { bytes: MAX_FILE, nodes: MAX_VALUES, repeated: MAX_REPEATED, depth: MAX_LEVELS };
 /// Formats of parser files that are read: up to this number.
 const NEWEST_FORMAT: f64 = 3.0;
 const NODE_KEYS: [&str; 17] = [
-    "format", "debug", "profiling", "name", "author", "description", "references", "stage", "onsuccess", "filter",
-    "nodes", "pattern_syntax", "grok", "statics", "stash", "whitelist", "data",
+    "format",
+    "debug",
+    "profiling",
+    "name",
+    "author",
+    "description",
+    "references",
+    "stage",
+    "onsuccess",
+    "filter",
+    "nodes",
+    "pattern_syntax",
+    "grok",
+    "statics",
+    "stash",
+    "whitelist",
+    "data",
 ];
 const GROK_KEYS: [&str; 5] = ["apply_on", "name", "pattern", "expression", "statics"];
 const STATIC_KEYS: [&str; 7] = ["target", "parsed", "meta", "enriched", "value", "expression", "method"];
@@ -29,8 +45,23 @@ const WHITELIST_KEYS: [&str; 4] = ["reason", "ip", "cidr", "expression"];
 const DATA_KEYS: [&str; 7] = ["source_url", "dest_file", "type", "cache", "strategy", "size", "ttl"];
 /// Names behind `evt` that expressions may use.
 const EVENT_FIELDS: [&str; 17] = [
-    "Type", "ExpectMode", "Whitelisted", "WhitelistReason", "Stage", "Line", "Parsed", "Enriched", "Unmarshaled",
-    "Overflow", "Time", "StrTime", "StrTimeFormat", "MarshaledTime", "Process", "Appsec", "Meta",
+    "Type",
+    "ExpectMode",
+    "Whitelisted",
+    "WhitelistReason",
+    "Stage",
+    "Line",
+    "Parsed",
+    "Enriched",
+    "Unmarshaled",
+    "Overflow",
+    "Time",
+    "StrTime",
+    "StrTimeFormat",
+    "MarshaledTime",
+    "Process",
+    "Appsec",
+    "Meta",
 ];
 
 /// What a pipeline is made of.
@@ -71,6 +102,8 @@ pub(crate) struct Loaded {
     pub(crate) groks: Vec<Grok>,
     pub(crate) stashes: Stashes,
     pub(crate) data: Data,
+    /// Data files that are named and not there.
+    pub(crate) missing: Vec<FilterError>,
 }
 
 /// Loads items. Files with mistakes are left out.
@@ -112,7 +145,7 @@ pub(crate) fn load(items: &Items<'_>, errors: &mut Vec<FilterError>) -> Loaded {
                 Value::Map(_) => nodes.extend(load.node(document, None, 0)),
                 Value::Text(_) | Value::List(_) => load.wrong(document, "no mapping", "write `name: …`"),
             }
-            data_of(document, item.file, items, &mut loaded.data, errors);
+            data_of(document, item.file, items, &mut loaded, errors);
         }
         if errors.len() == before {
             loaded.nodes.entry(item.stage.into()).or_default().extend(nodes);
@@ -126,7 +159,7 @@ fn data_of(
     document: &yaml::Node,
     file: &str,
     items: &Items<'_>,
-    data: &mut Data,
+    loaded: &mut Loaded,
     errors: &mut Vec<FilterError>,
 ) {
     for entry in document.at("data").list() {
@@ -136,10 +169,10 @@ fn data_of(
             continue;
         }
         match items.data.iter().find(|known| known.name == name) {
-            Some(found) => errors.extend(data.add(name, kind, found.bytes).err()),
+            Some(found) => errors.extend(loaded.data.add(name, kind, found.bytes).err()),
             None => {
                 let message = format!("unsupported: data file `{name}` is not there");
-                errors.push(error(file, entry.line, message, "put it into the folder of data files"));
+                loaded.missing.push(error(file, entry.line, message, "put it into the folder of data files"));
             }
         }
     }
@@ -212,7 +245,11 @@ impl Load<'_> {
             return None;
         }
         if grok.is_none() && nodes.is_empty() && statics.is_empty() && whitelist.is_none() {
-            self.wrong(document, "the node does nothing", "give it a `grok`, `nodes`, `statics` or a `whitelist`");
+            self.wrong(
+                document,
+                "the node does nothing",
+                "give it a `grok`, `nodes`, `statics` or a `whitelist`",
+            );
             return None;
         }
         Some(Node { name, filter, next_stage, whitelist, grok, stashes, nodes, statics })
@@ -239,8 +276,8 @@ impl Load<'_> {
         let (name, pattern) = (self.filled(document, "name"), self.filled(document, "pattern"));
         let (apply_on, expression) = (self.filled(document, "apply_on"), self.filled(document, "expression"));
         let compiled = match (&name, &pattern) {
-            (Some(name), _) => self.patterns.named(&name.0),
-            (None, Some(pattern)) => self.patterns.compile(&pattern.0),
+            (Some(name), _) => self.patterns.named(name.0),
+            (None, Some(pattern)) => self.patterns.compile(pattern.0),
             (None, None) if apply_on.is_none() && expression.is_none() => return None,
             (None, None) => {
                 self.wrong(document, "a grok without a pattern", "give it a `pattern` or the `name` of one");
@@ -254,13 +291,14 @@ impl Load<'_> {
                 self.groks.len() - 1
             }
             Err(mistake) => {
-                let help = "write a grok pattern of Go's regular expressions, and give the file of its patterns";
+                let help =
+                    "write a grok pattern of Go's regular expressions, and give the file of its patterns";
                 self.wrong(node, format!("the grok does not compile: {mistake}"), help);
                 return None;
             }
         };
         let source = match (apply_on, expression) {
-            (Some((field, _)), _) if field == "Line.Raw" => Source::Raw,
+            (Some(("Line.Raw", _)), _) => Source::Raw,
             (Some((field, _)), _) => Source::Parsed(field.into()),
             (None, Some((_, node))) => Source::Expression(self.expression(node)?),
             (None, None) => {
@@ -304,7 +342,11 @@ impl Load<'_> {
         } else if let Some(path) = named("target") {
             Target::Path(path)
         } else {
-            self.wrong(entry, "a static that sets nothing", "say what: `meta`, `parsed`, `enriched`, `target` or `method`");
+            self.wrong(
+                entry,
+                "a static that sets nothing",
+                "say what: `meta`, `parsed`, `enriched`, `target` or `method`",
+            );
             return None;
         };
         Some(Static { value, target })
@@ -314,13 +356,21 @@ impl Load<'_> {
         self.keys(entry, &STASH_KEYS, "a stash");
         for key in ["name", "key", "value", "ttl"] {
             if self.filled(entry, key).is_none() {
-                self.wrong(entry, format!("a stash without `{key}`"), "it needs `name`, `key`, `value` and `ttl`");
+                self.wrong(
+                    entry,
+                    format!("a stash without `{key}`"),
+                    "it needs `name`, `key`, `value` and `ttl`",
+                );
                 return None;
             }
         }
         let ttl = entry.at("ttl").text().unwrap_or("");
         let Some(age) = crate::go::duration(ttl) else {
-            self.wrong(entry.at("ttl"), format!("`{ttl}` is no duration"), "write it as `90s`, `5m` or `1h30m`");
+            self.wrong(
+                entry.at("ttl"),
+                format!("`{ttl}` is no duration"),
+                "write it as `90s`, `5m` or `1h30m`",
+            );
             return None;
         };
         let strategy = match entry.at("strategy").text() {
@@ -358,7 +408,9 @@ impl Load<'_> {
             Whitelist { reason: document.at("reason").text().unwrap_or("").into(), ..Whitelist::default() };
         for entry in document.at("ip").list() {
             match entry.text().unwrap_or("").parse() {
-                Ok(address) => whitelist.ranges.push(IpNet::new_assert(address, if address.is_ipv4() { 32 } else { 128 })),
+                Ok(address) => whitelist
+                    .ranges
+                    .push(IpNet::new_assert(address, if address.is_ipv4() { 32 } else { 128 })),
                 Err(_) => self.wrong(entry, "no address", "write one as `192.0.2.1` or `2001:db8::1`"),
             }
         }
@@ -391,7 +443,11 @@ impl Load<'_> {
             Err(mistake) => {
                 let (line, column) = mistake.place(text);
                 let place = if line > 1 { format!("{line}:{column}") } else { column.to_string() };
-                self.wrong(node, format!("the expression is wrong at {place}: {}", mistake.message), mistake.help);
+                self.wrong(
+                    node,
+                    format!("the expression is wrong at {place}: {}", mistake.message),
+                    mistake.help,
+                );
                 return None;
             }
         };
@@ -406,7 +462,11 @@ impl Load<'_> {
             _ => None,
         });
         if let Some(unknown) = unknown {
-            self.wrong(node, format!("there is no `{unknown}`"), format!("`evt` has {}", EVENT_FIELDS.join(", ")));
+            self.wrong(
+                node,
+                format!("there is no `{unknown}`"),
+                format!("`evt` has {}", EVENT_FIELDS.join(", ")),
+            );
             return None;
         }
         Some(program)
@@ -422,7 +482,11 @@ impl Load<'_> {
         let mut seen: Vec<&str> = Vec::new();
         for (key, value) in node.entries() {
             if !known.contains(&key.as_str()) {
-                self.wrong(value, format!("`{key}` of {what} is not supported"), format!("there are {}", known.join(", ")));
+                self.wrong(
+                    value,
+                    format!("`{key}` of {what} is not supported"),
+                    format!("there are {}", known.join(", ")),
+                );
             } else if seen.contains(&key.as_str()) {
                 self.wrong(value, format!("`{key}` stands here twice"), "take one out");
             }

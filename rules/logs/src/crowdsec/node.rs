@@ -123,7 +123,8 @@ impl Node {
         let forgiven = self.whitelist.as_ref().is_some_and(|whitelist| whitelist.forgives(event, world, now));
         if forgiven && !event.whitelisted {
             event.whitelisted = true;
-            event.whitelist_reason = self.whitelist.as_ref().map(|whitelist| whitelist.reason.clone()).unwrap_or_default();
+            event.whitelist_reason =
+                self.whitelist.as_ref().map(|whitelist| whitelist.reason.clone()).unwrap_or_default();
             if let Some(overflow) = &mut event.overflow {
                 Arc::make_mut(overflow).whitelisted = true;
             }
@@ -242,7 +243,9 @@ impl Static {
                 Ok(Value::Map(_) | Value::List(_) | Value::Nil) => Arc::default(),
                 Ok(value) => match written(&value) {
                     Some(text) => text,
-                    None => return Err(Problem::new(format!("a static cannot be set to a {}", value.kind()))),
+                    None => {
+                        return Err(Problem::new(format!("a static cannot be set to a {}", value.kind())));
+                    }
                 },
                 Err(_) => return Ok(()),
             },
@@ -307,7 +310,10 @@ impl Scope for Surroundings<'_> {
             ("GetFromStash", [Value::Text(stash), Value::Text(key)]) => {
                 Value::Text(self.world.stashes.get(stash, key, self.now.instant).unwrap_or_default())
             }
-            ("SetInStash", [Value::Text(stash), Value::Text(key), Value::Text(value), Value::Duration(age)]) => {
+            (
+                "SetInStash",
+                [Value::Text(stash), Value::Text(key), Value::Text(value), Value::Duration(age)],
+            ) => {
                 let until = self.now.instant.checked_add(SignedDuration::from_nanos(*age)).ok();
                 until.map(|until| self.world.stashes.put(stash, key, value.clone(), until));
                 Value::Nil
@@ -320,7 +326,8 @@ impl Scope for Surroundings<'_> {
                         ("Latitude".into(), Value::Float(city.latitude)),
                         ("Longitude".into(), Value::Float(city.longitude)),
                     ];
-                    let of = |fields: &[(Arc<str>, Value)]| Value::Map(Arc::new(fields.iter().cloned().collect()));
+                    let of =
+                        |fields: &[(Arc<str>, Value)]| Value::Map(Arc::new(fields.iter().cloned().collect()));
                     of(&[("Country".into(), of(&country)), ("Location".into(), of(&location))])
                 })
             }
@@ -342,7 +349,12 @@ impl Scope for Surroundings<'_> {
         Some(Ok(value))
     }
 
-    fn call_method(&mut self, path: &[Arc<str>], method: &str, arguments: &[Value]) -> Option<Result<Value, Problem>> {
+    fn call_method(
+        &mut self,
+        path: &[Arc<str>],
+        method: &str,
+        arguments: &[Value],
+    ) -> Option<Result<Value, Problem>> {
         if path.len() != 1 || &*path[0] != "evt" {
             return None;
         }

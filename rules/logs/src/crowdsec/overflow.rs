@@ -153,7 +153,10 @@ impl Object for Overflow {
             "Whitelisted" => Value::Bool(self.whitelisted),
             "Reprocess" => Value::Bool(self.reprocess),
             "Sources" => Value::Map(Arc::new(
-                self.sources.iter().map(|(key, source)| (key.clone(), Value::Object(Arc::new(source.clone())))).collect(),
+                self.sources
+                    .iter()
+                    .map(|(key, source)| (key.clone(), Value::Object(Arc::new(source.clone()))))
+                    .collect(),
             )),
             "Alert" => self.alert().map_or(Value::Nil, object),
             "APIAlerts" => self.alerts.iter().map(object).collect(),
@@ -227,7 +230,9 @@ impl Object for AlertEvent {
 
     fn call(&self, name: &str, arguments: &[Value]) -> Option<Result<Value, Problem>> {
         (name == "GetMeta").then(|| match arguments {
-            [Value::Text(key)] => Ok(self.meta.get(key).map_or_else(|| Value::text(""), |text| Value::Text(text.clone()))),
+            [Value::Text(key)] => {
+                Ok(self.meta.get(key).map_or_else(|| Value::text(""), |text| Value::Text(text.clone())))
+            }
             _ => Err(Problem::fixed("GetMeta takes the name of a field")),
         })
     }

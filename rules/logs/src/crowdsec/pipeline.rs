@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::enrich::Lookups;
 use super::event::Event;
+use super::limits::MAX_LINE;
 use super::load::{Items, load};
 use super::node::{Node, Surroundings, World};
 use crate::FilterError;
@@ -15,6 +16,7 @@ pub struct Pipeline {
     world: World,
     /// The nodes of each stage, in their order.
     nodes: Vec<Vec<Node>>,
+    missing: Vec<FilterError>,
 }
 
 /// One node that an event went through.
@@ -53,7 +55,7 @@ impl Pipeline {
             data: loaded.data,
             lookups: None,
         };
-        (Self { world, nodes: loaded.nodes.into_values().collect() }, errors)
+        (Self { world, nodes: loaded.nodes.into_values().collect(), missing: loaded.missing }, errors)
     }
 
     /// Lets methods and functions look up more about addresses.
@@ -87,6 +89,12 @@ impl Pipeline {
         Surroundings { event, world: &mut self.world, now }
     }
 
+    /// Data files that items name and that were not given. To expressions they are empty, as upstream; the items run.
+    #[must_use]
+    pub fn missing_data(&self) -> &[FilterError] {
+        &self.missing
+    }
+
     /// Puts an event through the stages. `now` is the time, and says in which year times without one are.
     pub fn parse(&mut self, event: Event, now: Time) -> Event {
         self.run(event, now, None)
@@ -101,6 +109,9 @@ impl Pipeline {
 
     fn run(&mut self, mut event: Event, now: Time, mut steps: Option<&mut Vec<Step>>) -> Event {
         event.process = false;
+        if event.line.raw.len() > MAX_LINE {
+            return event;
+        }
         if event.stage.is_empty()
             && let Some(first) = self.world.stages.first()
         {
@@ -120,8 +131,12 @@ impl Pipeline {
             for node in nodes {
                 let Ok(passed) = node.process(&mut event, &mut self.world, now) else { return event };
                 if let Some(steps) = &mut steps {
-                    let step =
-                        Step { stage: stage.clone(), name: node.name.clone(), success: passed, event: event.clone() };
+                    let step = Step {
+                        stage: stage.clone(),
+                        name: node.name.clone(),
+                        success: passed,
+                        event: event.clone(),
+                    };
                     steps.push(step);
                 }
                 success |= passed;

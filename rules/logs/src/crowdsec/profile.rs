@@ -25,8 +25,16 @@ const DEFAULT_DURATION: i64 = 4 * 3_600 * 1_000_000_000;
 
 /// Keys of a profile.
 const KEYS: [&str; 10] = [
-    "name", "debug", "filters", "decisions", "duration_expr", "on_success", "on_failure", "on_error",
-    "notifications", "description",
+    "name",
+    "debug",
+    "filters",
+    "decisions",
+    "duration_expr",
+    "on_success",
+    "on_failure",
+    "on_error",
+    "notifications",
+    "description",
 ];
 
 /// Functions that profiles call, which the shell computes out of its decisions.
@@ -91,7 +99,12 @@ impl Profile {
     /// Every mistake, with its line.
     pub fn read(file: &str, bytes: &[u8]) -> Result<Vec<Self>, Vec<FilterError>> {
         let documents = yaml::documents(bytes, &FILE_LIMITS).map_err(|mistake| {
-            vec![mistake_at(file, mistake.line.unwrap_or(1), &mistake.message, "see that it is YAML of profiles")]
+            vec![mistake_at(
+                file,
+                mistake.line.unwrap_or(1),
+                &mistake.message,
+                "see that it is YAML of profiles",
+            )]
         })?;
         let mut profiles = Vec::new();
         let mut mistakes = Vec::new();
@@ -177,12 +190,14 @@ impl Document<'_> {
     fn profile(&mut self) -> Option<Profile> {
         self.known_keys(&KEYS);
         let name = self.required("name");
-        let filters: Vec<Program> = self.node.at("filters").list().iter().filter_map(|node| self.one_of(node)).collect();
+        let filters: Vec<Program> =
+            self.node.at("filters").list().iter().filter_map(|node| self.one_of(node)).collect();
         if self.node.at("filters").list().is_empty() {
             self.wrong(self.node, "`filters` is missing", "write `filters: [Alert.Remediation == true]`");
         }
         let duration = self.program("duration_expr");
-        let decisions = self.node.at("decisions").list().iter().filter_map(|node| self.template(node)).collect();
+        let decisions =
+            self.node.at("decisions").list().iter().filter_map(|node| self.template(node)).collect();
         let break_on_success = self.word("on_success", &["continue", "break", ""]) == "break";
         self.word("on_failure", &["continue", "break", "apply", ""]);
         let on_error = match self.word("on_error", &["continue", "break", "ignore", "apply", "report", ""]) {

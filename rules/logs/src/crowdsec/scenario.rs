@@ -25,9 +25,33 @@ pub const MAX_CAPACITY: i64 = 1_000_000;
 
 /// Keys of a scenario that are read, or that say nothing about what it does.
 const KEYS: [&str; 28] = [
-    "type", "name", "description", "author", "references", "format", "version", "debug", "profiling", "simulated",
-    "filter", "groupby", "distinct", "capacity", "leakspeed", "duration", "blackhole", "reprocess", "cache_size",
-    "cancel_on", "overflow_filter", "condition", "scope", "data", "labels", "bayesian_prior", "bayesian_threshold",
+    "type",
+    "name",
+    "description",
+    "author",
+    "references",
+    "format",
+    "version",
+    "debug",
+    "profiling",
+    "simulated",
+    "filter",
+    "groupby",
+    "distinct",
+    "capacity",
+    "leakspeed",
+    "duration",
+    "blackhole",
+    "reprocess",
+    "cache_size",
+    "cancel_on",
+    "overflow_filter",
+    "condition",
+    "scope",
+    "data",
+    "labels",
+    "bayesian_prior",
+    "bayesian_threshold",
     "bayesian_conditions",
 ];
 
@@ -122,11 +146,21 @@ impl Scenario {
     /// Every mistake, with its line.
     pub fn read(file: &str, bytes: &[u8]) -> Result<Vec<Self>, Vec<FilterError>> {
         let documents = yaml::documents(bytes, &FILE_LIMITS).map_err(|mistake| {
-            vec![mistake_at(file, mistake.line.unwrap_or(1), &mistake.message, "see that it is YAML of a scenario")]
+            vec![mistake_at(
+                file,
+                mistake.line.unwrap_or(1),
+                &mistake.message,
+                "see that it is YAML of a scenario",
+            )]
         })?;
         let documents: Vec<&Node> = documents.iter().filter(|node| !node.is_nothing()).collect();
         if documents.is_empty() {
-            return Err(vec![mistake_at(file, 1, "there is no scenario in it", "write `type`, `name`, `filter`, …")]);
+            return Err(vec![mistake_at(
+                file,
+                1,
+                "there is no scenario in it",
+                "write `type`, `name`, `filter`, …",
+            )]);
         }
         if documents.len() > MAX_DOCUMENTS {
             let message = format!("has {} scenarios, more than {MAX_DOCUMENTS}", documents.len());
@@ -145,11 +179,15 @@ impl Scenario {
         if mistakes.is_empty() { Ok(scenarios) } else { Err(mistakes) }
     }
 
+    /// Whether its buckets remember more of their events than how many they were.
+    pub(super) fn remembers(&self) -> bool {
+        self.looks_at_queue() || self.distinct.is_some()
+    }
+
     /// Whether its expressions look at the events a bucket keeps.
     pub(super) fn looks_at_queue(&self) -> bool {
         self.condition.is_some() || self.overflow_filter.is_some()
     }
-
 }
 
 impl Scope {
@@ -299,7 +337,11 @@ impl Document<'_> {
             ),
             Some(leak) if leaks && leak <= 0 => {
                 let node = self.node.at("leakspeed");
-                self.wrong(node, "`leakspeed` has to be more than nothing", "write `leakspeed: 10s`, `500ms`, …");
+                self.wrong(
+                    node,
+                    "`leakspeed` has to be more than nothing",
+                    "write `leakspeed: 10s`, `500ms`, …",
+                );
             }
             None | Some(_) => {}
         }
@@ -309,7 +351,9 @@ impl Document<'_> {
         let leak = leak.unwrap_or(0);
         let flow = match capacity {
             -1 => Flow::Boundless,
-            capacity if capacity > 0 && leak > 0 => Flow::Leaking(Rate::new(leak, u32::try_from(capacity).ok()?)),
+            capacity if capacity > 0 && leak > 0 => {
+                Flow::Leaking(Rate::new(leak, u32::try_from(capacity).ok()?))
+            }
             _ => Flow::Shut,
         };
         let lifetime = match (kind, duration) {
@@ -344,13 +388,13 @@ impl Document<'_> {
             let text = |key: &str| node.at(key).text().unwrap_or("").to_owned();
             match text("dest_file") {
                 name if name.is_empty() => {
-                    self.wrong(node, "a data file without `dest_file`", "say under which name expressions find it");
+                    self.wrong(
+                        node,
+                        "a data file without `dest_file`",
+                        "say under which name expressions find it",
+                    );
                 }
-                name => files.push(DataSource {
-                    name,
-                    url: text("source_url"),
-                    kind: text("type"),
-                }),
+                name => files.push(DataSource { name, url: text("source_url"), kind: text("type") }),
             }
         }
         files
@@ -369,7 +413,11 @@ impl Document<'_> {
     pub(super) fn known_keys(&mut self, known: &[&str]) {
         for (place, (key, node)) in self.node.entries().iter().enumerate() {
             if !known.contains(&key.as_str()) {
-                self.wrong(node, &format!("`{key}` is not supported"), "leave it out, or see how it is spelt");
+                self.wrong(
+                    node,
+                    &format!("`{key}` is not supported"),
+                    "leave it out, or see how it is spelt",
+                );
             } else if self.node.entries()[..place].iter().any(|(earlier, _)| earlier == key) {
                 self.wrong(node, &format!("`{key}` stands here twice"), "leave one of them out");
             }
@@ -421,14 +469,20 @@ impl Document<'_> {
     pub(super) fn compiled(&mut self, node: &Node, text: &str) -> Option<Program> {
         match Program::compile(text) {
             Ok(program) => {
-                let unknown = program.functions().find(|function| !knows(function) && !self.functions.contains(function));
-                let unknown = unknown.map(|function| format!("there is no function `{function}`")).or_else(|| {
-                    let mut roots = program.paths().filter_map(<[_]>::first);
-                    let root = roots.find(|root| !self.roots.contains(&&***root))?;
-                    Some(format!("there is no `{root}` here"))
-                });
+                let unknown = program
+                    .functions()
+                    .find(|function| !knows(function) && !self.functions.contains(function));
+                let unknown =
+                    unknown.map(|function| format!("there is no function `{function}`")).or_else(|| {
+                        let mut roots = program.paths().filter_map(<[_]>::first);
+                        let root = roots.find(|root| !self.roots.contains(&&***root))?;
+                        Some(format!("there is no `{root}` here"))
+                    });
                 if let Some(message) = unknown {
-                    let help = format!("there are {}, and the functions of CrowdSec's documentation", self.roots.join(", "));
+                    let help = format!(
+                        "there are {}, and the functions of CrowdSec's documentation",
+                        self.roots.join(", ")
+                    );
                     self.wrong(node, &message, &help);
                     return None;
                 }

@@ -141,7 +141,8 @@ mod tests {
 
     #[test]
     fn a_full_stash_lets_go_by_its_strategy() {
-        for (strategy, gone, left) in [(Strategy::LeastRecent, "a", "b"), (Strategy::LeastFrequent, "b", "a")] {
+        for (strategy, gone, left) in [(Strategy::LeastRecent, "a", "b"), (Strategy::LeastFrequent, "b", "a")]
+        {
             let mut stashes = stashes(2, strategy);
             for key in ["a", "b"] {
                 stashes.put("s", &key.into(), key.into(), at(10));

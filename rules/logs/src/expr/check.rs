@@ -434,69 +434,42 @@ impl Checker {
     }
 
     fn binary(&mut self, at: usize, operator: &str, left: &Tree, right: &Tree) -> Made {
-        let literal = matches!(right.kind, Kind::Constant(_));
-        let (right_at, right_tree) = (right.at, right);
-        let (left, right) = if operator == "in" && matches!(&right.kind, Kind::Name(name) if name == "$env") {
+        if operator == "in" && matches!(&right.kind, Kind::Name(name) if name == "$env") {
             let Kind::Constant(Value::Text(name)) = &left.kind else {
-                return Err(Mistake::new(
-                    right_at,
-                    "only a text can be `in $env`",
-                    "write `\"name\" in $env`",
-                ));
+                let help = "write `\"name\" in $env`";
+                return Err(Mistake::new(right.at, "only a text can be `in $env`", help));
             };
             return Ok(Node::HasRoot([name.clone()]));
-        } else {
-            (self.boxed(left)?, self.boxed(right_tree)?)
-        };
-        let arithmetic = |operator, left, right| Node::Arithmetic { operator, left, right };
-        let search = |how, left, right| Node::Search { how, left, right };
-        let node = match operator {
-            "==" => equal(left, right, false),
-            "!=" => equal(left, right, true),
-            "in" => within(left, right),
-            "matches" => return self.matches(right_at, literal, left, right),
-            "contains" => search(Search::Contains, left, right),
-            "startsWith" => search(Search::StartsWith, left, right),
-            "endsWith" => search(Search::EndsWith, left, right),
-            "+" => arithmetic(Arithmetic::Add, left, right),
-            "-" => arithmetic(Arithmetic::Subtract, left, right),
-            "*" => arithmetic(Arithmetic::Multiply, left, right),
-            "/" => arithmetic(Arithmetic::Divide, left, right),
-            "%" => arithmetic(Arithmetic::Remainder, left, right),
-            "**" | "^" => arithmetic(Arithmetic::Power, left, right),
-            ".." => arithmetic(Arithmetic::Range, left, right),
-            "??" => Node::Coalesce { left, right },
-            other => {
-                return Err(Mistake::new(
-                    at,
-                    format!("`{other}` is no operator here"),
-                    "see the operators of expr-lang",
-                ));
-            }
-        };
-        Self::computed(at, node)
-    }
-
-    fn matches(&self, at: usize, literal: bool, left: Box<Node>, right: Box<Node>) -> Made {
-        let text = match *right {
-            Node::Constant(Value::Text(text)) => text,
-            Node::Constant(other) => {
-                return Err(Mistake::new(
-                    at,
-                    format!("a pattern that is {}", other.kind()),
-                    "write it as a text",
-                ));
-            }
-            other => return Ok(Node::LateMatches { left, right: Box::new(other) }),
-        };
-        match Pattern::new(&text) {
-            Ok(pattern) => Ok(Node::Matches { left, pattern: Ok(Box::new(pattern)) }),
-            Err(problem) if literal => {
-                let help = "patterns are those of Go's regexp; in quotes a backslash is written twice";
-                Err(Mistake::new(at, problem.to_string(), help))
-            }
-            Err(problem) => Ok(Node::Matches { left, pattern: Err(problem) }),
         }
+        let (first, second) = (self.node(left)?, self.node(right)?);
+        let arithmetic = |operator, left, right| {
+            Ok(Node::Arithmetic { operator, left: Box::new(left), right: Box::new(right) })
+        };
+        let search =
+            |how, left, right| Ok(Node::Search { how, left: Box::new(left), right: Box::new(right) });
+        let node = match operator {
+            "==" => Ok(equal(first, second, false)),
+            "!=" => Ok(equal(first, second, true)),
+            "in" => Ok(within(first, second)),
+            "matches" => matches(first, second, right),
+            "contains" => search(Search::Contains, first, second),
+            "startsWith" => search(Search::StartsWith, first, second),
+            "endsWith" => search(Search::EndsWith, first, second),
+            "+" => arithmetic(Arithmetic::Add, first, second),
+            "-" => arithmetic(Arithmetic::Subtract, first, second),
+            "*" => arithmetic(Arithmetic::Multiply, first, second),
+            "/" => arithmetic(Arithmetic::Divide, first, second),
+            "%" => arithmetic(Arithmetic::Remainder, first, second),
+            "**" | "^" => arithmetic(Arithmetic::Power, first, second),
+            ".." => arithmetic(Arithmetic::Range, first, second),
+            "??" => Ok(Node::Coalesce { left: Box::new(first), right: Box::new(second) }),
+            other => Err(Mistake::new(
+                at,
+                format!("`{other}` is no operator here"),
+                "see the operators of expr-lang",
+            )),
+        };
+        Self::computed(at, node?)
     }
 
     /// Computes what consists of constants. An operator that cannot work on them is a mistake.
@@ -523,28 +496,48 @@ fn fold(node: Node) -> Node {
     run::constant(&node).map_or(node, Node::Constant)
 }
 
-fn equal(left: Box<Node>, right: Box<Node>, negated: bool) -> Node {
-    match (*left, *right) {
-        (Node::Constant(Value::Text(text)), other) if !matches!(other, Node::Constant(_)) => {
-            Node::EqualText { left: Box::new(other), text, negated }
-        }
-        (other, Node::Constant(Value::Text(text))) if !matches!(other, Node::Constant(_)) => {
+fn equal(left: Node, right: Node, negated: bool) -> Node {
+    match (left, right) {
+        (Node::Constant(Value::Text(text)), other) | (other, Node::Constant(Value::Text(text)))
+            if !matches!(other, Node::Constant(_)) =>
+        {
             Node::EqualText { left: Box::new(other), text, negated }
         }
         (left, right) => Node::Equal { left: Box::new(left), right: Box::new(right), negated },
     }
 }
 
-fn within(left: Box<Node>, right: Box<Node>) -> Node {
-    if let Node::Constant(Value::List(values)) = right.as_ref()
-        && !matches!(*left, Node::Constant(_))
+fn within(left: Node, right: Node) -> Node {
+    if let Node::Constant(Value::List(values)) = &right
+        && !matches!(left, Node::Constant(_))
         && let Some(texts) =
             values.iter().map(|value| value.as_text().map(Arc::from)).collect::<Option<Vec<_>>>()
     {
         let texts: BTreeSet<Arc<str>> = texts.into_iter().collect();
-        return Node::InTexts { left, texts: texts.into_iter().collect() };
+        return Node::InTexts { left: Box::new(left), texts: texts.into_iter().collect() };
     }
-    Node::In { left, right }
+    Node::In { left: Box::new(left), right: Box::new(right) }
+}
+
+/// A pattern that is written there is compiled, and refused if it is wrong; one that a function makes is, too, but then
+/// a mistake shows when it is run.
+fn matches(left: Node, right: Node, written: &Tree) -> Made {
+    let left = Box::new(left);
+    let text = match right {
+        Node::Constant(Value::Text(text)) => text,
+        Node::Constant(other) => {
+            let message = format!("a pattern that is {}", other.kind());
+            return Err(Mistake::new(written.at, message, "write it as a text"));
+        }
+        other => return Ok(Node::LateMatches { left, right: Box::new(other) }),
+    };
+    match Pattern::new(&text) {
+        Err(problem) if matches!(written.kind, Kind::Constant(_)) => {
+            let help = "patterns are those of Go's regexp; in quotes a backslash is written twice";
+            Err(Mistake::new(written.at, problem.to_string(), help))
+        }
+        pattern => Ok(Node::Matches { left, pattern: pattern.map(Box::new) }),
+    }
 }
 
 impl Node {

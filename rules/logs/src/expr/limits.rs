@@ -13,6 +13,8 @@ pub const MAX_VARIABLES: usize = 64;
 pub const MAX_STEPS: u32 = 100_000;
 /// Bytes that count as one step.
 pub const BYTES_PER_STEP: usize = 64;
+/// Elements of a list that are compared with a value in one step.
+pub const ELEMENTS_PER_STEP: usize = 16;
 /// Bytes of a text that an expression makes.
 pub const MAX_TEXT: usize = 256 * 1024;
 /// Elements of a list that an expression makes.

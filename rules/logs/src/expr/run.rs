@@ -5,9 +5,10 @@ use std::sync::Arc;
 
 use super::check::{Arithmetic, Each, Node, Order, Path, Search};
 use super::functions::{Function, Work};
-use super::limits::{BYTES_PER_STEP, LATE_PATTERN_STEPS, MAX_LIST, MAX_STEPS, MAX_TEXT};
+use super::limits::{BYTES_PER_STEP, ELEMENTS_PER_STEP, LATE_PATTERN_STEPS, MAX_LIST, MAX_STEPS, MAX_TEXT};
 use super::pattern::Pattern;
-use super::{Problem, Scope, Time, Value, number, time};
+use super::{Problem, Scope, Time, Value, time};
+use crate::go::number;
 
 /// Runs it.
 pub(super) fn run(node: &Node, variables: usize, scope: &mut dyn Scope) -> Result<Value, Problem> {
@@ -205,7 +206,9 @@ impl Run<'_> {
             Node::Order { operands, operators } => self.orders(operands, operators),
             Node::In { left, right } => {
                 let (left, right) = (self.value(left)?, self.value(right)?);
-                self.spend_size(&right)?;
+                if let Value::List(values) = &right {
+                    self.spend(u32::try_from(values.len() / ELEMENTS_PER_STEP).unwrap_or(u32::MAX))?;
+                }
                 Ok(Value::Bool(within(&left, &right)?))
             }
             Node::LateMatches { left, right } => {

@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use super::Problem;
 use super::limits::{MAX_DEPTH, MAX_STEPS, MAX_TEXT};
-use super::number::{self, put};
-use super::time::{self, Time};
+use super::time::Time;
+use crate::go::{self, number::put};
 
 /// A value. Cheap to clone: nothing larger than a pointer and a length is copied.
 #[derive(Clone, Debug, Default)]
@@ -218,7 +218,7 @@ impl Value {
             Self::Nil => out.push_str("<nil>"),
             Self::Bool(value) => out.push_str(if *value { "true" } else { "false" }),
             Self::Int(value) => put(out, format_args!("{value}")),
-            Self::Float(value) => number::write_shortest(*value, out),
+            Self::Float(value) => go::number::write_shortest(*value, out),
             Self::Text(text) => out.push_str(text),
             Self::List(values) => {
                 out.push('[');
@@ -253,7 +253,7 @@ impl Value {
                 out.push(']');
             }
             Self::Time(time) => out.push_str(&time.text()),
-            Self::Duration(nanoseconds) => time::write_duration(*nanoseconds, out),
+            Self::Duration(nanoseconds) => go::write_duration(*nanoseconds, out),
             Self::Object(object) => match object.text() {
                 Some(text) => out.push_str(&text),
                 None => out.push_str(object.kind()),

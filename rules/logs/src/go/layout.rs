@@ -16,7 +16,7 @@ pub(crate) struct Written {
 
 /// An element of a layout.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Element {
+pub(super) enum Element {
     LongMonth,
     Month,
     /// `1` or `01`: whether both digits must stand.
@@ -24,29 +24,52 @@ enum Element {
     LongWeekday,
     Weekday,
     /// `2`, `_2` or `02`: whether a space may stand, and whether both digits must.
-    Day { space: bool, fixed: bool },
+    Day {
+        space: bool,
+        fixed: bool,
+    },
     /// `__2` or `002`.
-    DayOfYear { space: bool },
+    DayOfYear {
+        space: bool,
+    },
     Hour,
     HalfHour(bool),
     Minute(bool),
     Second(bool),
     LongYear,
     Year,
-    HalfOfDay { upper: bool },
+    HalfOfDay {
+        upper: bool,
+    },
     Zone,
-    Offset { z: bool, colon: bool, minutes: bool, seconds: bool },
+    Offset {
+        z: bool,
+        colon: bool,
+        minutes: bool,
+        seconds: bool,
+    },
     /// `.000` or `,000`: with this many digits.
     Fraction(usize),
     /// `.999`: if there is one.
     OptionalFraction,
 }
 
-const MONTHS: [&str; 12] = [
-    "January", "February", "March", "April", "May", "June", "July", "August", "September", "October", "November",
+pub(crate) const MONTHS: [&str; 12] = [
+    "January",
+    "February",
+    "March",
+    "April",
+    "May",
+    "June",
+    "July",
+    "August",
+    "September",
+    "October",
+    "November",
     "December",
 ];
-const DAYS: [&str; 7] = ["Sunday", "Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday"];
+pub(crate) const DAYS: [&str; 7] =
+    ["Sunday", "Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday"];
 
 /// Reads a time as a layout says; nothing if it is written otherwise.
 pub(crate) fn parse(layout: &str, value: &str) -> Option<Written> {
@@ -63,7 +86,7 @@ pub(crate) fn parse(layout: &str, value: &str) -> Option<Written> {
 }
 
 /// The first element of a layout, what stands before and behind it.
-fn next(layout: &[u8]) -> Option<(&[u8], Element, &[u8])> {
+pub(super) fn next(layout: &[u8]) -> Option<(&[u8], Element, &[u8])> {
     (0..layout.len()).find_map(|at| {
         let (skipped, element, length) = element_at(layout, at)?;
         Some((&layout[..at + skipped], element, &layout[at + skipped + length..]))
@@ -204,7 +227,8 @@ impl Read {
                 Some(behind)
             }
             Element::DayOfYear { space } => {
-                let spaces = if space { value.iter().take(2).take_while(|&&byte| byte == b' ').count() } else { 0 };
+                let spaces =
+                    if space { value.iter().take(2).take_while(|&&byte| byte == b' ').count() } else { 0 };
                 let value = &value[spaces..];
                 let digits = value.iter().take(3).take_while(|byte| byte.is_ascii_digit()).count();
                 if !space && digits != 3 {
@@ -297,7 +321,9 @@ impl Read {
         }
         let (&sign, mut value) = value.split_first()?;
         let mut total = 0;
-        for (wanted, size, most, first) in [(true, 3600, 24, true), (minutes, 60, 60, false), (seconds, 1, 60, false)] {
+        for (wanted, size, most, first) in
+            [(true, 3600, 24, true), (minutes, 60, 60, false), (seconds, 1, 60, false)]
+        {
             if !wanted {
                 continue;
             }
@@ -367,7 +393,9 @@ fn lookup<'v>(names: &[&str], value: &'v [u8], long: bool) -> Option<(i8, &'v [u
 
 /// One or two digits.
 fn number(value: &[u8], fixed: bool) -> Option<(i8, &[u8])> {
-    let digit = |at: usize| value.get(at).filter(|byte| byte.is_ascii_digit()).map(|byte| (byte - b'0').cast_signed());
+    let digit = |at: usize| {
+        value.get(at).filter(|byte| byte.is_ascii_digit()).map(|byte| (byte - b'0').cast_signed())
+    };
     let first = digit(0)?;
     match digit(1) {
         Some(second) => Some((first * 10 + second, &value[2..])),
@@ -376,12 +404,15 @@ fn number(value: &[u8], fixed: bool) -> Option<(i8, &[u8])> {
 }
 
 fn whole(digits: &[u8]) -> Option<u32> {
-    (!digits.is_empty() && digits.iter().all(u8::is_ascii_digit)).then(|| str::from_utf8(digits).ok()?.parse().ok())?
+    (!digits.is_empty() && digits.iter().all(u8::is_ascii_digit))
+        .then(|| str::from_utf8(digits).ok()?.parse().ok())?
 }
 
 /// Nanoseconds of `.123`; digits beyond the ninth are left.
 fn nanoseconds(fraction: &[u8]) -> Option<i32> {
-    let (b'.' | b',', digits) = fraction.split_first().map(|(first, digits)| (*first, digits))? else { return None };
+    let (b'.' | b',', digits) = fraction.split_first().map(|(first, digits)| (*first, digits))? else {
+        return None;
+    };
     let digits = &digits[..digits.len().min(9)];
     let scale = 10_u32.pow(u32::try_from(9 - digits.len()).ok()?);
     i32::try_from(whole(digits)? * scale).ok()
@@ -441,12 +472,20 @@ mod tests {
             ("2006-01-02 15:04:05,999999999", "2026-11-23 02:45:00,123", "2026-11-23T02:45:00.123+00"),
             ("2006-01-02 15:04:05.000-0700", "2026-11-23 02:45:00.123+0100", "2026-11-23T02:45:00.123+01"),
             ("2006-01-02T15:04:05.999Z", "2026-11-23T02:45:00Z", "2026-11-23T02:45:00+00"),
-            ("2006-01-02 15:04:05.999999999 -0700 MST", "2026-11-23 02:45:00 +0100 CET", "2026-11-23T02:45:00+01"),
+            (
+                "2006-01-02 15:04:05.999999999 -0700 MST",
+                "2026-11-23 02:45:00 +0100 CET",
+                "2026-11-23T02:45:00+01",
+            ),
             ("Monday, January 2 2006 MST", "monday, november 3 2026 GMT-3", "2026-11-03T00:00:00-03"),
             ("2006 __2", "2026 32", "2026-02-01T00:00:00+00"),
             ("2006 002", "2026 032", "2026-02-01T00:00:00+00"),
             ("2006 __2", "2026  32", "2026-02-01T00:00:00+00"),
-            ("02-Jan-2006 15:04:05 europe/paris", "23-Nov-2026 02:45:00 europe/paris", "2026-11-23T02:45:00+00"),
+            (
+                "02-Jan-2006 15:04:05 europe/paris",
+                "23-Nov-2026 02:45:00 europe/paris",
+                "2026-11-23T02:45:00+00",
+            ),
             ("Jan_2006", "Nov_2026", "2026-11-01T00:00:00+00"),
             ("Janvier", "Janvier", "0000-01-01T00:00:00+00"),
         ] {

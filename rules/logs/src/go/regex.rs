@@ -44,7 +44,7 @@ pub(crate) fn build(translated: &str, most: usize) -> Result<Regex, Mistake> {
 }
 
 fn first_line(message: &str) -> String {
-    let told = message.lines().filter(|line| !line.trim().is_empty()).next_back().unwrap_or(message);
+    let told = message.lines().rfind(|line| !line.trim().is_empty()).unwrap_or(message);
     told.trim().trim_start_matches("error: ").to_owned()
 }
 
@@ -90,7 +90,14 @@ enum Escape {
 
 impl<'t, K: Fn(usize) -> bool> Walk<'t, K> {
     fn new(text: &'t str, keep: K) -> Self {
-        Self { text, rest: text.chars(), keep, out: String::with_capacity(text.len() + 16), groups: 0, repeated: false }
+        Self {
+            text,
+            rest: text.chars(),
+            keep,
+            out: String::with_capacity(text.len() + 16),
+            groups: 0,
+            repeated: false,
+        }
     }
 
     fn run(&mut self) -> Result<(), Mistake> {
@@ -130,7 +137,8 @@ impl<'t, K: Fn(usize) -> bool> Walk<'t, K> {
         let Some((inside, behind)) = rest.split_once('}') else { return Ok(None) };
         let number = |text: &str| {
             let whole = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-            (whole && (text == "0" || !text.starts_with('0'))).then(|| text.parse::<u32>().unwrap_or(u32::MAX))
+            (whole && (text == "0" || !text.starts_with('0')))
+                .then(|| text.parse::<u32>().unwrap_or(u32::MAX))
         };
         let (least, most) = match inside.split_once(',') {
             None => (number(inside), number(inside)),
@@ -160,12 +168,16 @@ impl<'t, K: Fn(usize) -> bool> Walk<'t, K> {
                     self.open_group();
                     return Ok(());
                 }
-                Some(_) | None => return Err(self.wrong("`(?<` begins no named group; Go looks neither back nor ahead")),
+                Some(_) | None => {
+                    return Err(self.wrong("`(?<` begins no named group; Go looks neither back nor ahead"));
+                }
             }
         }
         let flags = inside.find([':', ')']).map(|at| &inside[..=at]);
         match flags {
-            Some(flags) if flags[..flags.len() - 1].chars().all(|c| matches!(c, 'i' | 'm' | 's' | 'U' | '-')) => {
+            Some(flags)
+                if flags[..flags.len() - 1].chars().all(|c| matches!(c, 'i' | 'm' | 's' | 'U' | '-')) =>
+            {
                 self.rest = inside[flags.len()..].chars();
                 // `(?)` and `(?-)` say nothing, and are mistakes elsewhere.
                 if flags.len() > 1 || flags == ":" {
@@ -176,7 +188,8 @@ impl<'t, K: Fn(usize) -> bool> Walk<'t, K> {
             }
             Some(_) | None => {
                 let shown: String = inside.chars().take(3).collect();
-                Err(self.wrong(format!("`(?{shown}` is no group that Go knows; it looks neither back nor ahead")))
+                Err(self
+                    .wrong(format!("`(?{shown}` is no group that Go knows; it looks neither back nor ahead")))
             }
         }
     }
@@ -261,7 +274,8 @@ impl<'t, K: Fn(usize) -> bool> Walk<'t, K> {
             Some(inside) => inside.split_once('}').unwrap_or(("", "")),
             None => rest.split_at_checked(2).unwrap_or(("", "")),
         };
-        let code = digits.bytes().all(|byte| byte.is_ascii_hexdigit()).then(|| u32::from_str_radix(digits, 16).ok());
+        let code =
+            digits.bytes().all(|byte| byte.is_ascii_hexdigit()).then(|| u32::from_str_radix(digits, 16).ok());
         match code.flatten().and_then(char::from_u32) {
             Some(c) => {
                 self.rest = behind.chars();
@@ -366,7 +380,8 @@ impl<'t, K: Fn(usize) -> bool> Walk<'t, K> {
 
     fn wrong(&self, message: impl Into<String>) -> Mistake {
         let at = self.text.len() - self.rest.as_str().len();
-        let before: String = self.text[..at].chars().rev().take(24).collect::<Vec<_>>().into_iter().rev().collect();
+        let before: String =
+            self.text[..at].chars().rev().take(24).collect::<Vec<_>>().into_iter().rev().collect();
         Mistake { message: format!("{} (at `{before}`)", message.into()) }
     }
 }
@@ -374,7 +389,21 @@ impl<'t, K: Fn(usize) -> bool> Walk<'t, K> {
 /// A character that stands for itself, in a class or out of it.
 fn push(out: &mut String, c: char) {
     match c {
-        '0'..='9' | 'A'..='Z' | 'a'..='z' | ' ' | '"' | '\'' | ',' | ':' | ';' | '=' | '/' | '@' | '!' | '_' | '%' => {
+        '0'..='9'
+        | 'A'..='Z'
+        | 'a'..='z'
+        | ' '
+        | '"'
+        | '\''
+        | ','
+        | ':'
+        | ';'
+        | '='
+        | '/'
+        | '@'
+        | '!'
+        | '_'
+        | '%' => {
             out.push(c);
         }
         c if c.is_ascii() => out.push_str(&format!(r"\x{:02X}", u32::from(c))),
@@ -430,8 +459,25 @@ mod tests {
     #[test]
     fn what_go_refuses_is_refused() {
         for go in [
-            r"(?=a)", r"(?<=a)", r"(?!a)", r"\1", r"a**", r"a{2}{3}", r"[b-a]", r"[a-\d]", r"[a", r"\", r"\Z", r"\C",
-            r"a{1001}", r"a{3,2}", r"(a", r"a)", r"(?P<>a)", r"\x{110000}", r"*a",
+            r"(?=a)",
+            r"(?<=a)",
+            r"(?!a)",
+            r"\1",
+            r"a**",
+            r"a{2}{3}",
+            r"[b-a]",
+            r"[a-\d]",
+            r"[a",
+            r"\",
+            r"\Z",
+            r"\C",
+            r"a{1001}",
+            r"a{3,2}",
+            r"(a",
+            r"a)",
+            r"(?P<>a)",
+            r"\x{110000}",
+            r"*a",
         ] {
             assert!(compile(go, 1 << 20).is_err(), "{go}");
         }

@@ -1,8 +1,8 @@
 //! `Sprintf`, as Go's `fmt` has it.
 
 use super::super::limits::MAX_TEXT;
-use super::super::number::{put, write_fixed, write_scientific, write_shortest};
 use super::{Function, Problem, Value, pure, text};
+use crate::go::number::{put, write_fixed, write_scientific, write_shortest};
 
 pub(super) const FUNCTIONS: &[Function] = &[pure("Sprintf", 1, usize::MAX, |arguments| {
     let rest = arguments.get(1..).unwrap_or_default();

@@ -9,8 +9,8 @@ use serde::Deserialize;
 use serde::de::{Deserializer, Error, MapAccess, SeqAccess, Visitor};
 
 use super::super::limits::{MAX_DEPTH, MAX_TEXT};
-use super::super::number::{put, write_with_exponent};
 use super::{Function, Problem, Value, argument, pure, text, wrong};
+use crate::go::number::{put, write_with_exponent};
 
 pub(super) const FUNCTIONS: &[Function] = &[
     pure("JsonExtract", 2, 2, |arguments| {
@@ -26,8 +26,8 @@ pub(super) const FUNCTIONS: &[Function] = &[
         let found = found.filter(|found| found.whole.starts_with('"'));
         Ok(found.and_then(|found| parse(found.whole).ok()).unwrap_or_else(|| Value::text("")))
     }),
-    pure("JsonExtractSlice", 2, 2, |arguments| Ok(extract_kind(arguments, '[')?)),
-    pure("JsonExtractObject", 2, 2, |arguments| Ok(extract_kind(arguments, '{')?)),
+    pure("JsonExtractSlice", 2, 2, |arguments| extract_kind(arguments, '[')),
+    pure("JsonExtractObject", 2, 2, |arguments| extract_kind(arguments, '{')),
     pure("fromJSON", 1, 1, |arguments| parse(text(arguments, 0)?)),
     pure("ToJsonString", 1, 1, |arguments| write(argument(arguments, 0), None)),
     pure("toJSON", 1, 1, |arguments| write(argument(arguments, 0), Some("  "))),

@@ -1,7 +1,7 @@
 //! Functions on numbers.
 
-use super::super::number::{read_float, read_int, truncate};
 use super::{Function, Problem, Value, argument, float, pure, text, wrong};
+use crate::go::number::{read_float, read_int, truncate};
 
 pub(super) const FUNCTIONS: &[Function] = &[
     pure("int", 1, 1, |arguments| match argument(arguments, 0) {

@@ -1,8 +1,6 @@
 //! Functions on times.
 
-use jiff::tz::TimeZone;
-
-use super::super::time::{read, read_duration};
+use super::super::time::read;
 use super::{Function, Problem, Time, Value, Work, list, pure, text};
 
 pub(super) const FUNCTIONS: &[Function] = &[
@@ -16,7 +14,7 @@ pub(super) const FUNCTIONS: &[Function] = &[
     pure("duration", 1, 1, |arguments| {
         let text = text(arguments, 0)?;
         let help = || Problem::new(format!("`{text}` is no duration; write one like \"1h30m\""));
-        read_duration(text).map(Value::Duration).ok_or_else(help)
+        nanoseconds(text).map(Value::Duration).ok_or_else(help)
     }),
     pure("date", 1, 3, |arguments| {
         let date = text(arguments, 0)?;
@@ -29,7 +27,7 @@ pub(super) const FUNCTIONS: &[Function] = &[
                 "only the time zone \"UTC\" is known here; write the offset into the text",
             ));
         }
-        Time::parse(date, text(arguments, 1)?, &TimeZone::UTC).map(Value::Time)
+        Time::parse(date, text(arguments, 1)?).map(Value::Time)
     }),
     pure("ParseUnix", 1, 1, |arguments| {
         let text = text(arguments, 0)?;
@@ -53,6 +51,10 @@ pub(super) const FUNCTIONS: &[Function] = &[
         Ok(Value::Duration(if intervals.len() % 2 == 1 { high } else { low.midpoint(high) }))
     }),
 ];
+
+fn nanoseconds(text: &str) -> Option<i64> {
+    i64::try_from(crate::go::duration(text)?.as_nanos()).ok()
+}
 
 /// What lies between times, in their order; at least one.
 fn intervals(arguments: &[Value]) -> Result<Vec<i64>, Problem> {

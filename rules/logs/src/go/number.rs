@@ -3,7 +3,7 @@
 use std::fmt::{Arguments, Write};
 
 /// Appends to a text, which cannot fail.
-pub(super) fn put(out: &mut String, what: Arguments<'_>) {
+pub(crate) fn put(out: &mut String, what: Arguments<'_>) {
     let _ = out.write_fmt(what);
 }
 
@@ -26,12 +26,12 @@ fn special(number: f64) -> Option<&'static str> {
 }
 
 /// As `%v` and `%g` do: the shortest digits, with an exponent below 1e-04 and from 1e+06 on.
-pub(super) fn write_shortest(number: f64, out: &mut String) {
+pub(crate) fn write_shortest(number: f64, out: &mut String) {
     write_with_exponent(number, -4, 6, out);
 }
 
 /// The shortest digits; with an exponent where it is below `low` or at least `high`.
-pub(super) fn write_with_exponent(number: f64, low: i32, high: i32, out: &mut String) {
+pub(crate) fn write_with_exponent(number: f64, low: i32, high: i32, out: &mut String) {
     if let Some(special) = special(number) {
         return out.push_str(special);
     }
@@ -68,7 +68,7 @@ fn write_exponent(exponent: i32, out: &mut String) {
 }
 
 /// As `%e` does with this many digits behind the point.
-pub(super) fn write_scientific(number: f64, precision: usize, out: &mut String) {
+pub(crate) fn write_scientific(number: f64, precision: usize, out: &mut String) {
     if let Some(special) = special(number) {
         return out.push_str(special);
     }
@@ -79,7 +79,7 @@ pub(super) fn write_scientific(number: f64, precision: usize, out: &mut String) 
 }
 
 /// As `%f` does with this many digits behind the point.
-pub(super) fn write_fixed(number: f64, precision: usize, out: &mut String) {
+pub(crate) fn write_fixed(number: f64, precision: usize, out: &mut String) {
     match special(number) {
         Some(special) => out.push_str(special),
         None => put(out, format_args!("{number:.precision$}")),
@@ -87,12 +87,12 @@ pub(super) fn write_fixed(number: f64, precision: usize, out: &mut String) {
 }
 
 /// A whole number in ten, as Go's `Atoi` reads it: an optional sign and digits, nothing else.
-pub(super) fn read_int(text: &str) -> Option<i64> {
+pub(crate) fn read_int(text: &str) -> Option<i64> {
     text.parse().ok()
 }
 
 /// A number as Go's `ParseFloat` reads it.
-pub(super) fn read_float(text: &str) -> Option<f64> {
+pub(crate) fn read_float(text: &str) -> Option<f64> {
     let plain = text.trim_start_matches(['+', '-']);
     if plain.eq_ignore_ascii_case("nan") {
         return Some(f64::NAN);
@@ -124,7 +124,7 @@ fn read_hexadecimal(text: &str) -> Option<f64> {
 
 /// The whole part of a number, as Go's `int(float64)` has it where that is defined; held at the ends elsewhere.
 #[expect(clippy::cast_possible_truncation, reason = "saturates, and truncation is what is asked for")]
-pub(super) fn truncate(number: f64) -> i64 {
+pub(crate) fn truncate(number: f64) -> i64 {
     number as i64
 }
 
