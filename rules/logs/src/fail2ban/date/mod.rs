@@ -226,6 +226,8 @@ impl Usage {
         let text = line.get(found.cut.0..found.cut.1)?;
         let minute = now.seconds().div_euclid(60);
         let at = match &self.read {
+            // The pattern says that there need not be a date.
+            _ if text.is_empty() => None,
             Some((known, last, when, at)) if *known == template && last == text && *when == minute => *at,
             _ => {
                 let at = detector.templates[template].time(line, scratch, now, zone, offset);
