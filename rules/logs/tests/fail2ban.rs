@@ -42,7 +42,8 @@ fn load(texts: &Texts) -> usize {
         texts.within("filter.d/", ".conf").map(|path| path.trim_end_matches(".conf").to_owned()).collect();
     let (mut slow, mut all, mut loaded) = (0, 0, 0);
     for name in names.iter().filter(|name| !name.ends_with("common")) {
-        let filter = Filter::read(texts, name, &BTreeMap::new()).unwrap_or_else(|errors| panic!("{errors:#?}"));
+        let filter =
+            Filter::read(texts, name, &BTreeMap::new()).unwrap_or_else(|errors| panic!("{errors:#?}"));
         let (backtracking, regexes) = filter.backtracking();
         (slow, all, loaded) = (slow + backtracking, all + regexes, loaded + 1);
     }
@@ -81,7 +82,9 @@ fn every_filter_loads_and_every_line_is_judged_as_its_authors_want() {
 fn debians_filters_and_samples() {
     let root = std::env::var_os("SECD_FAIL2BAN").map_or_else(|| PathBuf::from("/"), PathBuf::from);
     let tests = root.join("usr/lib/python3/dist-packages/fail2ban/tests");
-    let Some(mut texts) = filters("debians_filters_and_samples", &root.join("etc/fail2ban/filter.d")) else { return };
+    let Some(mut texts) = filters("debians_filters_and_samples", &root.join("etc/fail2ban/filter.d")) else {
+        return;
+    };
     // Where the source tree of Fail2ban has it, seen from its tests.
     let common = std::fs::read(root.join("etc/fail2ban/filter.d/common.conf")).unwrap();
     for up in 3..8 {
@@ -98,7 +101,9 @@ fn debians_filters_and_samples() {
 
 #[test]
 fn the_stock_jails_are_read() {
-    let Some(mut texts) = filters("the_stock_jails_are_read", &corpora().join("fail2ban/filter.d")) else { return };
+    let Some(mut texts) = filters("the_stock_jails_are_read", &corpora().join("fail2ban/filter.d")) else {
+        return;
+    };
     for (name, bytes) in files(&corpora().join("fail2ban")) {
         texts.add(&name, bytes);
     }
