@@ -1,6 +1,9 @@
 //! `secctl logs`.
 
 mod hubtest;
+mod f2btest;
+mod fail2ban;
+mod test;
 
 use super::Done;
 use crate::{Environment, output::Output};
@@ -15,10 +18,14 @@ pub(crate) struct Arguments {
 #[derive(Debug, clap::Subcommand)]
 enum What {
     Hubtest(hubtest::Arguments),
+    F2btest(f2btest::Arguments),
+    Test(test::Arguments),
 }
 
 pub(crate) fn run(asked: &Arguments, environment: &Environment, output: &mut Output<'_>) -> Done {
     match &asked.what {
         What::Hubtest(asked) => hubtest::run(asked, environment, output),
+        What::F2btest(asked) => f2btest::run(asked, output),
+        What::Test(asked) => test::run(asked, environment, output),
     }
 }

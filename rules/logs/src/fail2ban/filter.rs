@@ -89,10 +89,7 @@ impl Definition {
                 if conditional.contains(tag) {
                     return None;
                 }
-                combined
-                    .get(tag)
-                    .cloned()
-                    .or_else(|| settings.get("Definition", tag, options).ok().flatten())
+                combined.get(tag).cloned().or_else(|| settings.get("Definition", tag, options).ok().flatten())
             };
             match substitute(key, value.clone(), &mut look_up) {
                 Ok(value) => {
@@ -170,7 +167,8 @@ impl Regex {
             .map_err(|mistake| format!("{mistake}, in `{}`", shortened(&expanded)))?;
         let mut fields: Vec<(Arc<str>, usize)> =
             pattern.names().map(|(name, group)| (Arc::clone(name), group)).collect();
-        let skipped = fields.iter().filter(|(name, _)| name.starts_with("skiplines")).map(|(_, g)| *g).collect();
+        let skipped =
+            fields.iter().filter(|(name, _)| name.starts_with("skiplines")).map(|(_, g)| *g).collect();
         fields.sort();
         let complex = |start: &str| -> Vec<(Arc<str>, Arc<str>)> {
             let named = fields.iter().filter_map(|(name, _)| Some((name, name.strip_prefix(start)?)));
@@ -208,7 +206,12 @@ impl Filter {
         let mut errors = Vec::new();
         let mut wrong = |key: &str, message: String| {
             let (file, line) = definition.place(key);
-            errors.push(mistake(file, line, format!("{key}: {message}"), "correct it, as Fail2ban would refuse it too"));
+            errors.push(mistake(
+                file,
+                line,
+                format!("{key}: {message}"),
+                "correct it, as Fail2ban would refuse it too",
+            ));
         };
         let names = match definition.options.get("usedns").map(String::as_str) {
             Some("no") => Names::Refused,
@@ -240,7 +243,10 @@ impl Filter {
         let prefix_names = prefix.as_ref().is_some_and(Regex::names_somebody);
         for regex in &fails {
             if !prefix_names && !regex.names_somebody() {
-                wrong("failregex", format!("`{}` says of nobody who it was: it has no <HOST>", shortened(&regex.text)));
+                wrong(
+                    "failregex",
+                    format!("`{}` says of nobody who it was: it has no <HOST>", shortened(&regex.text)),
+                );
             }
         }
         let dates = match definition.options.get("datepattern").map(|pattern| pattern.trim()) {

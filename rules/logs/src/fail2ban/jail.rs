@@ -114,9 +114,7 @@ impl Growth {
         let place = (bans as usize).min(self.multipliers.len().saturating_sub(1));
         let mut seconds = match self.multipliers.get(place) {
             Some(multiplier) => base * self.factor * multiplier,
-            None if self.exponential => {
-                (base * (f64::from(bans) * self.factor).exp()).max(base)
-            }
+            None if self.exponential => (base * (f64::from(bans) * self.factor).exp()).max(base),
             None => (base * f64::from(1_u32 << bans.min(20)) * self.factor).max(base),
         };
         if let Some(most) = self.most {
@@ -239,7 +237,11 @@ impl Reading<'_> {
         let (filter, mut options) = match name_and_options(&filter) {
             Ok(parts) => parts,
             Err(message) => {
-                self.problem("filter", format!("`filter = {filter}`: {message}"), "write `name[option=value]`");
+                self.problem(
+                    "filter",
+                    format!("`filter = {filter}`: {message}"),
+                    "write `name[option=value]`",
+                );
                 return None;
             }
         };
@@ -266,13 +268,16 @@ impl Reading<'_> {
         for (key, value) in &definition.options {
             self.settings.set_known(self.name, key, value);
         }
-        for key in ["usedns", "prefregex", "failregex", "ignoreregex", "maxlines", "datepattern", "journalmatch"] {
+        for key in
+            ["usedns", "prefregex", "failregex", "ignoreregex", "maxlines", "datepattern", "journalmatch"]
+        {
             if let Some(value) = self.text(key) {
                 let (file, line) = self.settings.place(self.name, key);
                 definition.set(key, &value, &file, line);
             }
         }
-        let names = match definition.options.get("usedns").map(|value| value.trim().to_lowercase()).as_deref() {
+        let names = match definition.options.get("usedns").map(|value| value.trim().to_lowercase()).as_deref()
+        {
             Some("no" | "false") => Names::Refused,
             _ => Names::Taken,
         };
@@ -295,7 +300,11 @@ impl Reading<'_> {
         let offset = self.filled("logtimezone").and_then(|text| {
             let found = offset(&text);
             if found.is_none() {
-                self.problem("logtimezone", format!("`{text}` is no zone"), "write it as in `UTC+0100` or `CET`");
+                self.problem(
+                    "logtimezone",
+                    format!("`{text}` is no zone"),
+                    "write it as in `UTC+0100` or `CET`",
+                );
             }
             found
         });
@@ -336,7 +345,12 @@ impl Reading<'_> {
             offset,
             encoding: information(self, "logencoding"),
             ports: information(self, "port"),
-            actions: actions.lines().map(str::trim).filter(|line| !line.is_empty()).map(str::to_owned).collect(),
+            actions: actions
+                .lines()
+                .map(str::trim)
+                .filter(|line| !line.is_empty())
+                .map(str::to_owned)
+                .collect(),
         }))
     }
 
@@ -527,10 +541,16 @@ mod tests {
         assert_eq!(jails.disabled, ["other"]);
         let jail = &jails.jails[0];
         assert_eq!((jail.name.as_str(), jail.max_retry, jail.find_time.as_secs()), ("door", 2, 5_400));
-        assert_eq!(jail.log_paths, [("/var/log/a.log".to_owned(), true), ("/var/log/b*.log".to_owned(), false)]);
+        assert_eq!(
+            jail.log_paths,
+            [("/var/log/a.log".to_owned(), true), ("/var/log/b*.log".to_owned(), false)]
+        );
         assert_eq!(jail.definition.options["mode"], "hard");
         assert_eq!(jail.definition.options["logtype"], "file");
-        assert_eq!(jail.compile().unwrap().fail_regexes().collect::<Vec<_>>(), ["^no <HOST>$", "^also <HOST>"]);
+        assert_eq!(
+            jail.compile().unwrap().fail_regexes().collect::<Vec<_>>(),
+            ["^no <HOST>$", "^also <HOST>"]
+        );
         assert!(jail.ignores("127.9.9.9".parse().unwrap()) && jail.ignores("192.0.2.7".parse().unwrap()));
         assert!(!jail.ignores("192.0.3.7".parse().unwrap()));
         assert_eq!(jail.ignore_names, ["home.example"]);
@@ -551,7 +571,8 @@ mod tests {
         );
         assert_eq!(jails.jails.iter().map(|jail| jail.name.as_str()).collect::<Vec<_>>(), ["c"]);
         let said: Vec<String> = jails.problems.iter().map(ToString::to_string).collect();
-        for part in ["f/jail.conf:5: jail `a`", "soon", "maxretry", "300.1.1.1/8", "formula", "no such file"] {
+        for part in ["f/jail.conf:5: jail `a`", "soon", "maxretry", "300.1.1.1/8", "formula", "no such file"]
+        {
             assert!(said.iter().any(|said| said.contains(part)), "{part}: {said:#?}");
         }
     }

@@ -14,9 +14,7 @@ use model::Timestamp;
 
 use super::date::Usage;
 use super::filter::{Filter, Regex};
-use super::limits::{
-    CONNECTION_SECONDS, MAX_BUFFER, MAX_CONNECTIONS, MAX_LINE, MAX_MATCHES, MAX_USERS,
-};
+use super::limits::{CONNECTION_SECONDS, MAX_BUFFER, MAX_CONNECTIONS, MAX_LINE, MAX_MATCHES, MAX_USERS};
 use super::python::{Candidates, Scratch, Text};
 
 /// What a matcher should do.
@@ -361,7 +359,8 @@ impl Matcher {
             return (self.kept.iter().map(|kept| Arc::clone(&kept.whole)).collect(), None);
         };
         let bytes = text.as_bytes();
-        let line_start = bytes[..(start + 1).min(bytes.len())].iter().rposition(|b| *b == b'\n').map_or(0, |at| at + 1);
+        let line_start =
+            bytes[..(start + 1).min(bytes.len())].iter().rposition(|b| *b == b'\n').map_or(0, |at| at + 1);
         let from = end.saturating_sub(1);
         let line_end = bytes[from..].iter().position(|b| *b == b'\n').map_or(bytes.len(), |at| from + at + 1);
         let count = |to: usize| bytes[..to].iter().filter(|b| **b == b'\n').count();

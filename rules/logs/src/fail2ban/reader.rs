@@ -37,8 +37,40 @@ impl Texts {
 
     /// Paths that begin so and end so, in order.
     pub fn within<'t>(&'t self, start: &'t str, end: &'t str) -> impl Iterator<Item = &'t str> {
-        self.files.keys().map(String::as_str).filter(move |path| path.starts_with(start) && path.ends_with(end))
+        self.files
+            .keys()
+            .map(String::as_str)
+            .filter(move |path| path.starts_with(start) && path.ends_with(end))
     }
+}
+
+impl Texts {
+    /// Paths of files that files include and that are not there. Some need not be: `after = common.local`.
+    #[must_use]
+    pub fn missing(&self) -> Vec<String> {
+        let mut missing = BTreeSet::new();
+        for (path, bytes) in &self.files {
+            if let Ok(parsed) = parse(path, bytes) {
+                let included = ["before", "after"].into_iter().flat_map(|key| included(path, &parsed, key));
+                missing.extend(included.filter(|path| !self.has(path)));
+            }
+        }
+        missing.into_iter().take(MAX_FILES).collect()
+    }
+}
+
+/// What a file includes.
+fn included(path: &str, parsed: &Parsed, key: &str) -> Vec<String> {
+    let folder = path.rsplit_once('/').map_or("", |(folder, _)| folder);
+    let value = parsed.sections.get("INCLUDES").and_then(|section| section.get(key));
+    let names = value.map(|value| value.text.lines()).into_iter().flatten();
+    let names = names.map(str::trim).filter(|name| !name.is_empty());
+    names
+        .map(|name| match name.starts_with('/') || folder.is_empty() {
+            true => tidy(name),
+            false => tidy(&format!("{folder}/{name}")),
+        })
+        .collect()
 }
 
 /// `a/./b/../c` as `a/c`.
@@ -155,7 +187,8 @@ impl Settings {
 
     /// Where a key stands, for messages.
     pub(super) fn place(&self, section: &str, key: &str) -> (Arc<str>, u32) {
-        let value = self.sections.get(section).and_then(|section| section.get(key)).or(self.defaults.get(key));
+        let value =
+            self.sections.get(section).and_then(|section| section.get(key)).or(self.defaults.get(key));
         let nowhere = || (self.first.clone().unwrap_or_else(|| "".into()), 1);
         value.map_or_else(nowhere, |value| (Arc::clone(&value.file), value.line))
     }
@@ -257,7 +290,9 @@ impl Settings {
             };
             rest = after;
             let found = self.variable(section, name, variables);
-            let Some(found) = found else { return Err(format!("`{key}` asks for `{name}`, which is not set")) };
+            let Some(found) = found else {
+                return Err(format!("`{key}` asks for `{name}`, which is not set"));
+            };
             if found.contains('%') {
                 done.push_str(&self.interpolate(section, name, &found, variables, depth + 1)?);
             } else {
@@ -349,19 +384,8 @@ impl Reader<'_> {
                 }
             }
         }
-        let folder = path.rsplit_once('/').map_or("", |(folder, _)| folder);
-        let wanted = |key: &str| -> Vec<String> {
-            let includes = self.parsed.get(path).and_then(|parsed| parsed.sections.get("INCLUDES"));
-            let value = includes.and_then(|section| section.get(key));
-            let names = value.map(|value| value.text.lines().collect::<Vec<_>>()).unwrap_or_default();
-            let named = names.into_iter().map(str::trim).filter(|name| !name.is_empty());
-            named
-                .map(|name| match name.starts_with('/') || folder.is_empty() {
-                    true => tidy(name),
-                    false => tidy(&format!("{folder}/{name}")),
-                })
-                .collect()
-        };
+        let wanted =
+            |key: &str| self.parsed.get(path).map(|parsed| included(path, parsed, key)).unwrap_or_default();
         let (before, after) = (wanted("before"), wanted("after"));
         seen.push(path.to_owned());
         self.include_all(before, seen);
@@ -421,7 +445,8 @@ fn parse(path: &str, bytes: &[u8]) -> Result<Parsed, Vec<FilterError>> {
             continue;
         }
         indent = depth;
-        if let Some(title) = value.strip_prefix('[').and_then(|rest| rest.rsplit_once(']')).map(|(title, _)| title)
+        if let Some(title) =
+            value.strip_prefix('[').and_then(|rest| rest.rsplit_once(']')).map(|(title, _)| title)
             && !title.is_empty()
         {
             if title != "DEFAULT" {

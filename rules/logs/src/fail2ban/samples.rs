@@ -80,6 +80,16 @@ pub fn run(filters: &Texts, folder: &str, name: &str, logs: &BTreeMap<String, Ve
     run.report
 }
 
+/// Names of the files that samples add (`# addFILE:`).
+pub fn added(bytes: &[u8]) -> Vec<String> {
+    let text = String::from_utf8_lossy(bytes);
+    let comments = text.lines().filter_map(|line| match Comment::read(line)? {
+        (Comment::AddFile, Ok(Value::String(name))) => Some(name),
+        _ => None,
+    });
+    comments.collect()
+}
+
 struct Run<'r> {
     filters: &'r Texts,
     folder: &'r str,
@@ -293,7 +303,11 @@ fn compare(expected: &Map<String, Value>, judged: &Judged) -> Result<(), (String
         failures => failures
             .iter()
             .map(|failure| {
-                format!("match of failregex {} with {}", failure.regex, failure.who.as_deref().unwrap_or("nobody"))
+                format!(
+                    "match of failregex {} with {}",
+                    failure.regex,
+                    failure.who.as_deref().unwrap_or("nobody")
+                )
             })
             .collect::<Vec<_>>()
             .join(", "),
@@ -343,7 +357,8 @@ fn field(failure: &Failure, key: &str, wanted: &Value) -> (String, bool) {
         one => {
             let one = plain(one);
             let addresses = || Some((one.parse::<IpAddr>().ok()?, held.parse::<IpAddr>().ok()?));
-            one == held || (matches!(key, "host" | "ip") && addresses().is_some_and(|(one, other)| one == other))
+            one == held
+                || (matches!(key, "host" | "ip") && addresses().is_some_and(|(one, other)| one == other))
         }
     };
     (held.replace(TUPLE, ", "), same)
@@ -358,7 +373,8 @@ fn moment(text: &str) -> Option<Timestamp> {
     let mut small = || number().and_then(|number| i8::try_from(number).ok());
     let civil = DateTime::new(year, small()?, small()?, small()?, small()?, small()?, 0).ok()?;
     let at = zurich().to_ambiguous_timestamp(civil).compatible().ok()?;
-    let micros: i64 = if fraction.is_empty() { 0 } else { format!("{fraction:0<6}").get(..6)?.parse().ok()? };
+    let micros: i64 =
+        if fraction.is_empty() { 0 } else { format!("{fraction:0<6}").get(..6)?.parse().ok()? };
     Some(Timestamp(at.as_microsecond() + micros))
 }
 
@@ -448,7 +464,9 @@ impl Condition<'_> {
                 Value::Array(list) => list.contains(&left),
                 Value::Object(map) => left.as_str().is_some_and(|key| map.contains_key(key)),
                 Value::String(text) => left.as_str().is_some_and(|part| text.contains(part)),
-                Value::Null | Value::Bool(_) | Value::Number(_) => return Err("`in` something that has no parts".into()),
+                Value::Null | Value::Bool(_) | Value::Number(_) => {
+                    return Err("`in` something that has no parts".into());
+                }
             };
             return Ok(Value::Bool(there != negative));
         }

@@ -140,9 +140,9 @@ pub(super) fn expand(regex: &str, names: bool) -> String {
                 let close = tag.starts_with('/');
                 let name = tag.trim_start_matches('/').strip_prefix("F-").filter(|name| {
                     !name.is_empty()
-                        && name.bytes().all(|b| {
-                            b.is_ascii_uppercase() || b.is_ascii_digit() || matches!(b, b'_' | b'-')
-                        })
+                        && name
+                            .bytes()
+                            .all(|b| b.is_ascii_uppercase() || b.is_ascii_digit() || matches!(b, b'_' | b'-'))
                 });
                 match name {
                     Some(name) if close && opened.iter().any(|open| open == name) => done.push(')'),
@@ -186,9 +186,10 @@ fn local_flags(regex: &str) -> String {
         let escaped = rest[..at].ends_with('\\') || (at == 0 && done.ends_with('\\'));
         let after = &rest[at + 1..];
         let after = after.strip_prefix("?:").unwrap_or(after);
-        let flags = after.strip_prefix("(?").and_then(|flags| flags.split_once(')')).filter(|(flags, _)| {
-            !flags.is_empty() && flags.bytes().all(|byte| byte.is_ascii_lowercase())
-        });
+        let flags = after
+            .strip_prefix("(?")
+            .and_then(|flags| flags.split_once(')'))
+            .filter(|(flags, _)| !flags.is_empty() && flags.bytes().all(|byte| byte.is_ascii_lowercase()));
         done.push_str(&rest[..at]);
         match flags {
             Some((flags, after)) if !escaped => {
@@ -241,7 +242,10 @@ mod tests {
 
     #[test]
     fn tags_as_regexes() {
-        assert_eq!(expand("<F-USER>.*</F-USER> <F-ID>x</F-ID> </F-NO> <a> \\<?", true), "(?P<user>.*) (?P<fid>x) </F-NO> <a> \\<?");
+        assert_eq!(
+            expand("<F-USER>.*</F-USER> <F-ID>x</F-ID> </F-NO> <a> \\<?", true),
+            "(?P<user>.*) (?P<fid>x) </F-NO> <a> \\<?"
+        );
         assert!(expand("<HOST>", true).contains("?P<dns>"));
         assert!(!expand("<HOST>", false).contains("?P<dns>"));
         assert_eq!(expand("((?i)LOGIN|x) (?:(?i)y) \\((?i)", true), "(?i:LOGIN|x) (?i:y) \\((?i)");

@@ -96,7 +96,9 @@ impl Detector {
     /// The stock patterns: first each at the beginning of a line only, then as they are.
     fn add_stock(&mut self, names: &mut BTreeSet<String>, begin_only: bool) -> Result<(), String> {
         let stock = || STOCK.into_iter();
-        for pattern in stock().filter(|pattern| !pattern.starts_with("{^LN-BEG}") && !pattern.starts_with('^')) {
+        for pattern in
+            stock().filter(|pattern| !pattern.starts_with("{^LN-BEG}") && !pattern.starts_with('^'))
+        {
             let mut template = Template::new(&format!("{{^LN-BEG}}{pattern}"))?;
             template.weight = 100.0;
             self.add(names, template);
@@ -226,6 +228,8 @@ impl Usage {
         let text = line.get(found.cut.0..found.cut.1)?;
         let minute = now.seconds().div_euclid(60);
         let at = match &self.read {
+            // The pattern says that there need not be a date.
+            _ if text.is_empty() => None,
             Some((known, last, when, at)) if *known == template && last == text && *when == minute => *at,
             _ => {
                 let at = detector.templates[template].time(line, scratch, now, zone, offset);

@@ -28,7 +28,10 @@ pub(super) struct Template {
 #[derive(Debug)]
 enum Kind {
     Fields(Vec<(Field, usize)>),
-    Epoch { group: usize, long: bool },
+    Epoch {
+        group: usize,
+        long: bool,
+    },
     Tai,
     /// `{NONE}`: there is no date.
     Nothing,
@@ -216,7 +219,8 @@ impl Template {
         let upper = pattern.to_uppercase();
         let long = upper.contains("{LEPOCH}");
         let tag = if long { "{LEPOCH}" } else { "{EPOCH}" };
-        let Some(at) = upper.find(tag).filter(|at| upper.is_char_boundary(*at) && pattern.is_char_boundary(*at))
+        let Some(at) =
+            upper.find(tag).filter(|at| upper.is_char_boundary(*at) && pattern.is_char_boundary(*at))
         else {
             return Ok(None);
         };
@@ -362,10 +366,7 @@ fn begins_itself(regex: &str) -> bool {
         None => rest,
     };
     let bare = rest.trim_start_matches('(');
-    rest.starts_with('^')
-        || bare.starts_with("**")
-        || bare.starts_with('^')
-        || bare.starts_with("?:^")
+    rest.starts_with('^') || bare.starts_with("**") || bare.starts_with('^') || bare.starts_with("?:^")
 }
 
 fn ends_itself(regex: &str) -> bool {
@@ -383,7 +384,10 @@ fn has_plain_group(regex: &str) -> bool {
     let bytes = regex.as_bytes();
     bytes.iter().enumerate().any(|(at, byte)| {
         let before = &bytes[..at];
-        *byte == b'(' && bytes.get(at + 1) != Some(&b'?') && !before.ends_with(b"\\") && !before.ends_with(b"(?")
+        *byte == b'('
+            && bytes.get(at + 1) != Some(&b'?')
+            && !before.ends_with(b"\\")
+            && !before.ends_with(b"(?")
     })
 }
 

@@ -14,10 +14,13 @@ fn find(detector: &Detector, usage: &mut Usage, line: &str) -> Option<(String, S
     let mut scratch = Scratch::default();
     scratch.begin();
     let found = usage.find(detector, line, NOW, &zone(), None, &mut scratch)?;
-    let at = found.at.map_or_else(|| "unreadable".to_owned(), |at| {
-        let at = jiff::Timestamp::from_microsecond(at.0).unwrap().to_zoned(zone()).datetime();
-        at.to_string()
-    });
+    let at = found.at.map_or_else(
+        || "unreadable".to_owned(),
+        |at| {
+            let at = jiff::Timestamp::from_microsecond(at.0).unwrap().to_zoned(zone()).datetime();
+            at.to_string()
+        },
+    );
     Some((line[found.cut.0..found.cut.1].to_owned(), at))
 }
 
@@ -85,7 +88,10 @@ fn epochs_stand_where_they_may() {
     let found = find(&detector, &mut Usage::new(&detector), "1106513999123 x").unwrap();
     assert_eq!(found, ("1106513999123".into(), "2005-01-23T21:59:59.123".into()));
     let detector = Detector::new(Some("time={EPOCH};")).unwrap();
-    assert_eq!(find(&detector, &mut Usage::new(&detector), "a time=1106513999; b").unwrap().0, "time=1106513999;");
+    assert_eq!(
+        find(&detector, &mut Usage::new(&detector), "a time=1106513999; b").unwrap().0,
+        "time=1106513999;"
+    );
 }
 
 #[test]
@@ -100,7 +106,12 @@ fn own_patterns() {
         ("%A, %d. %B %Y", "Sunday, 23. january 2005", "Sunday, 23. january 2005", "2005-01-23T00:00:00"),
         ("%Exy%Exm%Exd %ExH%ExM%ExS%Exz", "050123 155959EST x", "050123 155959EST", "2005-01-23T21:59:59"),
         ("^x\\[({DATE})\\]", "x[2005-01-23 21:59:59] y", "2005-01-23 21:59:59", "2005-01-23T21:59:59"),
-        ("^<\\d+>\\d+\\s+{DATE}", "<1>1 2005-01-23T20:59:59Z h", "<1>1 2005-01-23T20:59:59Z", "2005-01-23T21:59:59"),
+        (
+            "^<\\d+>\\d+\\s+{DATE}",
+            "<1>1 2005-01-23T20:59:59Z h",
+            "<1>1 2005-01-23T20:59:59Z",
+            "2005-01-23T21:59:59",
+        ),
         ("**%H:%M:%S**", "x11:59:59y", "11:59:59", "2005-08-14T11:59:59"),
         ("a (%Y) b%%", "a 2005 b%", "2005", "2005-08-14T00:00:00"),
     ] {

@@ -48,17 +48,38 @@ enum Step {
     Try(usize, usize),
     Go(usize),
     /// As many characters of a set as there are (or, lazily, as few as do), from `least` to `most`.
-    Span { set: usize, least: u32, most: u32, greedy: bool, atomic: bool },
+    Span {
+        set: usize,
+        least: u32,
+        most: u32,
+        greedy: bool,
+        atomic: bool,
+    },
     /// Remembers where a round of a loop begins.
     Begin(usize),
     /// A round that took nothing is the last.
-    Check { register: usize, out: usize },
-    Same { group: usize, ignore_case: bool },
-    If { group: usize, no: usize },
+    Check {
+        register: usize,
+        out: usize,
+    },
+    Same {
+        group: usize,
+        ignore_case: bool,
+    },
+    If {
+        group: usize,
+        no: usize,
+    },
     /// What follows up to `Done` must match here (or `back` characters before), or must not.
-    Around { back: Option<usize>, negative: bool, then: usize },
+    Around {
+        back: Option<usize>,
+        negative: bool,
+        then: usize,
+    },
     /// What follows up to `Done` is matched once.
-    Atomic { then: usize },
+    Atomic {
+        then: usize,
+    },
     Done,
 }
 
@@ -226,7 +247,8 @@ impl Program {
         for _ in 0..least {
             self.put(node)?;
         }
-        let branch = |into: usize, out: usize| if greedy { Step::Try(into, out) } else { Step::Try(out, into) };
+        let branch =
+            |into: usize, out: usize| if greedy { Step::Try(into, out) } else { Step::Try(out, into) };
         match most {
             Some(most) => {
                 let mut branches = Vec::new();
@@ -300,12 +322,29 @@ fn is_anchored(node: &Node) -> bool {
 /// What to do when a way turns out wrong.
 #[derive(Clone, Copy, Debug)]
 enum Back {
-    Try { step: usize, at: usize },
+    Try {
+        step: usize,
+        at: usize,
+    },
     /// A span may give back (or, lazily, take) one more.
-    Shrink { step: usize, least: usize, at: usize },
-    Grow { step: usize, at: usize, left: u32 },
-    Slot { slot: usize, held: usize },
-    Register { register: usize, held: usize },
+    Shrink {
+        step: usize,
+        least: usize,
+        at: usize,
+    },
+    Grow {
+        step: usize,
+        at: usize,
+        left: u32,
+    },
+    Slot {
+        slot: usize,
+        held: usize,
+    },
+    Register {
+        register: usize,
+        held: usize,
+    },
 }
 
 /// Memory of the matcher, to be used again.
@@ -477,7 +516,11 @@ impl Run<'_, '_> {
                             false
                         } else {
                             if *greedy && !atomic && end > lowest {
-                                self.memory.back.push(Back::Shrink { step: step + 1, least: lowest, at: end });
+                                self.memory.back.push(Back::Shrink {
+                                    step: step + 1,
+                                    least: lowest,
+                                    at: end,
+                                });
                             } else if !*greedy && *most > taken {
                                 self.memory.back.push(Back::Grow { step, at: end, left: *most - taken });
                             }
@@ -540,13 +583,7 @@ impl Run<'_, '_> {
     }
 
     /// Runs what is looked around for. What it saved stays if it is found, but not how else it could have been.
-    fn sub(
-        &mut self,
-        step: usize,
-        at: usize,
-        depth: usize,
-        forget: bool,
-    ) -> Result<Option<usize>, GaveUp> {
+    fn sub(&mut self, step: usize, at: usize, depth: usize, forget: bool) -> Result<Option<usize>, GaveUp> {
         let floor = self.memory.back.len();
         let found = self.run(step, at, depth + 1)?;
         if found.is_some() {

@@ -10,9 +10,9 @@ mod tests;
 
 use std::sync::{Arc, OnceLock};
 
-use regex_automata::{Input, PatternID, PatternSet};
 use regex_automata::meta::Regex;
 use regex_automata::util::primitives::NonMaxUsize;
+use regex_automata::{Input, PatternID, PatternSet};
 
 use backtrack::{Memory, Program, UNSET};
 use linear::Alphabet;
@@ -132,9 +132,7 @@ impl Pattern {
             Alphabet::Ascii => Some(&self.ascii),
             Alphabet::Unicode => self
                 .unicode
-                .get_or_init(|| {
-                    linear::compile(&self.parsed.node, Alphabet::Unicode, !self.linear).ok()
-                })
+                .get_or_init(|| linear::compile(&self.parsed.node, Alphabet::Unicode, !self.linear).ok())
                 .as_ref(),
         };
         if from > text.text.len() {
@@ -149,9 +147,9 @@ impl Pattern {
                 automaton.search_slots(&input, &mut scratch.slots).is_some()
             }
             // Relaxed, it says where the first match can begin at the earliest.
-            Some(automaton) if exact => automaton
-                .find(input)
-                .is_some_and(|found| self.backtrack(text.text, found.start(), scratch)),
+            Some(automaton) if exact => {
+                automaton.find(input).is_some_and(|found| self.backtrack(text.text, found.start(), scratch))
+            }
             Some(_) | None => self.backtrack(text.text, from, scratch),
         }
     }
@@ -227,8 +225,9 @@ impl Candidates {
     pub(super) fn next(&self, from: usize) -> Option<usize> {
         match &self.set {
             None => (from < self.count).then_some(from),
-            Some(set) => (from..self.count)
-                .find(|at| PatternID::new(*at).is_ok_and(|pattern| set.contains(pattern))),
+            Some(set) => {
+                (from..self.count).find(|at| PatternID::new(*at).is_ok_and(|pattern| set.contains(pattern)))
+            }
         }
     }
 }

@@ -455,8 +455,7 @@ impl<'t> Parser<'t> {
                 Err(_) => self.named_group(&name)?,
             };
             let yes = Box::new(self.concat(*flags, depth + 1)?);
-            let no =
-                Box::new(if self.take("|") { self.concat(*flags, depth + 1)? } else { Node::Empty });
+            let no = Box::new(if self.take("|") { self.concat(*flags, depth + 1)? } else { Node::Empty });
             if self.peek() == Some('|') {
                 return Err(self.mistake("a condition with more than two branches"));
             }

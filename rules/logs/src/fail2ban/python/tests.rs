@@ -39,8 +39,12 @@ fn what_means_something_else_elsewhere() {
         (r"(?m)^b$", "a\nb\nc", Some("b")),
         (r"a.c", "a\nc", None),
         (r"(?s)a.c", "a\nc", Some("a\nc")),
-        (r"(?x) a  b # c
-            c", "abc", Some("abc")),
+        (
+            r"(?x) a  b # c
+            c",
+            "abc",
+            Some("abc"),
+        ),
         (r"A(?i:b)c", "ABc", Some("ABc")),
         (r"A(?i:b)c", "ABC", None),
         (r"a(?#comment)b", "ab", Some("ab")),
@@ -112,8 +116,19 @@ fn both_ways_agree() {
     ] {
         let forced = format!("{regex}(?!\\Zx)");
         for text in [
-            "", "a", "aaabcdd", "aaabcddd\n", "x12y_ab x3", "foo, bar, baz", "É kK aé", "abab ababab", "me@ex.am.ple",
-            "ddd,,", "cccc", "aabbaabb", "ab1\u{1f600} z",
+            "",
+            "a",
+            "aaabcdd",
+            "aaabcddd\n",
+            "x12y_ab x3",
+            "foo, bar, baz",
+            "É kK aé",
+            "abab ababab",
+            "me@ex.am.ple",
+            "ddd,,",
+            "cccc",
+            "aabbaabb",
+            "ab1\u{1f600} z",
         ] {
             let slow: Option<Vec<_>> = groups(&forced, text);
             assert_eq!(groups(regex, text), slow, "{regex} in {text:?}");
