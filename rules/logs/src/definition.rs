@@ -14,10 +14,10 @@ use crate::error::{FilterError, Reporter};
 use crate::fields::{IP, Names};
 use crate::filter::{
     Compiled, FieldPattern, FieldTest, Filter, HeaderUse, Json, Pattern, compile_any, compile_groups,
-    compile_search, group_names,
+    group_names,
 };
 use crate::json::Tree;
-use crate::scenario::{Condition, Scenario, Test};
+use crate::scenario::{Condition, Scenario, Search, Test};
 use crate::{expand, limits};
 
 #[derive(Deserialize)]
@@ -505,7 +505,7 @@ impl Checker<'_> {
         for table in &draft.when {
             let mut conditions = Vec::new();
             for (field, value) in table {
-                match tests_of(field, value.get_ref(), parts) {
+                match tests_of(field, value.get_ref(), parts, self.compile) {
                     Ok(tests) => conditions.extend(tests),
                     Err(message) => {
                         let help = "write a value, a list of values, or one of `{ not = […] }`, \
@@ -595,7 +595,12 @@ fn slots_of(group_names: &[Option<String>], names: &mut Names) -> Vec<Option<usi
 }
 
 /// The tests of one field, all of which must hold.
-fn tests_of(field: &str, value: &Value, parts: &BTreeMap<String, String>) -> Result<Vec<Condition>, String> {
+fn tests_of(
+    field: &str,
+    value: &Value,
+    parts: &BTreeMap<String, String>,
+    compile: Compile,
+) -> Result<Vec<Condition>, String> {
     let condition = |test, decoded| Condition { field: field.to_owned(), test, decoded };
     let table = match value {
         Value::Table(table) => table,
@@ -609,7 +614,11 @@ fn tests_of(field: &str, value: &Value, parts: &BTreeMap<String, String>) -> Res
     for (key, value) in table {
         let search = || {
             let text = value.as_str().ok_or(format!("`{key}` must be text"))?;
-            compile_search(&expand::known(text, parts)?).map(Box::new)
+            let text = expand::known(text, parts)?;
+            match compile {
+                Compile::Now => Search::compiled_now(text),
+                Compile::OnUse => Ok(Search::new(text)),
+            }
         };
         let test = match key.as_str() {
             "decoded" => continue,

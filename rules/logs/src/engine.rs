@@ -448,6 +448,9 @@ impl Rule {
         if when.is_empty() && !scenario.when.is_empty() {
             return None;
         }
+        for (_, condition) in when.iter().flatten() {
+            condition.test.compile();
+        }
         Some(Self {
             scenario: number,
             window: scenario.shape().window_micros(),

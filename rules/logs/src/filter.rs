@@ -286,7 +286,11 @@ impl Filter {
     }
 
     fn is_for(&self, header: &Header<'_>) -> bool {
-        self.programs.is_empty() || self.programs.iter().any(|program| program.as_bytes() == header.program)
+        let is = |program: &String| match program.strip_suffix('*') {
+            Some(start) => header.program.starts_with(start.as_bytes()),
+            None => header.program == program.as_bytes(),
+        };
+        self.programs.is_empty() || self.programs.iter().any(is)
     }
 }
 

@@ -10,7 +10,7 @@
 //! [filter]                          # at most one; a file may hold scenarios alone
 //! name = "door"                     # the name `[[logs]] filter = "door"` uses
 //! description = "the door's log"
-//! programs = ["doord"]              # syslog programs it listens to; left out = every
+//! programs = ["doord", "door/*"]    # syslog programs it listens to, `*` = however it ends; left out = every
 //! header = "optional"               # a syslog header in front: required | optional | either | none
 //! cut_at = 500                      # messages this long may have lost their end: never judged (also per pattern)
 //! parts = { port = ' port [0-9]+' } # short names for use as <port> in patterns
