@@ -1,8 +1,8 @@
 //! `secctl logs`.
 
-mod hubtest;
 mod f2btest;
 mod fail2ban;
+mod hubtest;
 mod test;
 
 use super::Done;
