@@ -52,13 +52,17 @@
 //! before; where it is on both sides, ignore the lines in which it could be either.
 
 mod bucket;
+pub mod crowdsec;
 mod definition;
 mod engine;
 mod error;
 mod evidence;
 mod expand;
+pub mod expr;
+pub mod fail2ban;
 mod fields;
 mod filter;
+mod go;
 mod json;
 mod library;
 pub mod limits;

@@ -9,6 +9,7 @@
 
 mod configs;
 mod dns;
+mod expressions;
 mod feeds;
 mod imports;
 mod lists;
@@ -35,6 +36,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("image", packets::image),
     ("log-lines", logs::lines),
     ("log-filter", logs::filter),
+    ("log-expression", expressions::expression),
     ("signature-rules", signatures::rules),
     ("capture", signatures::capture),
     ("packed", feeds::packed),
