@@ -230,7 +230,8 @@ statics: [{meta: only, value: forgiven}]
     Arc::make_mut(&mut event.meta).insert("user".into(), "alice".into());
     assert!(pipeline.parse(event, now()).whitelisted);
     for (source, forgiven) in [("198.51.100.9", true), ("192.0.2.2", false)] {
-        let overflow = Overflow { sources: [(source.into(), Source::default())].into(), ..Overflow::default() };
+        let overflow =
+            Overflow { sources: [(source.into(), Source::default())].into(), ..Overflow::default() };
         let event = pipeline.parse(Event::overflow(Arc::new(overflow), Mode::Live, now()), now());
         assert_eq!(event.overflow.unwrap().whitelisted, forgiven);
     }

@@ -1,6 +1,7 @@
 //! `secctl logs`.
 
 mod hubtest;
+mod places;
 
 use super::Done;
 use crate::{Environment, output::Output};
