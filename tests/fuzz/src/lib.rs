@@ -8,6 +8,7 @@
 #![allow(clippy::expect_used, clippy::unwrap_used, reason = "a target fails by panicking")]
 
 mod configs;
+mod crowdsec;
 mod dns;
 mod expressions;
 mod feeds;
@@ -36,6 +37,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("image", packets::image),
     ("log-lines", logs::lines),
     ("log-filter", logs::filter),
+    ("crowdsec-scenario", crowdsec::scenario),
     ("log-expression", expressions::expression),
     ("signature-rules", signatures::rules),
     ("capture", signatures::capture),

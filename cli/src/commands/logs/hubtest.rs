@@ -6,9 +6,10 @@ use std::{
     fs,
     io::{self, Read},
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
-use super::Done;
+use super::{Done, places::Places};
 use crate::{
     Environment,
     failure::Failure,
@@ -81,7 +82,10 @@ pub(crate) fn run(asked: &Arguments, environment: &Environment, output: &mut Out
             help: Some("name a folder that has `parsers`, `scenarios`, … in it".into()),
         });
     }
-    let hub = Hub::new(files);
+    let mut hub = Hub::new(files);
+    if let Some(places) = Places::open(&asked.hub.join("data"))? {
+        hub = hub.with_lookups(Arc::new(places));
+    }
     let mut tested = Tested::default();
     let tests = tests(asked)?;
     if tests.is_empty() {
@@ -145,6 +149,11 @@ fn read_folder(folder: &Path, prefix: &str, depth: usize, files: &mut Files) -> 
             continue;
         }
         let mut bytes = Vec::new();
+        if path.extension().is_some_and(|extension| extension == "mmdb") {
+            // Databases of places are not read whole among the rest: they are there, and looked up in.
+            files.insert(name, bytes);
+            continue;
+        }
         let file = fs::File::open(&path).map_err(|error| failed(&path, &error))?;
         file.take(MAX_FILE_BYTES + 1).read_to_end(&mut bytes).map_err(|error| failed(&path, &error))?;
         files.insert(name, bytes);

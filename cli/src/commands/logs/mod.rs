@@ -4,6 +4,7 @@ mod f2btest;
 mod fail2ban;
 mod hubtest;
 mod test;
+mod places;
 
 use super::Done;
 use crate::{Environment, output::Output};
