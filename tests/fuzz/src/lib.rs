@@ -35,6 +35,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("image", packets::image),
     ("log-lines", logs::lines),
     ("log-filter", logs::filter),
+    ("fail2ban-filter", logs::fail2ban),
     ("signature-rules", signatures::rules),
     ("capture", signatures::capture),
     ("packed", feeds::packed),
