@@ -39,6 +39,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("log-filter", logs::filter),
     ("crowdsec-scenario", crowdsec::scenario),
     ("log-expression", expressions::expression),
+    ("fail2ban-filter", logs::fail2ban),
     ("signature-rules", signatures::rules),
     ("capture", signatures::capture),
     ("packed", feeds::packed),
