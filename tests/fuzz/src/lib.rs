@@ -11,6 +11,7 @@ mod configs;
 mod dns;
 mod feeds;
 mod imports;
+mod lapi;
 mod lists;
 mod logs;
 mod packets;
@@ -39,6 +40,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("capture", signatures::capture),
     ("packed", feeds::packed),
     ("geoip", feeds::geoip),
+    ("lapi-request", lapi::request),
 ];
 
 /// The target of this name.
