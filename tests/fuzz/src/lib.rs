@@ -13,6 +13,7 @@ mod dns;
 mod expressions;
 mod feeds;
 mod imports;
+mod lapi;
 mod lists;
 mod logs;
 mod packets;
@@ -44,6 +45,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("capture", signatures::capture),
     ("packed", feeds::packed),
     ("geoip", feeds::geoip),
+    ("lapi-request", lapi::request),
 ];
 
 /// The target of this name.
