@@ -6,9 +6,10 @@ use std::{
     fs,
     io::{self, Read},
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
-use super::Done;
+use super::{Done, places::Places};
 use crate::{
     Environment,
     failure::Failure,
@@ -68,20 +69,7 @@ struct Unsupported {
 }
 
 pub(crate) fn run(asked: &Arguments, environment: &Environment, output: &mut Output<'_>) -> Done {
-    let mut files = Files::new();
-    for part in PARTS {
-        let folder = asked.hub.join(part);
-        if folder.is_dir() {
-            read_folder(&folder, part, 0, &mut files)?;
-        }
-    }
-    if !files.keys().any(|path| path.starts_with("parsers/")) {
-        return Err(Failure::Usage {
-            message: format!("there are no parsers in {}", asked.hub.display()),
-            help: Some("name a folder that has `parsers`, `scenarios`, … in it".into()),
-        });
-    }
-    let hub = Hub::new(files);
+    let hub = hub(&asked.hub)?;
     let mut tested = Tested::default();
     let tests = tests(asked)?;
     if tests.is_empty() {
@@ -105,6 +93,28 @@ pub(crate) fn run(asked: &Arguments, environment: &Environment, output: &mut Out
     }
     output.show(&tested, print)?;
     if tested.failed.is_empty() { Ok(()) } else { Err(Failure::Finding) }
+}
+
+/// Reads a hub.
+pub(super) fn hub(folder: &Path) -> Result<Hub, Failure> {
+    let mut files = Files::new();
+    for part in PARTS {
+        let folder = folder.join(part);
+        if folder.is_dir() {
+            read_folder(&folder, part, 0, &mut files)?;
+        }
+    }
+    if !files.keys().any(|path| path.starts_with("parsers/")) {
+        return Err(Failure::Usage {
+            message: format!("there are no parsers in {}", folder.display()),
+            help: Some("name a folder that has `parsers`, `scenarios`, … in it".into()),
+        });
+    }
+    let hub = Hub::new(files);
+    Ok(match Places::open(&folder.join("data"))? {
+        Some(places) => hub.with_lookups(Arc::new(places)),
+        None => hub,
+    })
 }
 
 /// The tests, by name.
@@ -145,6 +155,11 @@ fn read_folder(folder: &Path, prefix: &str, depth: usize, files: &mut Files) -> 
             continue;
         }
         let mut bytes = Vec::new();
+        if path.extension().is_some_and(|extension| extension == "mmdb") {
+            // Databases of places are not read whole among the rest: they are there, and looked up in.
+            files.insert(name, bytes);
+            continue;
+        }
         let file = fs::File::open(&path).map_err(|error| failed(&path, &error))?;
         file.take(MAX_FILE_BYTES + 1).read_to_end(&mut bytes).map_err(|error| failed(&path, &error))?;
         files.insert(name, bytes);

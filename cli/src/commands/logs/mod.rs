@@ -1,8 +1,10 @@
 //! `secctl logs`.
 
+mod explain;
 mod f2btest;
 mod fail2ban;
 mod hubtest;
+mod places;
 mod test;
 
 use super::Done;
@@ -20,6 +22,7 @@ enum What {
     Hubtest(hubtest::Arguments),
     F2btest(f2btest::Arguments),
     Test(test::Arguments),
+    Explain(explain::Arguments),
 }
 
 pub(crate) fn run(asked: &Arguments, environment: &Environment, output: &mut Output<'_>) -> Done {
@@ -27,5 +30,6 @@ pub(crate) fn run(asked: &Arguments, environment: &Environment, output: &mut Out
         What::Hubtest(asked) => hubtest::run(asked, environment, output),
         What::F2btest(asked) => f2btest::run(asked, output),
         What::Test(asked) => test::run(asked, environment, output),
+        What::Explain(asked) => explain::run(asked, environment, output),
     }
 }
