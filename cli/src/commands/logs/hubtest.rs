@@ -69,23 +69,7 @@ struct Unsupported {
 }
 
 pub(crate) fn run(asked: &Arguments, environment: &Environment, output: &mut Output<'_>) -> Done {
-    let mut files = Files::new();
-    for part in PARTS {
-        let folder = asked.hub.join(part);
-        if folder.is_dir() {
-            read_folder(&folder, part, 0, &mut files)?;
-        }
-    }
-    if !files.keys().any(|path| path.starts_with("parsers/")) {
-        return Err(Failure::Usage {
-            message: format!("there are no parsers in {}", asked.hub.display()),
-            help: Some("name a folder that has `parsers`, `scenarios`, … in it".into()),
-        });
-    }
-    let mut hub = Hub::new(files);
-    if let Some(places) = Places::open(&asked.hub.join("data"))? {
-        hub = hub.with_lookups(Arc::new(places));
-    }
+    let hub = hub(&asked.hub)?;
     let mut tested = Tested::default();
     let tests = tests(asked)?;
     if tests.is_empty() {
@@ -109,6 +93,28 @@ pub(crate) fn run(asked: &Arguments, environment: &Environment, output: &mut Out
     }
     output.show(&tested, print)?;
     if tested.failed.is_empty() { Ok(()) } else { Err(Failure::Finding) }
+}
+
+/// Reads a hub.
+pub(super) fn hub(folder: &Path) -> Result<Hub, Failure> {
+    let mut files = Files::new();
+    for part in PARTS {
+        let folder = folder.join(part);
+        if folder.is_dir() {
+            read_folder(&folder, part, 0, &mut files)?;
+        }
+    }
+    if !files.keys().any(|path| path.starts_with("parsers/")) {
+        return Err(Failure::Usage {
+            message: format!("there are no parsers in {}", folder.display()),
+            help: Some("name a folder that has `parsers`, `scenarios`, … in it".into()),
+        });
+    }
+    let hub = Hub::new(files);
+    Ok(match Places::open(&folder.join("data"))? {
+        Some(places) => hub.with_lookups(Arc::new(places)),
+        None => hub,
+    })
 }
 
 /// The tests, by name.

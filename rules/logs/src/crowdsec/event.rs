@@ -133,6 +133,30 @@ impl Event {
         }
     }
 
+    /// What differs from how it was before: names as expressions write them, without `evt.`, and what they are now.
+    #[must_use]
+    pub fn changes(&self, before: &Self) -> Vec<(String, String)> {
+        let mut changes = Vec::new();
+        let maps = [
+            ("Parsed", &self.parsed, &before.parsed),
+            ("Meta", &self.meta, &before.meta),
+            ("Enriched", &self.enriched, &before.enriched),
+        ];
+        for (map, now, before) in maps {
+            let new = now.iter().filter(|(name, value)| before.get(*name) != Some(*value));
+            changes.extend(new.map(|(name, value)| (format!("{map}.{name}"), value.to_string())));
+        }
+        let new = self.unmarshaled.iter().filter(|(name, value)| before.unmarshaled.get(*name) != Some(*value));
+        changes.extend(new.map(|(name, value)| (format!("Unmarshaled.{name}"), value.to_string())));
+        for name in ["StrTime", "StrTimeFormat", "MarshaledTime", "Whitelisted", "WhitelistReason"] {
+            let (now, before) = (self.own(name), before.own(name));
+            if now != before {
+                changes.extend(now.map(|value| (name.to_owned(), value.to_string())));
+            }
+        }
+        changes
+    }
+
     /// The addresses it is about: `evt.Meta.source_ip` of a line, the sources of an overflow.
     pub(crate) fn addresses(&self) -> Vec<IpAddr> {
         match &self.overflow {
