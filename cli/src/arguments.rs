@@ -55,6 +55,8 @@ pub(crate) enum Command {
     Allow(commands::allow::Arguments),
     Decisions(commands::decisions::Arguments),
     Lists(commands::lists::Arguments),
+    Bouncers(commands::bouncers::Arguments),
+    Machines(commands::machines::Arguments),
     Device(commands::device::Arguments),
     Dns(commands::dns::Arguments),
     Rules(commands::rules::Arguments),
@@ -73,6 +75,7 @@ pub(crate) enum Command {
     Config(commands::config::Arguments),
     Import(commands::import::Arguments),
     Inspect(commands::inspect::Arguments),
+    Logs(commands::logs::Arguments),
     Completions(commands::completions::Arguments),
     Man(commands::man::Arguments),
 }

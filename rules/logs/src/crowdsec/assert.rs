@@ -62,27 +62,32 @@ impl Results {
     /// Checks the assertions of a file, one a line.
     #[must_use]
     pub fn check(&self, asserts: &str) -> Vec<Failed> {
-        let lines = asserts.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
-        lines.filter_map(|(at, line)| self.check_line(at + 1, line)).collect()
+        check(asserts, &mut self.clone())
     }
+}
 
-    fn check_line(&self, line: usize, assert: &str) -> Option<Failed> {
-        let got = match self.value(assert) {
-            Ok(Value::Bool(true)) => return None,
-            Ok(Value::Bool(false)) => match assert.rsplit_once(" == ") {
-                Some((left, _)) => self.value(left).map_or_else(|error| error, |value| value.to_string()),
-                None => "false".to_owned(),
-            },
-            Ok(other) => format!("{other}, which is neither true nor false"),
-            Err(error) => error,
-        };
-        Some(Failed { line, assert: assert.to_owned(), got })
-    }
+/// Checks the assertions of a file, one a line, about what `scope` knows.
+pub(super) fn check(asserts: &str, scope: &mut dyn Scope) -> Vec<Failed> {
+    let lines = asserts.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
+    lines.filter_map(|(at, line)| check_line(at + 1, line, scope)).collect()
+}
 
-    fn value(&self, expression: &str) -> Result<Value, String> {
-        let program = Program::compile(expression).map_err(|mistake| mistake.to_string())?;
-        program.run(&mut self.clone()).map_err(|problem| problem.to_string())
-    }
+fn check_line(line: usize, assert: &str, scope: &mut dyn Scope) -> Option<Failed> {
+    let got = match value(assert, scope) {
+        Ok(Value::Bool(true)) => return None,
+        Ok(Value::Bool(false)) => match assert.rsplit_once(" == ") {
+            Some((left, _)) => value(left, scope).map_or_else(|error| error, |value| value.to_string()),
+            None => "false".to_owned(),
+        },
+        Ok(other) => format!("{other}, which is neither true nor false"),
+        Err(error) => error,
+    };
+    Some(Failed { line, assert: assert.to_owned(), got })
+}
+
+fn value(expression: &str, scope: &mut dyn Scope) -> Result<Value, String> {
+    let program = Program::compile(expression).map_err(|mistake| mistake.to_string())?;
+    program.run(scope).map_err(|problem| problem.to_string())
 }
 
 /// The year in which a test was written, as its assertions tell: that of `MarshaledTime` in those that fail. Lines

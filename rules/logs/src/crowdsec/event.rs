@@ -2,11 +2,11 @@
 //! expressions use (`evt.Parsed.program`), which are those of CrowdSec.
 
 use std::collections::BTreeMap;
-use std::fmt::Debug;
 use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::limits::MAX_EVENT_FIELDS;
+use super::overflow::Overflow;
 use crate::expr::{Object, Time, Value};
 
 /// Texts by name. Cheap to clone; who writes into one that others hold copies it first.
@@ -32,7 +32,7 @@ pub struct Event {
     /// `evt.Unmarshaled`: what was read out of JSON and the like.
     pub unmarshaled: Arc<BTreeMap<Arc<str>, Value>>,
     /// `evt.Overflow`, where it is one.
-    pub overflow: Option<Box<dyn Overflown>>,
+    pub overflow: Option<Arc<Overflow>>,
     /// `evt.Time`: when it happened, as far as is known.
     pub time: Time,
     /// `evt.StrTime`: when it happened, as the line says.
@@ -84,33 +84,6 @@ pub struct Line {
     pub time: Option<Time>,
 }
 
-/// An overflow as expressions see and statics change it.
-pub trait Overflown: Debug + Send + Sync {
-    /// Who did it: the keys of `evt.Overflow.Sources`.
-    fn sources(&self) -> Vec<Arc<str>>;
-
-    /// The first value of a name in the meta of its events; what `evt.GetMeta(name)` is.
-    fn meta(&self, name: &str) -> Option<Arc<str>>;
-
-    /// `evt.Overflow` for expressions.
-    fn value(&self) -> Value;
-
-    /// Sets a text below `evt.Overflow`. False where there is no such text.
-    fn set(&mut self, path: &[&str], value: &Arc<str>) -> bool;
-
-    /// Forgives it.
-    fn whitelist(&mut self);
-
-    /// A copy.
-    fn copy(&self) -> Box<dyn Overflown>;
-}
-
-impl Clone for Box<dyn Overflown> {
-    fn clone(&self) -> Self {
-        self.as_ref().copy()
-    }
-}
-
 impl Event {
     /// A line that was read at `time`.
     #[must_use]
@@ -120,7 +93,7 @@ impl Event {
 
     /// A bucket that overflowed at `time`.
     #[must_use]
-    pub fn overflow(overflow: Box<dyn Overflown>, mode: Mode, time: Time) -> Self {
+    pub fn overflow(overflow: Arc<Overflow>, mode: Mode, time: Time) -> Self {
         Self { overflow: Some(overflow), ..Self::empty(Kind::Overflow, mode, time) }
     }
 
@@ -155,15 +128,39 @@ impl Event {
     #[must_use]
     pub fn get_meta(&self, name: &str) -> Arc<str> {
         match &self.overflow {
-            Some(overflow) => overflow.meta(name).unwrap_or_default(),
+            Some(overflow) => overflow.meta(name).cloned().unwrap_or_default(),
             None => self.meta.get(name).cloned().unwrap_or_default(),
         }
+    }
+
+    /// What differs from how it was before: names as expressions write them, without `evt.`, and what they are now.
+    #[must_use]
+    pub fn changes(&self, before: &Self) -> Vec<(String, String)> {
+        let mut changes = Vec::new();
+        let maps = [
+            ("Parsed", &self.parsed, &before.parsed),
+            ("Meta", &self.meta, &before.meta),
+            ("Enriched", &self.enriched, &before.enriched),
+        ];
+        for (map, now, before) in maps {
+            let new = now.iter().filter(|(name, value)| before.get(*name) != Some(*value));
+            changes.extend(new.map(|(name, value)| (format!("{map}.{name}"), value.to_string())));
+        }
+        let new = self.unmarshaled.iter().filter(|(name, value)| before.unmarshaled.get(*name) != Some(*value));
+        changes.extend(new.map(|(name, value)| (format!("Unmarshaled.{name}"), value.to_string())));
+        for name in ["StrTime", "StrTimeFormat", "MarshaledTime", "Whitelisted", "WhitelistReason"] {
+            let (now, before) = (self.own(name), before.own(name));
+            if now != before {
+                changes.extend(now.map(|value| (name.to_owned(), value.to_string())));
+            }
+        }
+        changes
     }
 
     /// The addresses it is about: `evt.Meta.source_ip` of a line, the sources of an overflow.
     pub(crate) fn addresses(&self) -> Vec<IpAddr> {
         match &self.overflow {
-            Some(overflow) => overflow.sources().iter().filter_map(|source| source.parse().ok()).collect(),
+            Some(overflow) => overflow.source_values().filter_map(|source| source.parse().ok()).collect(),
             None => self.meta.get("source_ip").and_then(|ip| ip.parse().ok()).into_iter().collect(),
         }
     }
@@ -182,7 +179,8 @@ impl Event {
                 return true;
             }
             ["Overflow", ref rest @ ..] => {
-                return self.overflow.as_mut().is_some_and(|overflow| overflow.set(rest, &value));
+                let overflow = self.overflow.as_mut().map(Arc::make_mut);
+                return overflow.is_some_and(|overflow| overflow.set(rest, &value));
             }
             ["Stage"] => &mut self.stage,
             ["StrTime"] => &mut self.str_time,
@@ -235,7 +233,7 @@ impl Event {
             "Enriched" => Value::Texts(self.enriched.clone()),
             "Unmarshaled" => Value::Map(self.unmarshaled.clone()),
             "Line" => Value::Object(Arc::new(self.line.clone())),
-            "Overflow" => self.overflow.as_ref().map_or(Value::Nil, |overflow| overflow.value()),
+            "Overflow" => self.overflow.clone().map_or(Value::Nil, |overflow| Value::Object(overflow)),
             "Time" => Value::Time(self.time),
             "StrTime" => Value::Text(self.str_time.clone()),
             "StrTimeFormat" => Value::Text(self.str_time_format.clone()),

@@ -9,7 +9,7 @@ use regex_automata::Input;
 use regex_automata::meta::{Cache, Regex};
 use regex_automata::util::primitives::NonMaxUsize;
 
-use super::limits::{MAX_GROK, MAX_GROK_COMPILED, MAX_GROK_DEPTH, MAX_PATTERNS};
+use super::limits::{MAX_GROK, MAX_GROK_COMPILED, MAX_GROK_DEPTH, MAX_GROKKED, MAX_PATTERNS};
 use crate::go::regex;
 
 /// The patterns that are always there.
@@ -229,7 +229,7 @@ impl Grok {
         text: &'t str,
         buffers: &'b mut Buffers,
     ) -> Option<impl Iterator<Item = (&'g Arc<str>, &'t str)> + use<'g, 't, 'b>> {
-        if self.fields.is_empty() {
+        if self.fields.is_empty() || text.len() > MAX_GROKKED {
             return None;
         }
         buffers.slots.fill(None);

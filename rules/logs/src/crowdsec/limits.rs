@@ -36,3 +36,9 @@ pub const MAX_STASHES: usize = 256;
 pub const MAX_STASHED: usize = 16 * 1024;
 /// Fields that one event has in one of its maps; beyond, new names are dropped.
 pub const MAX_EVENT_FIELDS: usize = 2_048;
+/// Bytes of a line that goes through the stages. A longer one does not pass: what it says at its end could not be
+/// judged, and what it says before could be another's.
+pub const MAX_LINE: usize = 64 * 1024;
+/// Bytes of a text that a grok looks at; it does not match a longer one. Lines of that length hold JSON or XML, which
+/// functions read, and a grok takes up to half a microsecond a byte.
+pub const MAX_GROKKED: usize = 16 * 1024;

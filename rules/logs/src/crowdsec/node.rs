@@ -96,7 +96,7 @@ pub(crate) struct World {
     pub(crate) stages: Vec<Arc<str>>,
     pub(crate) groks: Vec<(Grok, Option<Buffers>)>,
     pub(crate) stashes: Stashes,
-    pub(crate) data: Arc<Data>,
+    pub(crate) data: Data,
     pub(crate) lookups: Option<Arc<dyn Lookups>>,
 }
 
@@ -126,7 +126,7 @@ impl Node {
             event.whitelist_reason =
                 self.whitelist.as_ref().map(|whitelist| whitelist.reason.clone()).unwrap_or_default();
             if let Some(overflow) = &mut event.overflow {
-                overflow.whitelist();
+                Arc::make_mut(overflow).whitelisted = true;
             }
         }
         let mut success = true;

@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
-use super::data::Data;
 use super::enrich::Lookups;
 use super::event::Event;
+use super::limits::MAX_LINE;
 use super::load::{Items, load};
-use super::node::{Node, World};
+use super::node::{Node, Surroundings, World};
 use crate::FilterError;
-use crate::expr::Time;
+use crate::expr::{Scope, Time};
 
 /// Stages of nodes.
 #[derive(Debug)]
@@ -52,7 +52,7 @@ impl Pipeline {
             stages: loaded.nodes.keys().cloned().collect(),
             groks: loaded.groks.into_iter().map(|grok| (grok, None)).collect(),
             stashes: loaded.stashes,
-            data: Arc::new(loaded.data),
+            data: loaded.data,
             lookups: None,
         };
         (Self { world, nodes: loaded.nodes.into_values().collect(), missing: loaded.missing }, errors)
@@ -76,16 +76,23 @@ impl Pipeline {
         self.nodes.iter().map(Vec::len).sum()
     }
 
+    /// Loads a data file, as if an item had named it: those of scenarios, whose expressions see what parsers see.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn add_data(&mut self, name: &str, kind: &str, bytes: &[u8]) -> Result<(), FilterError> {
+        self.world.data.add(name, kind, bytes)
+    }
+
+    /// What expressions see of an event here: it, the data files, the stashes and the look-ups.
+    pub fn scope<'s>(&'s mut self, event: &'s mut Event, now: Time) -> impl Scope + 's {
+        Surroundings { event, world: &mut self.world, now }
+    }
+
     /// Data files that items name and that were not given. To expressions they are empty, as upstream; the items run.
     #[must_use]
     pub fn missing_data(&self) -> &[FilterError] {
         &self.missing
-    }
-
-    /// The data files that its items name.
-    #[must_use]
-    pub fn data(&self) -> &Arc<Data> {
-        &self.world.data
     }
 
     /// Puts an event through the stages. `now` is the time, and says in which year times without one are.
@@ -102,6 +109,9 @@ impl Pipeline {
 
     fn run(&mut self, mut event: Event, now: Time, mut steps: Option<&mut Vec<Step>>) -> Event {
         event.process = false;
+        if event.line.raw.len() > MAX_LINE {
+            return event;
+        }
         if event.stage.is_empty()
             && let Some(first) = self.world.stages.first()
         {
