@@ -6,14 +6,13 @@ use std::time::Duration;
 
 use aho_corasick::AhoCorasick;
 use model::{Direction, Mode, Span};
-use regex_automata::meta::Regex;
 use serde::Deserialize;
 use toml::{Spanned, Value};
 
 use crate::error::{FilterError, Reporter};
 use crate::fields::{IP, Names};
 use crate::filter::{
-    Compiled, FieldPattern, FieldTest, Filter, HeaderUse, Json, Pattern, compile_any, compile_groups,
+    Compiled, FieldPattern, FieldTest, Filter, Groups, HeaderUse, Json, Pattern, compile_any, compile_groups,
     group_names,
 };
 use crate::json::Tree;
@@ -266,8 +265,8 @@ impl Checker<'_> {
     fn compiled(
         &mut self,
         patterns: &[Pattern],
-        regexes: Vec<Regex>,
-        json: Option<&(Json, Vec<Regex>)>,
+        regexes: Vec<Groups>,
+        json: Option<&(Json, Vec<Groups>)>,
         start: usize,
     ) -> OnceLock<Option<Compiled>> {
         let texts: Vec<&str> = patterns.iter().map(|pattern| pattern.regex.as_str()).collect();
@@ -289,7 +288,7 @@ impl Checker<'_> {
         start: usize,
         names: &mut Names,
         events: &mut Vec<Arc<str>>,
-    ) -> (Json, Vec<Regex>) {
+    ) -> (Json, Vec<Groups>) {
         let (mut tree, mut instead) = (Tree::default(), Vec::new());
         for (name, keys) in &draft.fields {
             let slot = names.slot_or_new(name);
@@ -349,7 +348,7 @@ impl Checker<'_> {
         draft: &DraftPattern,
         parts: &BTreeMap<String, String>,
         names: &mut Names,
-        regexes: &mut Vec<Regex>,
+        regexes: &mut Vec<Groups>,
     ) -> Vec<FieldTest> {
         if let Some(regex) = &draft.regex {
             let help = "`regex` is for messages that are text; a JSON line has `match` alone";
@@ -378,7 +377,7 @@ impl Checker<'_> {
         parts: &BTreeMap<String, String>,
         names: &mut Names,
         events: &mut Vec<Arc<str>>,
-    ) -> Option<(Pattern, Option<Regex>)> {
+    ) -> Option<(Pattern, Option<Groups>)> {
         let Some(regex) = &draft.regex else {
             let help = "add `regex = '…'`, or for JSON lines `match = { field = '…' }`";
             self.reporter.report(filter.name.span().start, "a pattern without `regex`", help);
@@ -397,7 +396,7 @@ impl Checker<'_> {
         &mut self,
         draft: &Spanned<String>,
         parts: &BTreeMap<String, String>,
-    ) -> Option<(String, Vec<Option<String>>, Option<Regex>)> {
+    ) -> Option<(String, Vec<Option<String>>, Option<Groups>)> {
         let at = draft.span().start;
         let text = match expand::expand(draft.get_ref(), parts) {
             Ok(text) => text,

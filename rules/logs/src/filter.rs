@@ -11,7 +11,9 @@ use std::ops::Range;
 use std::sync::{Arc, OnceLock};
 
 use model::Span;
+use regex_automata::dfa::onepass;
 use regex_automata::meta::{self, Regex};
+use regex_automata::nfa::thompson;
 use regex_automata::util::primitives::NonMaxUsize;
 use regex_automata::util::syntax;
 use regex_automata::{Anchored, Input};
@@ -111,9 +113,24 @@ pub(crate) struct Compiled {
     /// All patterns of text: which one matches?
     pub(crate) any: Option<Regex>,
     /// Their groups, one by one.
-    pub(crate) patterns: Vec<Regex>,
+    pub(crate) patterns: Vec<Groups>,
     /// All field tests.
-    pub(crate) tests: Vec<Regex>,
+    pub(crate) tests: Vec<Groups>,
+}
+
+/// A pattern that finds its groups.
+#[derive(Clone, Debug)]
+pub(crate) struct Groups {
+    regex: Regex,
+    /// Each byte says where in the pattern it belongs. Otherwise many ways are followed at once, which is dear, so texts
+    /// longer than [`limits::MAX_AMBIGUOUS`] are left alone.
+    one_pass: bool,
+}
+
+impl Groups {
+    fn affords(&self, text: &[u8]) -> bool {
+        self.one_pass || text.len() <= limits::MAX_AMBIGUOUS
+    }
 }
 
 /// Buffers of one filter's searches, reused from line to line.
@@ -296,7 +313,7 @@ impl Filter {
 
 fn apply_patterns(
     any: &Regex,
-    regexes: &[Regex],
+    regexes: &[Groups],
     patterns: &[Pattern],
     state: &mut State,
     line: &[u8],
@@ -316,10 +333,14 @@ fn apply_patterns(
     if pattern.cut_at.is_some_and(|limit| whole.len() >= limit) {
         return Err(Applied::Cut);
     }
-    let cache = state.patterns[number].get_or_insert_with(|| regexes[number].create_cache());
+    if !regexes[number].affords(text) {
+        return Err(Applied::Oversized);
+    }
+    let regex = &regexes[number].regex;
+    let cache = state.patterns[number].get_or_insert_with(|| regex.create_cache());
     state.slots.clear();
     state.slots.resize(pattern.groups.len() * 2, None);
-    if regexes[number].search_slots_with(cache, &input, &mut state.slots).is_none() {
+    if regex.search_slots_with(cache, &input, &mut state.slots).is_none() {
         return Err(Applied::Miss);
     }
     for (slot, found) in groups(&pattern.groups, &state.slots) {
@@ -330,7 +351,7 @@ fn apply_patterns(
 
 fn apply_json(
     json: &Json,
-    regexes: &[Regex],
+    regexes: &[Groups],
     state: &mut State,
     line: &[u8],
     document: Range<usize>,
@@ -353,10 +374,15 @@ fn apply_json(
         return Ok(event);
     }
     let State { tests, slots, found, fields, .. } = state;
+    let mut oversized = false;
     let mut holds = |test: &FieldTest, found: &mut Vec<(usize, usize, Range<usize>)>| {
         let Some(value) = fields.get(line, test.slot) else { return false };
+        if !regexes[test.number].affords(value) {
+            oversized = true;
+            return false;
+        }
         let input = Input::new(value).anchored(Anchored::Yes);
-        let regex = &regexes[test.number];
+        let regex = &regexes[test.number].regex;
         let cache = tests[test.number].get_or_insert_with(|| regex.create_cache());
         slots.clear();
         slots.resize(test.groups.len() * 2, None);
@@ -375,7 +401,7 @@ fn apply_json(
             return pattern.event.ok_or(Applied::Ignored);
         }
     }
-    Err(Applied::Miss)
+    Err(if oversized { Applied::Oversized } else { Applied::Miss })
 }
 
 /// What the named groups of a match hold, by the slots of their names.
@@ -456,7 +482,7 @@ pub(crate) fn group_names(pattern: &str) -> Result<Vec<Option<String>>, String> 
 }
 
 /// Compiles one pattern for its groups only: which pattern matches is known by then.
-pub(crate) fn compile_groups(pattern: &str) -> Result<Regex, String> {
+pub(crate) fn compile_groups(pattern: &str) -> Result<Groups, String> {
     let config = Regex::config()
         .utf8_empty(false)
         .hybrid(false)
@@ -464,7 +490,13 @@ pub(crate) fn compile_groups(pattern: &str) -> Result<Regex, String> {
         .auto_prefilter(false)
         .nfa_size_limit(Some(limits::MAX_COMPILED))
         .onepass_size_limit(Some(limits::MAX_COMPILED));
-    build(&[whole(pattern)], config)
+    let regex = build(&[whole(pattern)], config)?;
+    let one_pass = onepass::Builder::new()
+        .syntax(syntax_config().utf8(false))
+        .configure(onepass::Config::new().size_limit(Some(limits::MAX_COMPILED)))
+        .thompson(thompson::Config::new().utf8(false).nfa_size_limit(Some(limits::MAX_COMPILED)))
+        .build(&whole(pattern));
+    Ok(Groups { regex, one_pass: one_pass.is_ok() })
 }
 
 /// Compiles all patterns to say which matches first; none if there are none.
@@ -474,7 +506,7 @@ pub(crate) fn compile_any(patterns: &[&str]) -> Result<Option<Regex>, String> {
     }
     let config = Regex::config()
         .utf8_empty(false)
-        .which_captures(regex_automata::nfa::thompson::WhichCaptures::Implicit)
+        .which_captures(thompson::WhichCaptures::Implicit)
         .onepass(false)
         .nfa_size_limit(Some(limits::MAX_COMPILED_SET))
         .hybrid_cache_capacity(4 * limits::MAX_COMPILED);

@@ -3,6 +3,10 @@
 /// Bytes of a line that are judged. What stands behind is not looked at, and a pattern that must see the end of the
 /// line does not match, so that cutting cannot change who a line is about.
 pub const MAX_LINE: usize = 64 * 1024;
+/// Bytes of a message (or of a field of a JSON line) whose groups are looked for by a pattern that leaves open which byte
+/// belongs to which group, such as `(?<user>.*) from <ip>`. What is longer is not judged, and counted as oversized, so
+/// that no line costs more than a millisecond.
+pub const MAX_AMBIGUOUS: usize = 8 * 1024;
 /// Bytes of a definition file.
 pub const MAX_FILE: usize = 256 * 1024;
 /// Patterns of one filter.
