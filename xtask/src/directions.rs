@@ -95,6 +95,8 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "import",
             "resolver",
             "feeds",
+            "httpd",
+            "lapi",
         ],
     ),
     ("loki-receiver", &[]),

@@ -166,7 +166,11 @@ pub(crate) fn run(root: &Path, how: How) -> Result<()> {
     }
     for clients in &missing.clients {
         let step = Step::begin(format!("setup: {} for tests", clients.name()));
-        step.end(if install_clients(root, clients).is_ok() { "ok" } else { "not to be had: their tests skip" });
+        step.end(if install_clients(root, clients).is_ok() {
+            "ok"
+        } else {
+            "not to be had: their tests skip"
+        });
     }
     mount_bpffs(&missing)?;
     if machine::is_root() && !machine::has_btf() {

@@ -6,7 +6,8 @@ mod common;
 
 use common::{START, ban};
 use model::{
-    Bouncer, Decision, DecisionKind, Direction, LastSeen, Mode, Origin, OriginKind, OrderingMachine, Timestamp,
+    Bouncer, Decision, DecisionKind, Direction, LastSeen, Mode, OrderingMachine, Origin, OriginKind,
+    Timestamp,
 };
 use proptest::prelude::*;
 use std::{
@@ -116,7 +117,8 @@ async fn bouncers_and_machines_are_kept_with_how_far_they_came() {
     assert!(!store.add_bouncer(&bouncer("wall", 2)).await.unwrap(), "one of each name");
     assert!(!store.add_bouncer(&bouncer("door", 1)).await.unwrap(), "one of each key");
     let last = LastSeen { at: Some(later(5)), address: "10.1.0.9".into(), agent: "wall/v1".into() };
-    let told = Bouncer { pulled: Some((7, later(5))), withheld: true, last: last.clone(), ..bouncer("wall", 1) };
+    let told =
+        Bouncer { pulled: Some((7, later(5))), withheld: true, last: last.clone(), ..bouncer("wall", 1) };
     store.keep_bouncer(&told).await.unwrap();
     let machine = OrderingMachine {
         name: "agent".parse().unwrap(),
@@ -134,7 +136,9 @@ async fn bouncers_and_machines_are_kept_with_how_far_they_came() {
     let store = Store::open(&folder.path().join("secd.db")).await.unwrap();
     assert_eq!(store.bouncers().await.unwrap(), [told.clone()]);
     assert_eq!(store.machines().await.unwrap(), [machine.clone()]);
-    assert!(store.remove_bouncer(&told.name).await.unwrap() && !store.remove_bouncer(&told.name).await.unwrap());
+    assert!(
+        store.remove_bouncer(&told.name).await.unwrap() && !store.remove_bouncer(&told.name).await.unwrap()
+    );
     assert!(store.remove_machine(&machine.name).await.unwrap());
     for number in 0..MAX_CLIENTS {
         let mut bouncer = bouncer(&format!("b{number}"), 0);

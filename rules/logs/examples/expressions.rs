@@ -1,12 +1,9 @@
-//! What running an expression costs, in nanoseconds, and compiling those of a folder of YAML files:
+//! What running an expression costs, in nanoseconds of CPU, and compiling those of a folder of YAML files:
 //! `cargo run --release -p logs --example expressions [FILE OF EXPRESSIONS, ONE A LINE]`.
-
-#![allow(clippy::disallowed_methods, reason = "measures")]
 
 use std::collections::HashMap;
 use std::hint::black_box;
 use std::sync::Arc;
-use std::time::Instant;
 
 use logs::expr::{Program, Scope, Time, Value};
 
@@ -33,6 +30,12 @@ impl Scope for Event {
     }
 }
 
+/// Nanoseconds this process has computed.
+fn computed() -> Result<u64, Box<dyn std::error::Error>> {
+    let text = std::fs::read_to_string("/proc/self/schedstat")?;
+    Ok(text.split(' ').next().unwrap_or_default().parse()?)
+}
+
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let pairs = [
         ("service", "http"),
@@ -54,17 +57,17 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         "IpInRange(evt.Meta.source_ip, '192.0.2.0/24')",
     ] {
         let program = Program::compile(text)?;
-        let start = Instant::now();
+        let start = computed()?;
         for _ in 0..RUNS {
             black_box(program.run(black_box(&mut event))?);
         }
-        println!("{:6.0} ns  {text}", start.elapsed().as_nanos() as f64 / f64::from(RUNS));
+        println!("{:6.0} ns  {text}", (computed()? - start) as f64 / f64::from(RUNS));
     }
     if let Some(file) = std::env::args().nth(1) {
         let text = std::fs::read_to_string(file)?;
-        let start = Instant::now();
+        let start = computed()?;
         let programs: Vec<Program> = text.lines().filter_map(|line| Program::compile(line).ok()).collect();
-        println!("{:6.0} ms  {} expressions compiled", start.elapsed().as_secs_f64() * 1e3, programs.len());
+        println!("{:6.0} ms  {} expressions compiled", (computed()? - start) as f64 / 1e6, programs.len());
     }
     Ok(())
 }

@@ -328,11 +328,8 @@ impl Checker<'_> {
                 compiled.push(FieldPattern { event, tests: own });
             }
         }
-        let mut number = 0;
-        for test in compiled.iter_mut().flat_map(|pattern| &mut pattern.tests) {
-            test.number = number;
-            number += 1;
-        }
+        let tests = compiled.iter_mut().flat_map(|pattern| &mut pattern.tests);
+        tests.enumerate().for_each(|(number, test)| test.number = number);
         let event = patterns
             .is_empty()
             .then(|| event_number(draft.event.as_ref().map_or("line", |event| event.get_ref()), events));
@@ -396,7 +393,6 @@ impl Checker<'_> {
     }
 
     /// A regex with its parts put in, the names of its groups, and the regex itself if it is compiled now.
-    #[expect(clippy::type_complexity, reason = "said in the line above, and used twice")]
     fn regex(
         &mut self,
         draft: &Spanned<String>,

@@ -6,8 +6,9 @@
 use std::sync::Arc;
 
 use logs::FilterError;
-use logs::crowdsec::{DataFile, Event, Item, Items, Line, Mode, Overflown, Pipeline, limits};
-use logs::expr::{Time, Value};
+use logs::crowdsec::overflow::{Overflow, Source};
+use logs::crowdsec::{DataFile, Event, Item, Items, Line, Mode, Pipeline, limits};
+use logs::expr::Time;
 use proptest::prelude::*;
 
 fn now() -> Time {
@@ -191,34 +192,6 @@ onsuccess: next_stage
     assert_eq!(pipeline.parse(line("fail 7"), later).meta("source_ip"), "");
 }
 
-#[derive(Clone, Debug)]
-struct Alert {
-    sources: Vec<Arc<str>>,
-    forgiven: bool,
-}
-
-impl Overflown for Alert {
-    fn sources(&self) -> Vec<Arc<str>> {
-        self.sources.clone()
-    }
-    fn meta(&self, name: &str) -> Option<Arc<str>> {
-        (name == "user").then(|| "bob".into())
-    }
-    fn value(&self) -> Value {
-        Value::Bool(self.forgiven)
-    }
-    fn set(&mut self, path: &[&str], value: &Arc<str>) -> bool {
-        self.sources.push(format!("{}={value}", path.join(".")).into());
-        true
-    }
-    fn whitelist(&mut self) {
-        self.forgiven = true;
-    }
-    fn copy(&self) -> Box<dyn Overflown> {
-        Box::new(self.clone())
-    }
-}
-
 #[test]
 fn whitelists_forgive_lines_and_overflows() {
     let mut pipeline = pipeline(&[(
@@ -257,9 +230,10 @@ statics: [{meta: only, value: forgiven}]
     Arc::make_mut(&mut event.meta).insert("user".into(), "alice".into());
     assert!(pipeline.parse(event, now()).whitelisted);
     for (source, forgiven) in [("198.51.100.9", true), ("192.0.2.2", false)] {
-        let alert = Alert { sources: vec![source.into()], forgiven: false };
-        let event = pipeline.parse(Event::overflow(Box::new(alert), Mode::Live, now()), now());
-        assert_eq!(event.overflow.unwrap().value(), Value::Bool(forgiven));
+        let overflow =
+            Overflow { sources: [(source.into(), Source::default())].into(), ..Overflow::default() };
+        let event = pipeline.parse(Event::overflow(Arc::new(overflow), Mode::Live, now()), now());
+        assert_eq!(event.overflow.unwrap().whitelisted, forgiven);
     }
 }
 

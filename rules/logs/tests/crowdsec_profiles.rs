@@ -107,7 +107,8 @@ fn without_a_break_later_ones_only_notify() {
 
 #[test]
 fn what_cannot_be_computed() {
-    let odd = USUAL.replace("Sprintf('%dh', (GetDecisionsCount(Alert.GetValue()) + 1) * 4)", "\"'for ever'\"");
+    let odd =
+        USUAL.replace("Sprintf('%dh', (GetDecisionsCount(Alert.GetValue()) + 1) * 4)", "\"'for ever'\"");
     let made = decide(&read(&odd), &alert("test/ssh", "Ip", "192.0.2.2"), &mut Known).unwrap();
     assert_eq!(made[0].duration, 4 * HOUR, "a duration that is none is the one that is written");
     let broken = USUAL.replace("contains \"http\"", "contains Alert.Source");
@@ -124,14 +125,23 @@ fn mistakes_are_told_with_their_line() {
         ("  - type: captcha", "  - typ: captcha", 6, "without `type`"),
         ("duration: 4h\non_success: break\n---", "duration: soon\n---", 6, "`duration: soon`"),
         ("name: captcha_remediation", "nmae: captcha_remediation", 2, "`nmae` is not supported"),
-        ("on_success: break\n---\nname: default_ip", "on_success: stop\n---\nname: default_ip", 8, "`on_success: stop`"),
+        (
+            "on_success: break\n---\nname: default_ip",
+            "on_success: stop\n---\nname: default_ip",
+            8,
+            "`on_success: stop`",
+        ),
         ("contains \"http\"", "contains", 4, "contains"),
         ("Alert.GetScenario()", "evt.Meta.x", 4, "there is no `evt`"),
         ("GetDecisionsCount", "AskSomebody", 16, "AskSomebody"),
     ] {
         assert!(USUAL.contains(replace), "{replace}");
-        let mistakes = Profile::read("profiles.yaml", USUAL.replacen(replace, with, 1).as_bytes()).unwrap_err();
-        assert!(mistakes.iter().any(|it| it.line == line && it.message.contains(says)), "{with}: {mistakes:#?}");
+        let mistakes =
+            Profile::read("profiles.yaml", USUAL.replacen(replace, with, 1).as_bytes()).unwrap_err();
+        assert!(
+            mistakes.iter().any(|it| it.line == line && it.message.contains(says)),
+            "{with}: {mistakes:#?}"
+        );
     }
     assert!(Profile::read("profiles.yaml", b"name: [").is_err());
 }

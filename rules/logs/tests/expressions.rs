@@ -249,6 +249,17 @@ fn size_and_depth_are_bounded() {
     // Long without being deep is fine.
     let long = (0..1_000).map(|n| format!("evt.Parsed.a == '{n}'")).collect::<Vec<_>>().join(" || ");
     assert!(!Program::compile(&long).unwrap().holds(&mut Seen { whole: true, ..Seen::nothing() }).unwrap());
+    // As deep as it may be, it runs.
+    let towers = [
+        format!("{}true{}", "any([1], {".repeat(38), "})".repeat(38)),
+        format!("1{}", "+evt.Parsed.a[0]".repeat(limits::MAX_HEIGHT - 8)),
+        format!("{}1{}", "[".repeat(70), "]".repeat(70)),
+        format!("{}1{}", "if true {".repeat(36), "} else {2}".repeat(36)),
+    ];
+    for text in towers {
+        let program = Program::compile(&text).unwrap_or_else(|mistake| panic!("{mistake}"));
+        drop(program.run(&mut Seen::nothing()));
+    }
     // A value that holds itself many times over is neither written nor compared without end.
     let wide = "let a = [1, 1, 1, 1, 1, 1, 1, 1]; let b = [a, a, a, a, a, a, a, a]; let c = [b, b, b, b, b, b, b, b];
         let d = [c, c, c, c, c, c, c, c]; let e = [d, d, d, d, d, d, d, d]; let f = [e, e, e, e, e, e, e, e];

@@ -123,10 +123,12 @@ fn firewall_bouncer() {
     until("the first ban", four, ADDRESS, true);
     said(&lab, &["ban", RANGE, "--for", "1h"]);
     said(&lab, &["ban", SIX, "--for", "1h"]);
-    until("a range", four, RANGE, true);
+    // Version 0.0.25 with nftables holds the first address of a range only: its sets know no intervals.
+    let first = bare(RANGE);
+    until("a range", four, first, true);
     until("a ban of IPv6", six, SIX, true);
     said(&lab, &["unban", RANGE]);
-    until("the end of a range", four, RANGE, false);
+    until("the end of a range", four, first, false);
     assert!(held(four).contains(ADDRESS));
     // What changes over a crash of secd is told after it.
     said(&lab, &["unban", ADDRESS]);
@@ -143,7 +145,11 @@ fn firewall_bouncer() {
     assert!(held(six).contains(SIX));
     let shown = said(&lab, &["bouncers"]);
     let wall = &shown["programs"][0];
-    assert_eq!((&wall["name"], &wall["last"]["address"]), (&"wall".into(), &MANAGEMENT.host4.into()), "{shown}");
+    assert_eq!(
+        (&wall["name"], &wall["last"]["address"]),
+        (&"wall".into(), &MANAGEMENT.host4.into()),
+        "{shown}"
+    );
     assert!(wall["last"]["agent"].as_str().unwrap().starts_with("crowdsec-firewall-bouncer/"), "{shown}");
     assert!(wall["pulled"].is_string(), "{shown}");
     // Only who has a key, and who is in these zones.
@@ -167,7 +173,8 @@ fn custom_bouncer() {
     said(&lab, &["ban", ADDRESS, "--for", "1h"]);
     let folder = lab.directory().join("own");
     fs::create_dir(&folder).unwrap();
-    let (program, calls, config) = (folder.join("program"), folder.join("calls"), folder.join("bouncer.yaml"));
+    let (program, calls, config) =
+        (folder.join("program"), folder.join("calls"), folder.join("bouncer.yaml"));
     fs::write(&program, format!("#!/bin/sh\necho \"$1 $2 $4\" >> {}\n", calls.display())).unwrap();
     fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
     fs::write(
@@ -190,7 +197,9 @@ fn custom_bouncer() {
             let calls = fs::read_to_string(&calls).unwrap_or_default();
             Ok(calls.lines().any(|call| call.starts_with(line)).then_some(()))
         });
-        seen.unwrap_or_else(|error| panic!("{error}: {:?}\n{}", fs::read_to_string(&calls), last_words(&bouncer)));
+        seen.unwrap_or_else(|error| {
+            panic!("{error}: {:?}\n{}", fs::read_to_string(&calls), last_words(&bouncer))
+        });
     };
     until(&format!("add {ADDRESS} manual 'ban' from"));
     said(&lab, &["ban", RANGE, "--for", "1h"]);
@@ -206,7 +215,8 @@ fn python() {
     said(&lab, &["ban", RANGE, "--for", "1h"]);
     let mut command = lab.network.host(MANAGEMENT).unwrap().command(clients.join("bin/python"));
     command.arg(sources().join("crowdsec_bouncer.py")).args([&url(), &key, "45.0.2.9"]);
-    let mut client = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut client =
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let (mut orders, mut answers) =
         (client.stdin.take().unwrap(), BufReader::new(client.stdout.take().unwrap()).lines());
     let mut ask = || -> Value {
@@ -219,8 +229,16 @@ fn python() {
         serde_json::from_str(&line.unwrap()).unwrap()
     };
     let told = ask();
-    assert_eq!((&told["asked"][0]["type"], &told["asked"][0]["value"]), (&"ban".into(), &RANGE.into()), "{told}");
-    assert_eq!((&told["asked"][0]["scope"], &told["asked"][0]["origin"]), (&"Range".into(), &"cscli".into()), "{told}");
+    assert_eq!(
+        (&told["asked"][0]["type"], &told["asked"][0]["value"]),
+        (&"ban".into(), &RANGE.into()),
+        "{told}"
+    );
+    assert_eq!(
+        (&told["asked"][0]["scope"], &told["asked"][0]["origin"]),
+        (&"Range".into(), &"cscli".into()),
+        "{told}"
+    );
     assert_eq!((&told["followed"], &told["all"]), (&"ban".into(), &serde_json::json!([RANGE])), "{told}");
     said(&lab, &["ban", SIX, "--for", "1h"]);
     assert_eq!(ask()["all"], serde_json::json!([SIX, RANGE]));
@@ -277,7 +295,9 @@ fn guards(lab: &Lab, port: u16, mut proxy: Process) {
         proxy.still_runs()?;
         Ok((through(lab, port, VISITOR, "/").0 == "200").then_some(()))
     });
-    waited.unwrap_or_else(|error| panic!("{error}: {:?} {}", through(lab, port, VISITOR, "/"), last_words(&proxy)));
+    waited.unwrap_or_else(|error| {
+        panic!("{error}: {:?} {}", through(lab, port, VISITOR, "/"), last_words(&proxy))
+    });
     said(lab, &["ban", ADDRESS, "--for", "1h"]);
     let (status, text) = through(lab, port, ADDRESS, "/");
     assert_eq!(status, "403", "{text}{}", last_words(&proxy));

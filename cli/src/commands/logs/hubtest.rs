@@ -6,9 +6,10 @@ use std::{
     fs,
     io::{self, Read},
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
-use super::Done;
+use super::{Done, places::Places};
 use crate::{
     Environment,
     failure::Failure,
@@ -109,7 +110,11 @@ pub(super) fn hub(folder: &Path) -> Result<Hub, Failure> {
             help: Some("name a folder that has `parsers`, `scenarios`, … in it".into()),
         });
     }
-    Ok(Hub::new(files))
+    let hub = Hub::new(files);
+    Ok(match Places::open(&folder.join("data"))? {
+        Some(places) => hub.with_lookups(Arc::new(places)),
+        None => hub,
+    })
 }
 
 /// The tests, by name.
@@ -150,6 +155,11 @@ fn read_folder(folder: &Path, prefix: &str, depth: usize, files: &mut Files) -> 
             continue;
         }
         let mut bytes = Vec::new();
+        if path.extension().is_some_and(|extension| extension == "mmdb") {
+            // Databases of places are not read whole among the rest: they are there, and looked up in.
+            files.insert(name, bytes);
+            continue;
+        }
         let file = fs::File::open(&path).map_err(|error| failed(&path, &error))?;
         file.take(MAX_FILE_BYTES + 1).read_to_end(&mut bytes).map_err(|error| failed(&path, &error))?;
         files.insert(name, bytes);

@@ -4,6 +4,7 @@ mod explain;
 mod f2btest;
 mod fail2ban;
 mod hubtest;
+mod places;
 mod test;
 
 use super::Done;

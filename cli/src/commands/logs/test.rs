@@ -224,11 +224,12 @@ impl Judge for OfFail2ban {
             if let Some(hits) = self.regexes.get_mut(failure.regex) {
                 *hits += 1;
             }
-            if !failure.no_failure
-                && let Some(who) = &failure.who
-            {
-                met(hosts, who);
+            if !failure.no_failure {
+                // Also while nobody is known to blame, as fail2ban-regex counts.
                 matched = true;
+                if let Some(who) = &failure.who {
+                    met(hosts, who);
+                }
             }
         }
         match (judged.too_long, matched, judged.ignored.is_some() || !judged.failures.is_empty()) {

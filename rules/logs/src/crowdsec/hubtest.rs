@@ -11,7 +11,7 @@ use model::Timestamp;
 use yaml::Node;
 
 use super::{
-    DataFile, Event, Item, Items, Line, Mode, Pipeline, assert,
+    DataFile, Event, Item, Items, Line, Lookups, Mode, Pipeline, assert,
     buckets::{BucketLimits, Buckets},
     overflow::Overflow,
     scenario::{FILE_LIMITS, Scenario},
@@ -40,6 +40,7 @@ pub struct Hub {
     files: Files,
     /// Path of each item by `kind/author/name`.
     names: BTreeMap<String, String>,
+    lookups: Option<Arc<dyn Lookups>>,
 }
 
 /// What came of a test.
@@ -100,7 +101,14 @@ impl Hub {
                 names.insert(name, path.clone());
             }
         }
-        Self { files, names }
+        Self { files, names, lookups: None }
+    }
+
+    /// Lets parsers look up more about addresses.
+    #[must_use]
+    pub fn with_lookups(mut self, lookups: Arc<dyn Lookups>) -> Self {
+        self.lookups = Some(lookups);
+        self
     }
 
     /// A pipeline of all its parsers, and what is wrong with those that are left out.
@@ -394,11 +402,14 @@ impl Hub {
                 .collect();
         }
         let (pipeline, errors) = Pipeline::new(&items);
-        let is_missing =
-            |error: &FilterError| missing.iter().any(|name| error.message.contains(&format!("`{name}`")));
-        let failed: Vec<FailedAssert> =
-            errors.iter().filter(|error| !is_missing(error)).map(of_mistake).collect();
-        if failed.is_empty() { Ok(pipeline) } else { Err(failed) }
+        let failed: Vec<FailedAssert> = errors.iter().map(of_mistake).collect();
+        if !failed.is_empty() {
+            return Err(failed);
+        }
+        Ok(match &self.lookups {
+            Some(lookups) => pipeline.with_lookups(lookups.clone()),
+            None => pipeline,
+        })
     }
 
     /// A data file by its name, or by that of its address: the hub renames some on the way.

@@ -30,6 +30,12 @@ pub const MAX_LATE_PATTERN: usize = 256;
 /// Bytes such a pattern may take once compiled.
 pub const MAX_LATE_COMPILED: usize = 32 * 1024;
 /// Steps that compiling such a pattern costs.
-pub const LATE_PATTERN_STEPS: u32 = 2_000;
+pub const LATE_PATTERN_STEPS: u32 = 5_000;
+/// Characters of the set that `Trim` and the like take away.
+pub const MAX_SET: usize = 256;
+/// Bytes of a name times bytes of its pattern that `Match` compares.
+pub const MAX_GLOB: usize = 1_000_000;
+/// Attributes of an XML element.
+pub const MAX_ATTRIBUTES: usize = 256;
 /// Elements of an XML document.
 pub const MAX_ELEMENTS: u32 = 10_000;

@@ -207,7 +207,9 @@ impl Run<'_> {
             Node::In { left, right } => {
                 let (left, right) = (self.value(left)?, self.value(right)?);
                 if let Value::List(values) = &right {
-                    self.spend(u32::try_from(values.len() / ELEMENTS_PER_STEP).unwrap_or(u32::MAX))?;
+                    let each = 1 + left.as_text().map_or(0, str::len) / BYTES_PER_STEP;
+                    let steps = values.len().saturating_mul(each) / ELEMENTS_PER_STEP;
+                    self.spend(u32::try_from(steps).unwrap_or(u32::MAX))?;
                 }
                 Ok(Value::Bool(within(&left, &right)?))
             }
@@ -535,7 +537,11 @@ impl Run<'_> {
                 Each::Map => kept.push(found),
                 Each::Sum => total = arithmetic(Arithmetic::Add, &total, &found)?,
                 Each::GroupBy => {
-                    groups.entry(Arc::from(found.to_string())).or_default().push(element.clone())
+                    let key = Value::from(found.to_string());
+                    self.spend_size(&key)?;
+                    if let Value::Text(key) = key {
+                        groups.entry(key).or_default().push(element.clone());
+                    }
                 }
                 Each::SortBy => keys.push((found, element.clone())),
                 Each::Reduce => reduced = Some(found),

@@ -399,11 +399,13 @@ impl Reader<'_> {
     /// Each with its `.local` file behind it.
     fn include_all(&mut self, paths: Vec<String>, seen: &mut Vec<String>) {
         for path in paths {
+            if seen.contains(&path) {
+                continue;
+            }
             let local = path.rsplit_once('.').map(|(name, _)| format!("{name}.local"));
-            for path in std::iter::once(path).chain(local) {
-                if !seen.contains(&path) && self.order.last() != Some(&path) {
-                    self.include(&path, seen);
-                }
+            self.include(&path, seen);
+            if let Some(local) = local.filter(|local| *local != path && !seen.contains(local)) {
+                self.include(&local, seen);
             }
         }
     }

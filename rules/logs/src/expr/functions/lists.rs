@@ -4,7 +4,7 @@ use std::cmp::Ordering;
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
-use super::super::limits::{MAX_DEPTH, MAX_LIST};
+use super::super::limits::{MAX_DEPTH, MAX_LIST, MAX_TEXT};
 use super::super::run::item;
 use super::{Function, Problem, Value, argument, list, pure, text, whole, wrong};
 
@@ -32,17 +32,15 @@ pub(super) const FUNCTIONS: &[Function] = &[
         sort_by(&mut keyed, descending(arguments.get(1))?)?;
         Ok(keyed.into_iter().map(|(value, _)| value).collect())
     }),
-    pure("uniq", 1, 1, |arguments| Ok(distinct(list(arguments, 0)?))),
-    pure("Distinct", 1, 1, |arguments| {
-        Ok(match argument(arguments, 0) {
-            Value::List(values) => distinct(values),
-            _ => Value::Nil,
-        })
+    pure("uniq", 1, 1, |arguments| distinct(list(arguments, 0)?)),
+    pure("Distinct", 1, 1, |arguments| match argument(arguments, 0) {
+        Value::List(values) => distinct(values),
+        _ => Ok(Value::Nil),
     }),
     pure("flatten", 1, 1, |arguments| flatten(list(arguments, 0)?)),
     pure("Flatten", 1, usize::MAX, flatten),
     pure("FlattenDistinct", 1, usize::MAX, |arguments| match flatten(arguments)? {
-        Value::List(values) => Ok(distinct(&values)),
+        Value::List(values) => distinct(&values),
         other => Ok(other),
     }),
     pure("concat", 1, usize::MAX, |arguments| {
@@ -115,9 +113,19 @@ fn pairs(arguments: &[Value]) -> Result<Vec<(Arc<str>, Value)>, Problem> {
 }
 
 /// Each value once, where it stands first.
-fn distinct(values: &[Value]) -> Value {
-    let mut seen = HashSet::new();
-    values.iter().filter(|value| seen.insert((value.kind(), value.to_string()))).cloned().collect()
+fn distinct(values: &[Value]) -> Result<Value, Problem> {
+    let (mut seen, mut kept, mut size) = (HashSet::new(), Vec::new(), 0);
+    for value in values {
+        let written = value.to_string();
+        size += written.len();
+        if size > 4 * MAX_TEXT {
+            return Err(Problem::fixed("a list holds too much to tell its elements apart"));
+        }
+        if seen.insert((value.kind(), written)) {
+            kept.push(value.clone());
+        }
+    }
+    Ok(Value::list(kept))
 }
 
 fn flatten(values: &[Value]) -> Result<Value, Problem> {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::super::limits::{MAX_LIST, MAX_TEXT};
+use super::super::limits::{MAX_GLOB, MAX_LIST, MAX_SET, MAX_TEXT};
 use super::{Function, Problem, Value, argument, list, pure, text, whole, wrong};
 
 pub(super) const FUNCTIONS: &[Function] = &[
@@ -14,11 +14,11 @@ pub(super) const FUNCTIONS: &[Function] = &[
     pure("Trim", 2, 2, trim),
     pure("trim", 1, 2, trim),
     pure("TrimLeft", 2, 2, |arguments| {
-        let set = text(arguments, 1)?;
+        let set = set(arguments)?;
         Ok(Value::text(text(arguments, 0)?.trim_start_matches(|character| set.contains(character))))
     }),
     pure("TrimRight", 2, 2, |arguments| {
-        let set = text(arguments, 1)?;
+        let set = set(arguments)?;
         Ok(Value::text(text(arguments, 0)?.trim_end_matches(|character| set.contains(character))))
     }),
     pure("TrimPrefix", 2, 2, trim_prefix),
@@ -51,7 +51,7 @@ pub(super) const FUNCTIONS: &[Function] = &[
     pure("Index", 2, 2, index_of),
     pure("indexOf", 2, 2, index_of),
     pure("IndexAny", 2, 2, |arguments| {
-        let set = text(arguments, 1)?;
+        let set = set(arguments)?;
         Ok(place(text(arguments, 0)?.find(|character| set.contains(character))))
     }),
     pure("lastIndexOf", 2, 2, |arguments| Ok(place(text(arguments, 0)?.rfind(&**text(arguments, 1)?)))),
@@ -61,7 +61,13 @@ pub(super) const FUNCTIONS: &[Function] = &[
     pure("hasSuffix", 2, 2, |arguments| {
         Ok(Value::Bool(text(arguments, 0)?.ends_with(&**text(arguments, 1)?)))
     }),
-    pure("Match", 2, 2, |arguments| Ok(Value::Bool(matches_glob(text(arguments, 0)?, text(arguments, 1)?)))),
+    pure("Match", 2, 2, |arguments| {
+        let (pattern, name) = (text(arguments, 0)?, text(arguments, 1)?);
+        if pattern.len().saturating_mul(name.len()) > MAX_GLOB {
+            return Err(Problem::fixed("a pattern and a name are too long to be compared"));
+        }
+        Ok(Value::Bool(matches_glob(pattern, name)))
+    }),
     pure("ToString", 1, 1, |arguments| {
         Ok(match argument(arguments, 0) {
             text @ Value::Text(_) => text.clone(),
@@ -105,6 +111,15 @@ fn lower(arguments: &[Value]) -> Result<Value, Problem> {
     Ok(changed(text(arguments, 0)?, u8::is_ascii_uppercase, |character| only(character.to_lowercase())))
 }
 
+/// The characters that are taken away or looked for.
+fn set(arguments: &[Value]) -> Result<&str, Problem> {
+    let set = text(arguments, 1)?;
+    if set.len() > MAX_SET {
+        return Err(Problem::fixed("a set of characters is too large"));
+    }
+    Ok(set)
+}
+
 fn trim_space(arguments: &[Value]) -> Result<Value, Problem> {
     let text = text(arguments, 0)?;
     let trimmed = text.trim();
@@ -115,7 +130,7 @@ fn trim(arguments: &[Value]) -> Result<Value, Problem> {
     if arguments.len() == 1 {
         return trim_space(arguments);
     }
-    let set = text(arguments, 1)?;
+    let set = set(arguments)?;
     Ok(Value::text(text(arguments, 0)?.trim_matches(|character| set.contains(character))))
 }
 

@@ -2,7 +2,7 @@
 
 use roxmltree::{Document, Node, ParsingOptions};
 
-use super::super::limits::MAX_ELEMENTS;
+use super::super::limits::{MAX_ATTRIBUTES, MAX_ELEMENTS};
 use super::{Function, Problem, Value, pure, text};
 
 pub(super) const FUNCTIONS: &[Function] = &[
@@ -24,6 +24,9 @@ pub(super) const FUNCTIONS: &[Function] = &[
 /// What `value` makes of the element at a path; an empty text where there is none, or no XML.
 fn find(xml: &str, path: &str, value: impl FnOnce(Node<'_, '_>) -> Option<String>) -> Result<Value, Problem> {
     let steps = compile(path)?;
+    if !few_attributes(xml) {
+        return Ok(Value::text(""));
+    }
     // Without a DTD there are no entities that could grow.
     let options = ParsingOptions { allow_dtd: false, nodes_limit: MAX_ELEMENTS, ..ParsingOptions::default() };
     let found = Document::parse_with_options(xml.trim_start(), options).ok().and_then(|document| {
@@ -31,6 +34,29 @@ fn find(xml: &str, path: &str, value: impl FnOnce(Node<'_, '_>) -> Option<String
         follow(document.root(), &steps, &mut left).and_then(value)
     });
     Ok(found.map_or_else(|| Value::text(""), Value::from))
+}
+
+/// Whether no element has too many attributes: each is compared with all before it.
+fn few_attributes(xml: &str) -> bool {
+    let (mut inside, mut quote, mut count) = (false, None, 0);
+    for byte in xml.bytes() {
+        match (inside, quote) {
+            (false, _) if byte == b'<' => (inside, count) = (true, 0),
+            (false, _) => {}
+            (true, Some(open)) if byte == open => quote = None,
+            (true, Some(_)) => {}
+            (true, None) => match byte {
+                b'"' | b'\'' => quote = Some(byte),
+                b'>' => inside = false,
+                b'=' => count += 1,
+                _ => {}
+            },
+        }
+        if count > MAX_ATTRIBUTES {
+            return false;
+        }
+    }
+    true
 }
 
 /// Elements that one path may look at.
@@ -235,6 +261,8 @@ mod tests {
     fn documents_cannot_grow() {
         let bomb = "<!DOCTYPE a [<!ENTITY b 'cccc'>]><a>&b;</a>";
         assert_eq!(find(bomb, "/a", |found| Some(own_text(found))).unwrap(), Value::text(""));
+        let wide = format!("<a {}>x</a>", (0..8_000).map(|n| format!("a{n}='' ")).collect::<String>());
+        assert_eq!(find(&wide, "/a", |found| Some(own_text(found))).unwrap(), Value::text(""));
         let deep = "<a>".repeat(5_000) + &"</a>".repeat(5_000);
         assert_eq!(find(&deep, "//b", |found| Some(own_text(found))).unwrap(), Value::text(""));
     }
