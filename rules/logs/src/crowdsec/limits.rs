@@ -40,5 +40,5 @@ pub const MAX_EVENT_FIELDS: usize = 2_048;
 /// judged, and what it says before could be another's.
 pub const MAX_LINE: usize = 64 * 1024;
 /// Bytes of a text that a grok looks at; it does not match a longer one. Lines of that length hold JSON or XML, which
-/// functions read, and a grok takes up to half a microsecond a byte.
-pub const MAX_GROKKED: usize = 16 * 1024;
+/// functions read; a grok that matches takes up to a tenth of a microsecond a byte, and a line has a millisecond.
+pub const MAX_GROKKED: usize = 8 * 1024;
