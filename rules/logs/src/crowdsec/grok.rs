@@ -216,6 +216,11 @@ impl Grok {
         Ok(Self { regex, fields })
     }
 
+    /// Bytes it takes, more or less.
+    pub(crate) fn size(&self) -> usize {
+        self.regex.memory_usage()
+    }
+
     /// Buffers for its searches.
     pub(crate) fn buffers(&self) -> Buffers {
         Buffers { cache: self.regex.create_cache(), slots: vec![None; 2 * self.regex.captures_len()] }
