@@ -186,7 +186,10 @@ fn expressions(lines: &[(usize, &str)]) -> Result<Vec<Regex>, (usize, String)> {
     let mut all: Vec<Regex> = Vec::new();
     for lines in lines.chunks(TOGETHER) {
         if all.iter().map(Regex::memory_usage).sum::<usize>() > MAX_DATA_COMPILED_ALL {
-            return Err((lines[0].0, format!("all before take more than {MAX_DATA_COMPILED_ALL} bytes when compiled")));
+            return Err((
+                lines[0].0,
+                format!("all before take more than {MAX_DATA_COMPILED_ALL} bytes when compiled"),
+            ));
         }
         let mut translated = Vec::new();
         for (number, line) in lines {

@@ -9,7 +9,9 @@ use yaml::{Limits, Value};
 use super::data::Data;
 use super::enrich::Method;
 use super::grok::{Grok, Patterns};
-use super::limits::{MAX_FILE, MAX_GROKS_COMPILED, MAX_LEVELS, MAX_NODE_DEPTH, MAX_NODES, MAX_REPEATED, MAX_VALUES};
+use super::limits::{
+    MAX_FILE, MAX_GROKS_COMPILED, MAX_LEVELS, MAX_NODE_DEPTH, MAX_NODES, MAX_REPEATED, MAX_VALUES,
+};
 use super::node::{Given, GrokNode, Keep, Node, Source, Static, Target, Whitelist, knows};
 use super::stash::{Stashes, Strategy};
 use crate::FilterError;
@@ -148,7 +150,7 @@ pub(crate) fn load(items: &Items<'_>, errors: &mut Vec<FilterError>) -> Loaded {
             }
             data_of(document, item.file, items, &mut loaded, errors);
         }
-        if errors.len() == before {
+        if errors.len() == before && !nodes.is_empty() {
             loaded.nodes.entry(item.stage.into()).or_default().extend(nodes);
         }
     }
@@ -292,7 +294,8 @@ impl Load<'_> {
             Ok(grok) => {
                 *self.compiled += grok.size();
                 if *self.compiled > MAX_GROKS_COMPILED {
-                    let message = format!("all groks take more than {MAX_GROKS_COMPILED} bytes when compiled");
+                    let message =
+                        format!("all groks take more than {MAX_GROKS_COMPILED} bytes when compiled");
                     self.wrong(node, message, "install fewer parsers");
                     return None;
                 }
