@@ -220,6 +220,12 @@ impl PatternSetIndex {
 }
 
 impl Candidates {
+    /// This regex can match.
+    #[must_use]
+    pub(super) fn has(&self, at: usize) -> bool {
+        self.set.as_ref().is_none_or(|set| PatternID::new(at).is_ok_and(|pattern| set.contains(pattern)))
+    }
+
     /// The next regex from `from` on that can match.
     #[must_use]
     pub(super) fn next(&self, from: usize) -> Option<usize> {
