@@ -33,7 +33,7 @@ impl<'t> Text<'t> {
     #[must_use]
     pub fn new(text: &'t str) -> Self {
         let alphabet = if text.is_ascii() { Alphabet::Ascii } else { Alphabet::Unicode };
-        let first = text.bytes().position(|byte| byte == b'\n');
+        let first = memchr::memchr(b'\n', text.as_bytes());
         Self { text, alphabet, one_line: first.is_none_or(|at| at + 1 == text.len()) }
     }
 
