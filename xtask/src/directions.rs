@@ -17,16 +17,19 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("lists", &["abi", "model"]),
     ("leases", &["abi", "model"]),
     ("discovery", &[]),
-    ("logs", &["abi", "model"]),
+    ("logs", &["abi", "model", "yaml"]),
+    ("yaml", &[]),
     ("signatures", &["abi", "model"]),
     ("config", &["abi", "model", "policy", "lists", "logs", "signatures", "discovery"]),
-    ("import", &["abi", "model", "lists"]),
+    ("import", &["abi", "model", "lists", "yaml"]),
     ("protocol", &["abi", "model"]),
     ("enforce", RULES),
     ("resolver", RULES),
     ("reflector", RULES),
     ("inspect", RULES),
-    ("pihole", RULES),
+    ("httpd", &["abi", "model"]),
+    ("pihole", WEB),
+    ("lapi", WEB),
     ("store", RULES),
     ("querylog", RULES),
     ("sources", RULES),
@@ -50,7 +53,9 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "resolver",
             "reflector",
             "inspect",
+            "httpd",
             "pihole",
+            "lapi",
             "store",
             "querylog",
             "sources",
@@ -90,6 +95,8 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "import",
             "resolver",
             "feeds",
+            "httpd",
+            "lapi",
         ],
     ),
     ("loki-receiver", &[]),
@@ -98,6 +105,21 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("bench-dns", &["abi", "lists", "model", "resolver"]),
     ("bench-programs", &["abi", "datapath"]),
     ("bench", &["abi", "bench-programs", "datapath", "enforce", "kernel-tests", "model", "policy"]),
+];
+/// What is served to other programs: the pure crates, and the server that is shared.
+const WEB: &[&str] = &[
+    "abi",
+    "datapath",
+    "model",
+    "policy",
+    "lists",
+    "leases",
+    "logs",
+    "signatures",
+    "discovery",
+    "config",
+    "import",
+    "httpd",
 ];
 /// The pure crates, which take bytes and `now`.
 const RULES: &[&str] = &[
@@ -112,6 +134,7 @@ const RULES: &[&str] = &[
     "discovery",
     "config",
     "import",
+    "yaml",
 ];
 /// Other people's crates that do what the pure crates must not: sockets, clocks of their own, runtimes, the kernel.
 const IMPURE: &[&str] = &[

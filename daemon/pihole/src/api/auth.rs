@@ -18,7 +18,9 @@ impl<H: Hole> Api<H> {
         let (sid, now) = (request.sid(), self.hole.now());
         let mut gate = self.gate();
         let place = sid.and_then(|sid| gate.enter(&sid.text, None, now));
-        place.and_then(|place| gate.session(place)).map_or_else(|| outside(None), |own| inside(own, None, now))
+        place
+            .and_then(|place| gate.session(place))
+            .map_or_else(|| outside(None), |own| inside(own, None, now))
     }
 
     /// `POST /api/auth`: a login.

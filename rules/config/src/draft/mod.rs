@@ -78,6 +78,9 @@ pub(crate) struct Draft {
     /// Pi-hole's REST API (version 6), for phone apps and dashboards that are made for a Pi-hole. It is HTTP without
     /// encryption: let it answer on inner addresses. A rule has to let its port in from these zones.
     pub(crate) pihole_api: PiholeApiDraft,
+    /// CrowdSec's local API, for its bouncers and agents, and forward auth (`/v1/authz`) for reverse proxies. It is HTTP
+    /// without encryption: let it answer on inner addresses. A rule has to let its port in from these zones.
+    pub(crate) lapi: LapiDraft,
     /// Sizes of tables in the kernel.
     pub(crate) limits: LimitsDraft,
 }
@@ -475,6 +478,9 @@ pub(crate) struct ListDraft {
     pub(crate) direction: Option<Located<Direction>>,
     /// The list blocks. With `false` only rules that say `list:NAME` look at it.
     pub(crate) block: Located<Blocks>,
+    /// A list of names whose entries are exceptions: what it names is not blocked by other lists. `dns.deny` and the
+    /// `deny` of groups go before it.
+    pub(crate) allow: Located<bool>,
     /// Mode of this list.
     pub(crate) mode: Mode,
     /// Groups that a list of names holds for (`[dns.groups]`). Left out: `default`.
@@ -558,7 +564,8 @@ pub(crate) struct LogDraft {
     /// Who may send to the listener: addresses and networks. Required with `syslog`.
     #[schemars(extend("examples" = [["10.2.0.0/24"]]))]
     pub(crate) senders: Option<Located<Vec<Located<String>>>>,
-    /// The filter that reads the lines: `sshd`, `nginx`, `traefik`, or one of `filters_dir`.
+    /// The filter that reads the lines: one that is built in (`sshd`, `nginx`, `traefik`, `jellyfin` and so on, see
+    /// docs/log-filters.md), or one of `filters_dir`.
     #[schemars(length(min = 1), extend("x-required" = true, "examples" = ["sshd"]))]
     pub(crate) filter: Located<String>,
     /// Mode of the bans from this log.
@@ -649,4 +656,34 @@ pub(crate) struct PiholeApiDraft {
     /// Zones whose hosts may connect. Left out: `management`.
     #[schemars(length(min = 1), extend("examples" = [["management", "home"]]))]
     pub(crate) zones: Option<Located<Vec<Located<String>>>>,
+}
+
+/// CrowdSec's local API.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct LapiDraft {
+    /// Addresses and ports to answer on; without a port on 8080. Empty: nowhere.
+    #[schemars(extend("examples" = [["10.1.0.1:8080"]]))]
+    pub(crate) listen: Vec<Located<String>>,
+    /// Zones whose hosts may connect. Left out: `management`.
+    #[schemars(length(min = 1), extend("examples" = [["management", "dmz"]]))]
+    pub(crate) zones: Option<Located<Vec<Located<String>>>>,
+    /// Reverse proxies that ask `/v1/authz`: what these say of their clients (`X-Forwarded-For`, `X-Real-Ip`) is
+    /// believed, and they cannot be banned themselves.
+    #[schemars(extend("examples" = [["10.2.0.5"]]))]
+    pub(crate) trusted_proxies: Vec<Located<String>>,
+    /// How long a ban lasts that an agent's alert leads to without naming one.
+    #[schemars(extend("examples" = ["4h"]))]
+    pub(crate) ban: Located<String>,
+}
+
+impl Default for LapiDraft {
+    fn default() -> Self {
+        Self {
+            listen: Vec::new(),
+            zones: None,
+            trusted_proxies: Vec::new(),
+            ban: Located::from("4h".to_owned()),
+        }
+    }
 }

@@ -1,6 +1,7 @@
 //! `[dns]`: where the resolver answers, whom it asks, and what it is bound to.
 
 mod groups;
+mod lapi;
 mod local;
 mod pihole;
 mod records;
@@ -8,6 +9,7 @@ mod reflect;
 mod relying;
 mod upstreams;
 
+pub(super) use lapi::lapi;
 pub(super) use pihole::pihole_api;
 pub(super) use relying::other_resolvers;
 
