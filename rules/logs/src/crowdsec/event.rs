@@ -146,7 +146,8 @@ impl Event {
             let new = now.iter().filter(|(name, value)| before.get(*name) != Some(*value));
             changes.extend(new.map(|(name, value)| (format!("{map}.{name}"), value.to_string())));
         }
-        let new = self.unmarshaled.iter().filter(|(name, value)| before.unmarshaled.get(*name) != Some(*value));
+        let new =
+            self.unmarshaled.iter().filter(|(name, value)| before.unmarshaled.get(*name) != Some(*value));
         changes.extend(new.map(|(name, value)| (format!("Unmarshaled.{name}"), value.to_string())));
         for name in ["StrTime", "StrTimeFormat", "MarshaledTime", "Whitelisted", "WhitelistReason"] {
             let (now, before) = (self.own(name), before.own(name));

@@ -115,14 +115,17 @@ impl Hub {
     #[must_use]
     pub fn parsers(&self) -> (Pipeline, Vec<FilterError>) {
         let below = |folder: &'static str| {
-            self.files.iter().filter_map(move |(path, bytes)| Some((path, path.strip_prefix(folder)?, bytes.as_slice())))
+            self.files
+                .iter()
+                .filter_map(move |(path, bytes)| Some((path, path.strip_prefix(folder)?, bytes.as_slice())))
         };
         let is_yaml = |path: &str| path.ends_with(".yaml") || path.ends_with(".yml");
-        let parsers = below("parsers/").filter(|(path, _, _)| is_yaml(path)).filter_map(|(path, inside, bytes)| {
-            inside.split_once('/').map(|(stage, _)| Item { file: path, stage, bytes })
-        });
-        let patterns =
-            below("patterns/").filter_map(|(path, _, bytes)| Some((path.as_str(), std::str::from_utf8(bytes).ok()?)));
+        let parsers =
+            below("parsers/").filter(|(path, _, _)| is_yaml(path)).filter_map(|(path, inside, bytes)| {
+                inside.split_once('/').map(|(stage, _)| Item { file: path, stage, bytes })
+            });
+        let patterns = below("patterns/")
+            .filter_map(|(path, _, bytes)| Some((path.as_str(), std::str::from_utf8(bytes).ok()?)));
         let data = below("data/").map(|(_, name, bytes)| DataFile { name, bytes });
         let items = Items { patterns: patterns.collect(), parsers: parsers.collect(), data: data.collect() };
         Pipeline::new(&items)
