@@ -80,7 +80,7 @@ fn sshd_line(n: usize) -> String {
 }
 
 fn nginx_line(n: usize) -> String {
-    let (path, status) = if n % 10 == 0 { ("wp-login.php", 404) } else { ("page", 200) };
+    let (path, status) = if n.is_multiple_of(10) { ("wp-login.php", 404) } else { ("page", 200) };
     format!(
         "{} - - [23/Nov/2026:02:45:{:02} +0000] \"GET /{path} HTTP/1.1\" {status} 5120 \"https://example.org/\" \"Mozilla/5.0 (X11; Linux x86_64; rv:128.0) Gecko/20100101 Firefox/128.0\"",
         address(n % 5_300),
