@@ -12,7 +12,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use std::{collections::BTreeSet, time::Duration};
 
-use super::Api;
+use super::{Api, decisions::in_the_body};
 use crate::{
     filter, go,
     ledger::{Change, Ledger},
@@ -254,6 +254,9 @@ impl<L: Ledger> Api<L> {
             Ok(machine) => machine,
             Err(reply) => return reply,
         };
+        if id.is_none() && !request.body.is_empty() {
+            return in_the_body();
+        }
         let found = match self.found(request, id).await {
             Ok(found) => found,
             Err(reply) => return reply,
