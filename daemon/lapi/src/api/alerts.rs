@@ -95,10 +95,9 @@ impl<L: Ledger> Api<L> {
             Ok(alerts) => alerts,
             Err(error) => return Reply::message(400, &error.to_string()),
         };
-        let orders = |alert: &Alert| alert.decisions.as_ref().map_or(0, Vec::len);
-        if alerts.len() > MAX_ALERTS || alerts.iter().any(|alert| orders(alert) > MAX_ORDERS) {
-            let message =
-                format!("more than {MAX_ALERTS} alerts, or more than {MAX_ORDERS} decisions in one");
+        let orders: usize = alerts.iter().filter_map(|alert| alert.decisions.as_ref()).map(Vec::len).sum();
+        if alerts.len() > MAX_ALERTS || orders > MAX_ORDERS {
+            let message = format!("more than {MAX_ALERTS} alerts or {MAX_ORDERS} decisions");
             return Reply::message(400, &message);
         }
         // All of them are looked at before any is carried out.
