@@ -19,6 +19,7 @@ pub(crate) mod flows;
 pub(crate) mod import;
 pub(crate) mod inspect;
 pub(crate) mod lists;
+pub(crate) mod logs;
 pub(crate) mod machines;
 pub(crate) mod man;
 pub(crate) mod mode;
@@ -93,6 +94,7 @@ pub(crate) fn run(arguments: Arguments, environment: &Environment, output: &mut 
         Command::Config(asked) => config::run(&asked, output),
         Command::Import(asked) => import::run(&asked, output),
         Command::Inspect(asked) => inspect::run(&asked, output),
+        Command::Logs(asked) => logs::run(&asked, environment, output),
         Command::Completions(asked) => completions::run(&asked, output),
         Command::Man(asked) => man::run(&asked, output),
     }

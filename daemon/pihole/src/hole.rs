@@ -173,6 +173,8 @@ pub struct List {
     pub address: String,
     /// Its name.
     pub name: String,
+    /// Its entries are exceptions.
+    pub allows: bool,
     /// Ids of the groups it holds for.
     pub groups: Vec<u64>,
     /// It is carried out.

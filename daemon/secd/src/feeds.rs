@@ -154,13 +154,15 @@ impl Feeds {
         for (number, source) in (0..=u16::MAX).zip(&config.lists) {
             let mode = config.mode.and(source.mode);
             let mut add = |bytes: &[u8]| match source.kind {
-                ListKind::Domains => domains.add_as(
-                    &source.name,
-                    config.dns.mode.and(mode),
-                    source.groups,
-                    bytes,
-                    &source.format,
-                ),
+                ListKind::Domains => {
+                    let add = if source.allow {
+                        DomainSetBuilder::add_exceptions
+                    } else {
+                        DomainSetBuilder::add_as
+                    };
+                    let mode = config.dns.mode.and(mode);
+                    add(&mut domains, &source.name, mode, source.groups, bytes, &source.format)
+                }
                 ListKind::Addresses => {
                     let (list, report) =
                         AddressList::read_as(bytes, &source.format, rules_of(source, reading))?;

@@ -46,7 +46,8 @@ impl Key {
         all.update(&(written.len() as u64).to_le_bytes());
         all.update(written.as_bytes());
         for source in config.lists.iter().filter(|source| source.kind == ListKind::Domains) {
-            let written = format!("{:?}", (&source.name, source.mode, source.groups, &source.format));
+            let written =
+                format!("{:?}", (&source.name, source.mode, source.groups, source.allow, &source.format));
             all.update(&(written.len() as u64).to_le_bytes());
             all.update(written.as_bytes());
             all.update(digest(&SHA256, &file(source)?).as_ref());

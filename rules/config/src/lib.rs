@@ -40,7 +40,29 @@ pub const MAX_TEXT_VALUE: u64 = 4096;
 pub const DEFAULT_FILTERS_DIR: &str = "/etc/secd/filters";
 
 /// Log filters that are built in.
-pub const BUILT_IN_FILTERS: [&str; 3] = ["sshd", "nginx", "traefik"];
+pub const BUILT_IN_FILTERS: [&str; 21] = [
+    "sshd",
+    "nginx",
+    "traefik",
+    "haproxy",
+    "harbor",
+    "authentik",
+    "gitlab",
+    "grafana",
+    "home-assistant",
+    "jellyfin",
+    "nextcloud",
+    "overseerr",
+    "servarr",
+    "syncthing",
+    "vaultwarden",
+    "postfix",
+    "dovecot",
+    "mosquitto",
+    "postgresql",
+    "samba",
+    "secd",
+];
 
 /// Services that `services` can name, each with its names.
 #[must_use]

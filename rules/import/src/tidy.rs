@@ -88,18 +88,7 @@ impl Import {
     }
 }
 
-/// Lists of exceptions cannot be subscribed to.
-fn subscriptions(settings: &mut Settings, report: &mut Report) {
-    settings.subscriptions.retain(|list| {
-        if list.allows {
-            report.leave(
-                format!("list of exceptions {}", list.url),
-                "a list that is fetched blocks; exceptions are its lines that begin with `@@`",
-                "write the names that you miss into `dns.allow`, or keep a file of `@@||name^` lines as `[[lists]]` with `path`",
-            );
-        }
-        !list.allows
-    });
+fn subscriptions(settings: &Settings, report: &mut Report) {
     for list in &settings.subscriptions {
         if list.url.starts_with("http://") {
             report.translate(
@@ -108,7 +97,9 @@ fn subscriptions(settings: &mut Settings, report: &mut Report) {
             );
         }
     }
-    report.take("block lists", settings.subscriptions.len());
+    let exceptions = settings.subscriptions.iter().filter(|list| list.allows).count();
+    report.take("block lists", settings.subscriptions.len() - exceptions);
+    report.take("lists of exceptions", exceptions);
 }
 
 fn records(settings: &mut Settings, report: &mut Report) {

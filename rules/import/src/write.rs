@@ -150,6 +150,9 @@ fn write_subscription(text: &mut String, list: &Subscription) {
     }
     let _ =
         writeln!(text, "\nname = {}\nkind = \"domains\"\nurl = {}", quoted(&list.name), quoted(&list.url));
+    if list.allows {
+        text.push_str("allow = true\n");
+    }
     if list.url.starts_with("http://") {
         text.push_str("insecure = true\n");
     }

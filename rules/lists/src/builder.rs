@@ -14,7 +14,7 @@ use crate::{
     },
     names::{Bits, suffixes},
     regexes::{self, Placing, Regexes},
-    rule::{ALLOW, ANSWER, BELOW, EXACT, EXTRA, IMPORTANT, Pattern, Rule, Says},
+    rule::{ALLOW, ANSWER, Action, BELOW, EXACT, EXTRA, IMPORTANT, Pattern, Rule, Says},
     set::{AddressEntry, DomainKind, DomainSet, ListInfo, RegexEntry, Role, mapped, mask},
     written,
 };
@@ -109,16 +109,46 @@ impl DomainSetBuilder {
         bytes: &[u8],
         format: &Format,
     ) -> Result<Report, ListError> {
+        self.add_file(name, mode, groups, bytes, format, false)
+    }
+
+    /// Takes a file of exceptions as the next list: what it names is not blocked by lists, whatever the file itself says
+    /// should become of it. Entries that take back others mean nothing there.
+    ///
+    /// # Errors
+    /// As [`DomainSetBuilder::add`].
+    pub fn add_exceptions(
+        &mut self,
+        name: &str,
+        mode: Mode,
+        groups: GroupSet,
+        bytes: &[u8],
+        format: &Format,
+    ) -> Result<Report, ListError> {
+        self.add_file(name, mode, groups, bytes, format, true)
+    }
+
+    fn add_file(
+        &mut self,
+        name: &str,
+        mode: Mode,
+        groups: GroupSet,
+        bytes: &[u8],
+        format: &Format,
+        excepts: bool,
+    ) -> Result<Report, ListError> {
         let list = self.open(name, mode, groups, Role::List)?;
         let own = std::mem::take(&mut self.own);
+        // Who excepts them means well.
+        let shielded = if excepts { &[] } else { &own[..] };
         let mut needs = Needs { placing: self.held.placing.clone(), ..Needs::default() };
-        let read = domains::read(bytes, format, &own, &mut needs).and_then(|report| {
+        let read = domains::read(bytes, format, shielded, &mut needs).and_then(|report| {
             self.reserve(needs)?;
             if report.is_zone {
                 self.open_zone(list)?;
             }
             // The second pass over a file that is known to be good.
-            domains::read(bytes, format, &own, &mut Insertion { builder: self, list })
+            domains::read(bytes, format, shielded, &mut Insertion { builder: self, list, excepts })
         });
         self.own = own;
         let report = read?;
@@ -363,11 +393,20 @@ impl Taker for Needs {
 struct Insertion<'a> {
     builder: &'a mut DomainSetBuilder,
     list: u16,
+    /// The entries are exceptions.
+    excepts: bool,
 }
 
 impl Taker for Insertion<'_> {
     fn take(&mut self, line: u32, rule: &Rule) {
-        self.builder.insert(rule, self.list, line);
+        match (self.excepts, rule.takes_back) {
+            (false, _) => self.builder.insert(rule, self.list, line),
+            (true, false) => {
+                let exception = Rule { kind: DomainKind::Allow, action: Action::Block, ..rule.clone() };
+                self.builder.insert(&exception, self.list, line);
+            }
+            (true, true) => {}
+        }
     }
 
     /// Only JSON of one object a line is read anew, and what it gave before was its first object, which comes again.

@@ -39,6 +39,9 @@ struct List {
     #[serde(default)]
     text: String,
     format: Option<String>,
+    /// The text is a list of exceptions.
+    #[serde(default)]
+    excepts: bool,
     /// Written into the config, to allow or deny.
     allow: Option<Vec<String>>,
     deny: Option<Vec<String>>,
@@ -79,7 +82,10 @@ impl Case {
             }
             if !list.text.is_empty() {
                 let format: Format = list.format.as_deref().unwrap_or("auto").parse().unwrap();
-                let report = builder.add_as(&name, list.mode, groups, list.text.as_bytes(), &format).unwrap();
+                let add =
+                    if list.excepts { DomainSetBuilder::add_exceptions } else { DomainSetBuilder::add_as };
+                let report =
+                    add(&mut builder, &name, list.mode, groups, list.text.as_bytes(), &format).unwrap();
                 assert!(report.rejects.is_empty(), "{}: {:?}", self.name, report.rejects);
             }
         }

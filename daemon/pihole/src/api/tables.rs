@@ -30,16 +30,20 @@ impl<H: Hole> Api<H> {
 
     /// `GET /api/lists[/{list}]?type=…`. A list that holds exceptions too is one that blocks.
     pub(super) fn lists(&self, request: &Request, rest: &[&str]) -> Reply {
-        let none = match request.parameter("type") {
-            None | Some("block") => false,
-            Some("allow") => true,
+        let wanted = match request.parameter("type") {
+            None => None,
+            Some("block") => Some(false),
+            Some("allow") => Some(true),
             Some(other) => {
                 let message =
                     "Invalid request: Invalid type parameter (should be either \"allow\" or \"block\")";
                 return Reply::bad_request(message, Some(other));
             }
         };
-        let lists = self.hole.lists().into_iter().filter(|list| !none && picks(rest, &list.address));
+        let lists =
+            self.hole.lists().into_iter().filter(|list| {
+                wanted.is_none_or(|allows| allows == list.allows) && picks(rest, &list.address)
+            });
         let rows = lists.map(|list| {
             let status = match list.state {
                 ListState::Current => 2,
@@ -48,7 +52,7 @@ impl<H: Hole> Api<H> {
             };
             json!({
                 "address": list.address,
-                "type": "block",
+                "type": if list.allows { "allow" } else { "block" },
                 "comment": list.name,
                 "groups": list.groups,
                 "enabled": list.enabled,

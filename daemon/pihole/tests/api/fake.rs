@@ -169,6 +169,7 @@ impl Hole for Fake {
             id: 1,
             address: "https://lists.example/ads.txt".into(),
             name: "ads".into(),
+            allows: false,
             groups: vec![0, 1],
             enabled: true,
             entries: 100_000,

@@ -11,7 +11,8 @@ pub(crate) struct Tmpfs(PathBuf);
 impl Tmpfs {
     /// One of so many bytes as mount(8) has them; none where that is not allowed.
     pub(crate) fn mount(at: &Path, size: &str) -> Option<Self> {
-        Self::run(&["-t", "tmpfs", "-o", &format!("size={size}"), "secd-test"], at).then(|| Self(at.to_owned()))
+        Self::run(&["-t", "tmpfs", "-o", &format!("size={size}"), "secd-test"], at)
+            .then(|| Self(at.to_owned()))
     }
 
     /// mount(8) with these words.

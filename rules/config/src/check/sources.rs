@@ -104,6 +104,13 @@ fn list(draft: &Located<ListDraft>, groups: &[&str], report: &mut Report<'_>) ->
             "remove the line, or the list",
         );
     }
+    if kind == ListKind::Addresses && draft.allow.value {
+        report.add(
+            draft.allow.at,
+            "`allow` is for lists of names",
+            "write the addresses into `allow` at the top of the file, or `kind = \"domains\"`",
+        );
+    }
     if let Some([first, ..]) = draft.groups.as_deref()
         && kind == ListKind::Addresses
     {
@@ -120,6 +127,7 @@ fn list(draft: &Located<ListDraft>, groups: &[&str], report: &mut Report<'_>) ->
         kind,
         format: format(draft, kind, known.as_ref(), report),
         block,
+        allow: draft.allow.value,
         min_score: min_score(draft, known.as_ref()),
         direction: (draft.direction.as_ref().map(|direction| direction.value))
             .or(known.as_ref().and_then(|known| known.direction))

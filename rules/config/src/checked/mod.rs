@@ -130,6 +130,8 @@ pub struct ListSource {
     pub format: lists::Format,
     /// It blocks by itself; else only rules that name it look at it.
     pub block: bool,
+    /// The names of it are exceptions.
+    pub allow: bool,
     /// Least score of an entry; 0 = all.
     pub min_score: u32,
     /// Which way an address list holds.

@@ -478,6 +478,9 @@ pub(crate) struct ListDraft {
     pub(crate) direction: Option<Located<Direction>>,
     /// The list blocks. With `false` only rules that say `list:NAME` look at it.
     pub(crate) block: Located<Blocks>,
+    /// A list of names whose entries are exceptions: what it names is not blocked by other lists. `dns.deny` and the
+    /// `deny` of groups go before it.
+    pub(crate) allow: Located<bool>,
     /// Mode of this list.
     pub(crate) mode: Mode,
     /// Groups that a list of names holds for (`[dns.groups]`). Left out: `default`.
@@ -561,7 +564,8 @@ pub(crate) struct LogDraft {
     /// Who may send to the listener: addresses and networks. Required with `syslog`.
     #[schemars(extend("examples" = [["10.2.0.0/24"]]))]
     pub(crate) senders: Option<Located<Vec<Located<String>>>>,
-    /// The filter that reads the lines: `sshd`, `nginx`, `traefik`, or one of `filters_dir`.
+    /// The filter that reads the lines: one that is built in (`sshd`, `nginx`, `traefik`, `jellyfin` and so on, see
+    /// docs/log-filters.md), or one of `filters_dir`.
     #[schemars(length(min = 1), extend("x-required" = true, "examples" = ["sshd"]))]
     pub(crate) filter: Located<String>,
     /// Mode of the bans from this log.

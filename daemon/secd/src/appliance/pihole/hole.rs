@@ -144,6 +144,7 @@ impl Hole for Behind {
                     Some(fetched) => fetched.from.clone(),
                     None => format!("file://{}", row.path),
                 },
+                allows: source.allow,
                 groups: source.groups.places().map(|place| place as u64).collect(),
                 enabled: row.mode == Mode::Enforce,
                 entries: row.entries,
