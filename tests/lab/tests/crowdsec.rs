@@ -250,6 +250,8 @@ fn python() {
     assert_eq!((&told["asked"], &told["all"]), (&Value::Null, &serde_json::json!([six])), "{told}");
     said(&lab, &["unban", RANGE]);
     assert_eq!(ask()["all"], serde_json::json!([six]));
+    drop(orders);
+    assert!(client.wait().unwrap().success());
 }
 
 #[test]
