@@ -1,14 +1,16 @@
 //! What CrowdSec's scenarios cost: `cargo run --release -p logs --example crowdsec HUB`. Time to compile all of the hub,
 //! events a second through all of its scenarios, and a million addresses in the buckets of one.
 
+mod support;
+
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Instant;
 
 use logs::crowdsec::buckets::{BucketLimits, Buckets};
 use logs::crowdsec::scenario::Scenario;
 use logs::crowdsec::{Event, Items, Line, Mode, Pipeline};
 use logs::expr::Time;
+use support::{cpu_seconds, resident};
 
 type Failure = Box<dyn std::error::Error>;
 
@@ -16,17 +18,17 @@ fn main() -> Result<(), Failure> {
     let hub = std::env::args().nth(1).ok_or("name the folder of the hub")?;
     let mut files = Vec::new();
     read(&Path::new(&hub).join("scenarios"), &mut files)?;
-    let start = Instant::now();
+    let start = cpu_seconds()?;
     let mut scenarios = Vec::new();
     for (path, bytes) in &files {
         scenarios.extend(Scenario::read(path, bytes).map_err(|mistakes| format!("{mistakes:?}"))?);
     }
     println!(
-        "{} files, {} scenarios: {:.2?}, {} MB",
+        "{} files, {} scenarios: {:.1} ms, {} MB",
         files.len(),
         scenarios.len(),
-        start.elapsed(),
-        resident()?
+        (cpu_seconds()? - start) * 1e3,
+        resident()? / 1024
     );
 
     let http =
@@ -54,7 +56,7 @@ fn measure(
     meta: &[(&str, &str)],
 ) -> Result<(), Failure> {
     let (mut pipeline, _) = Pipeline::new(&Items::default());
-    let mut spent = std::time::Duration::ZERO;
+    let mut spent = 0.0;
     let mut overflows = 0;
     for number in 0..events {
         let at = jiff::Timestamp::from_millisecond(1_790_000_000_000 + i64::from(number))?;
@@ -67,18 +69,18 @@ fn measure(
         texts.insert("source_ip".into(), address.to_string().into());
         let mut seen = event.clone();
         let event = Arc::new(event);
-        let start = Instant::now();
+        let start = cpu_seconds()?;
         overflows += buckets.pour(&event, &mut pipeline.scope(&mut seen, time), 0).len();
-        spent += start.elapsed();
+        spent += cpu_seconds()? - start;
     }
-    let per_second = f64::from(events) / spent.as_secs_f64();
+    let per_second = f64::from(events) / spent;
     let stats = buckets.stats();
     println!(
         "{name}: {per_second:.0} events/s, {overflows} overflows, {} buckets, {} evicted, {} events forgotten, {} MB",
         stats.buckets,
         stats.evicted,
         stats.forgotten,
-        resident()?
+        resident()? / 1024
     );
     Ok(())
 }
@@ -93,11 +95,4 @@ fn read(folder: &Path, files: &mut Vec<(String, Vec<u8>)>) -> Result<(), Failure
         }
     }
     Ok(())
-}
-
-/// Megabytes of memory of this process.
-fn resident() -> Result<u64, Failure> {
-    let status = std::fs::read_to_string("/proc/self/status")?;
-    let line = status.lines().find(|line| line.starts_with("VmRSS")).ok_or("no VmRSS")?;
-    Ok(line.split_whitespace().nth(1).ok_or("no size")?.parse::<u64>()? / 1024)
 }

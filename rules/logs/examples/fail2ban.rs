@@ -3,12 +3,15 @@
 //! they are made up: `sshd` under attack among other lines, `nginx` with ten jails. `--write PATH` writes the made-up
 //! sshd log, for a comparison.
 
+mod support;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use logs::fail2ban::{Counter, Filter, Matcher, Options, Texts, name_and_options};
 use model::Timestamp;
+use support::cpu_seconds;
 
 const LINES: usize = 1_000_000;
 
@@ -116,11 +119,4 @@ fn measure(texts: &Texts, names: &[&str], lines: &[Vec<u8>]) -> Result<(), Box<d
         seconds * 1e9 / LINES as f64,
     );
     Ok(())
-}
-
-/// CPU time of this thread, as Linux counts it.
-fn cpu_seconds() -> Result<f64, Box<dyn std::error::Error>> {
-    let text = std::fs::read_to_string("/proc/thread-self/schedstat")?;
-    let nanoseconds: f64 = text.split(' ').next().unwrap_or_default().parse()?;
-    Ok(nanoseconds / 1e9)
 }
