@@ -55,6 +55,8 @@ pub(crate) enum Command {
     Allow(commands::allow::Arguments),
     Decisions(commands::decisions::Arguments),
     Lists(commands::lists::Arguments),
+    Bouncers(commands::bouncers::Arguments),
+    Machines(commands::machines::Arguments),
     Device(commands::device::Arguments),
     Dns(commands::dns::Arguments),
     Rules(commands::rules::Arguments),

@@ -26,7 +26,9 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("resolver", RULES),
     ("reflector", RULES),
     ("inspect", RULES),
-    ("pihole", RULES),
+    ("httpd", &["abi", "model"]),
+    ("pihole", WEB),
+    ("lapi", WEB),
     ("store", RULES),
     ("querylog", RULES),
     ("sources", RULES),
@@ -50,7 +52,9 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "resolver",
             "reflector",
             "inspect",
+            "httpd",
             "pihole",
+            "lapi",
             "store",
             "querylog",
             "sources",
@@ -98,6 +102,21 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("bench-dns", &["abi", "lists", "model", "resolver"]),
     ("bench-programs", &["abi", "datapath"]),
     ("bench", &["abi", "bench-programs", "datapath", "enforce", "kernel-tests", "model", "policy"]),
+];
+/// What is served to other programs: the pure crates, and the server that is shared.
+const WEB: &[&str] = &[
+    "abi",
+    "datapath",
+    "model",
+    "policy",
+    "lists",
+    "leases",
+    "logs",
+    "signatures",
+    "discovery",
+    "config",
+    "import",
+    "httpd",
 ];
 /// The pure crates, which take bytes and `now`.
 const RULES: &[&str] = &[

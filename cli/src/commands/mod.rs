@@ -3,6 +3,7 @@
 pub(crate) mod allow;
 pub(crate) mod apply;
 pub(crate) mod ban;
+pub(crate) mod bouncers;
 pub(crate) mod capture;
 pub(crate) mod check;
 pub(crate) mod completions;
@@ -18,6 +19,7 @@ pub(crate) mod flows;
 pub(crate) mod import;
 pub(crate) mod inspect;
 pub(crate) mod lists;
+pub(crate) mod machines;
 pub(crate) mod man;
 pub(crate) mod mode;
 pub(crate) mod reload;
@@ -64,6 +66,8 @@ pub(crate) fn run(arguments: Arguments, environment: &Environment, output: &mut 
         Command::Unban(asked) => online(&|online| unban::run(&asked, online)),
         Command::Allow(asked) => online(&|online| allow::run(&asked, online)),
         Command::Decisions(asked) => online(&|online| decisions::run(&asked, online)),
+        Command::Bouncers(asked) => online(&|online| bouncers::run(&asked, online)),
+        Command::Machines(asked) => online(&|online| machines::run(&asked, online)),
         Command::Lists(asked) => online(&|online| lists::run(&asked, online)),
         Command::Device(asked) => online(&|online| device::run(&asked, online)),
         Command::Dns(asked) => {

@@ -1,8 +1,9 @@
 //! Who is let in: passwords, tries, sessions. Pure: time and chance are inputs.
 
 use base64::{Engine, engine::general_purpose::STANDARD};
+use httpd::{Tries, TryLimits};
 use model::Timestamp;
-use std::{collections::HashMap, net::IpAddr};
+use std::net::IpAddr;
 
 use crate::limits::{
     LOGIN_PAUSE, LOGIN_TRIES, MAX_LOGIN_SOURCES, MAX_PASSWORD, MAX_PASSWORDS, MAX_SESSIONS, MAX_USER_AGENT,
@@ -102,12 +103,19 @@ pub(crate) enum Login {
     NoSeat,
 }
 
+const TRIES: TryLimits = TryLimits { in_a_row: LOGIN_TRIES, pause: LOGIN_PAUSE, sources: MAX_LOGIN_SOURCES };
+
 /// Everything about who is in.
-#[derive(Default)]
 pub(crate) struct Gate {
     passwords: Passwords,
     sessions: [Option<Session>; MAX_SESSIONS],
     tries: Tries,
+}
+
+impl Default for Gate {
+    fn default() -> Self {
+        Self { passwords: Passwords::default(), sessions: Default::default(), tries: Tries::new(TRIES) }
+    }
 }
 
 impl Gate {
@@ -184,42 +192,6 @@ impl Gate {
     }
 }
 
-/// Wrong passwords by source: of IPv6 one /64.
-#[derive(Default)]
-struct Tries(HashMap<IpAddr, (u32, Timestamp)>);
-
-impl Tries {
-    fn may(&mut self, from: IpAddr, now: Timestamp) -> bool {
-        // One wrong password is forgotten after each pause; a clock that was set back begins anew.
-        self.0.retain(|_, (wrong, at)| {
-            if *at > now {
-                *at = now;
-            }
-            let pauses = now.since(*at).as_secs() / LOGIN_PAUSE.as_secs();
-            *wrong = wrong.saturating_sub(u32::try_from(pauses).unwrap_or(u32::MAX));
-            *at = at.plus(LOGIN_PAUSE * u32::try_from(pauses).unwrap_or(0));
-            *wrong > 0
-        });
-        match self.0.get(&source(from)) {
-            Some((wrong, _)) => *wrong < LOGIN_TRIES,
-            None => self.0.len() < MAX_LOGIN_SOURCES,
-        }
-    }
-
-    fn wrong(&mut self, from: IpAddr, now: Timestamp) {
-        let (wrong, _) = self.0.entry(source(from)).or_insert((0, now));
-        *wrong += 1;
-    }
-}
-
-/// Who is counted as one: an address, of IPv6 one /64.
-pub(crate) fn source(address: IpAddr) -> IpAddr {
-    match address.to_canonical() {
-        IpAddr::V6(v6) => IpAddr::V6((v6.to_bits() >> 64 << 64).into()),
-        v4 @ IpAddr::V4(_) => v4,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -246,7 +218,7 @@ mod tests {
         let mut gate = gate();
         for wrong in ["", "correct", "correct horse ", "correct horse\0", "CORRECT HORSE", &"x".repeat(300)] {
             assert_eq!(login(&mut gate, wrong, HOST, 1000, 1), Login::Wrong, "{wrong:?}");
-            gate.tries = Tries::default();
+            gate.tries = Tries::new(TRIES);
         }
         assert_eq!(login(&mut gate, "correct horse", HOST, 0, 1), Login::Accepted(0));
         assert_eq!(login(&mut gate, "of an app", HOST, 0, 2), Login::Accepted(1));

@@ -5,7 +5,7 @@ use hyper::{
     Response, StatusCode,
     body::Bytes,
     header::{
-        CACHE_CONTROL, CONNECTION, CONTENT_TYPE, HeaderName, HeaderValue, LOCATION, SET_COOKIE,
+        CACHE_CONTROL, CONTENT_TYPE, HeaderName, HeaderValue, LOCATION, SET_COOKIE,
         X_CONTENT_TYPE_OPTIONS,
     },
 };
@@ -76,11 +76,6 @@ impl Reply {
     /// Takes the cookie away.
     pub(crate) fn no_cookie(self) -> Self {
         self.header(SET_COOKIE, "sid=deleted; SameSite=Strict; Path=/; Max-Age=-1; HttpOnly")
-    }
-
-    /// The connection ends with it.
-    pub(crate) fn last(self) -> Self {
-        self.header(CONNECTION, "close")
     }
 
     pub(crate) fn location(self, place: &str) -> Self {

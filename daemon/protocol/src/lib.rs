@@ -8,6 +8,8 @@
 //! | `GET /v1/decisions` | [`DecisionsQuery`] | [`Decisions`] |
 //! | `POST /v1/decisions` | [`Order`] | [`Ordered`] |
 //! | `POST /v1/lift` | [`Lift`] | [`Lifted`] |
+//! | `GET /v1/bouncers`, `GET /v1/machines` | | [`Programs`] |
+//! | `POST /v1/bouncers`, `POST /v1/machines` | [`ProgramOrder`] | [`ProgramOrdered`] |
 //! | `GET /v1/lists` | | [`Lists`] |
 //! | `POST /v1/lists/refresh` | [`ListOrder`] | [`ListOrdered`] |
 //! | `POST /v1/lists/accept` | [`ListOrder`] | [`ListOrdered`] |
@@ -41,6 +43,7 @@ mod decisions;
 mod dns;
 mod doctor;
 mod error;
+mod programs;
 mod status;
 mod tables;
 mod tail;
@@ -58,6 +61,7 @@ pub use dns::{
 };
 pub use doctor::{Diagnosis, Finding, Level};
 pub use error::{ErrorBody, ErrorReply, Problem};
+pub use programs::{Program, ProgramAction, ProgramOrder, ProgramOrdered, Programs};
 pub use status::{
     Detached, DnsLogStatus, DnsStatus, EventsStatus, InterfaceStatus, ListSummary, LogStatus, MemoryStatus,
     ModeReply, ModeRequest, PacketsStatus, Reloaded, SignaturesStatus, Status,
@@ -99,6 +103,10 @@ pub mod path {
     pub const DECISIONS: &str = "/v1/decisions";
     /// `POST`: [`Lift`](crate::Lift).
     pub const LIFT: &str = "/v1/lift";
+    /// `GET`: [`Programs`](crate::Programs); `POST`: [`ProgramOrder`](crate::ProgramOrder).
+    pub const BOUNCERS: &str = "/v1/bouncers";
+    /// The same of machines.
+    pub const MACHINES: &str = "/v1/machines";
     /// `GET`: [`Lists`](crate::Lists).
     pub const LISTS: &str = "/v1/lists";
     /// `POST`: [`ListOrdered`](crate::ListOrdered).

@@ -141,11 +141,21 @@ impl<K: Kernel + 'static> Decisions<K> {
             origin: Origin { kind: OriginKind::Person, name: order.user, at: None },
             evidence: order.comment.iter().map(|text| Evidence::new(now.wall, "comment", text)).collect(),
         };
-        let _both = self.both.lock().await;
-        self.keeper().check(&decision, now).map_err(refused)?;
-        decision.id = self.store.add(&decision).await.map_err(not_stored)?;
-        self.admit(decision.clone());
+        decision.id = self.take(decision.clone()).await?;
         Ok(Ordered { decision, notes: self.behind().into_iter().collect() })
+    }
+
+    /// Puts a decision in force that somebody waits for; returns its number when it is stored.
+    ///
+    /// # Errors
+    /// 409 it is refused, 503 it could not be stored. Nothing is in force then.
+    pub async fn take(&self, mut decision: Decision) -> Result<u64, Failure> {
+        let _both = self.both.lock().await;
+        self.keeper().check(&decision, clock::now()).map_err(refused)?;
+        decision.id = self.store.add(&decision).await.map_err(not_stored)?;
+        let number = decision.id;
+        self.admit(decision);
+        Ok(number)
     }
 
     /// Ends what stands at exactly a target.

@@ -44,8 +44,8 @@ impl Machine {
         machine
     }
 
-    /// What no ban may touch: this machine, its gateways and resolvers, the allow-list, ranges that are nobody's, and
-    /// each zone's network as a whole.
+    /// What no ban may touch: this machine, its gateways and resolvers, the allow-list, trusted proxies, ranges that are
+    /// nobody's, and each zone's network as a whole.
     #[must_use]
     pub fn protected(&self, config: &Config) -> Vec<Protected> {
         let host = |address: &IpAddr, why: &str| protected((*address).into(), why);
@@ -60,6 +60,8 @@ impl Machine {
         all.extend(
             config.allow.iter().map(|net| protected(*net, "on the allow-list (`allow` in the config)")),
         );
+        let proxies = config.lapi.iter().flat_map(|api| &api.trusted_proxies);
+        all.extend(proxies.map(|net| protected(*net, "a reverse proxy (`trusted_proxies` in the config)")));
         all.extend(NOBODYS.iter().map(|(net, why)| protected(*net, why)));
         for zone in &config.policy.zones {
             let why = format!("the network of zone {}", zone.name);

@@ -85,6 +85,12 @@ pub enum StoreError {
         /// The limit.
         limit: u64,
     },
+    /// [`crate::MAX_CLIENTS`].
+    #[error("there are {limit} already, the most that are kept; delete those that are not used any more")]
+    TooManyClients {
+        /// The limit.
+        limit: u64,
+    },
     /// [`crate::MAX_BATCH`].
     #[error("{given} decisions at once are too many, {limit} are taken")]
     BatchTooLong {

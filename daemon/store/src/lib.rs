@@ -1,5 +1,5 @@
-//! What must outlive the daemon: decisions with their evidence, how far logs were read, the mode a person chose. One
-//! SQLite file; the only crate that knows SQL.
+//! What must outlive the daemon: decisions with their evidence, who is told of them, how far logs were read, the mode a
+//! person chose. One SQLite file; the only crate that knows SQL.
 //!
 //! Two connections, since two promises are kept. Decisions go through one with `synchronous = FULL`: when a call
 //! returns, what it wrote survives a power cut. So do settings. Offsets and all reading go through one with `NORMAL`:
@@ -8,6 +8,8 @@
 //!
 //! Nothing here reads a clock; `now` comes in.
 
+mod changes;
+mod clients;
 mod decisions;
 mod error;
 mod offsets;
@@ -15,6 +17,8 @@ mod open;
 mod row;
 mod settings;
 
+pub use changes::MAX_PAGE;
+pub use clients::MAX_CLIENTS;
 pub use decisions::{Ended, EndedHow, Filter, RESERVED_FOR_PEOPLE, State, Stored};
 pub use error::StoreError;
 pub use offsets::LogOffset;

@@ -17,7 +17,7 @@ mod structure;
 
 pub use checked::{
     Api, Certificate, Config, Dns, DnsClient, DnsForward, DnsGroup, DnsZone, Events, Geoip, LeaseSource,
-    Limits, ListSource, LocalNames, LogInput, LogSource, Loki, NameEntry, PiholeApi, QueryLog, Record,
+    Lapi, Limits, ListSource, LocalNames, LogInput, LogSource, Loki, NameEntry, PiholeApi, QueryLog, Record,
     RecordValue, Reflect, RuleSource, Signatures, Store, Subscription, Transport, Upstream,
     UpstreamTransport,
 };

@@ -7,7 +7,7 @@ use std::fmt::{self, Write};
 use crate::{
     draft::{
         ApiDraft, DnsClientDraft, DnsDraft, DnsForwardDraft, DnsGroupDraft, Draft, EventsDraft, ForwardDraft,
-        GeoipDraft, GeoipSystemsDraft, LimitsDraft, ListDraft, LocalDraft, LogDraft, LokiDraft,
+        GeoipDraft, GeoipSystemsDraft, LapiDraft, LimitsDraft, ListDraft, LocalDraft, LogDraft, LokiDraft,
         PiholeApiDraft, QueryLogDraft, ReflectDraft, RuleDraft, RuleSourceDraft, ScheduleDraft,
         SignaturesDraft, StoreDraft, ZoneDraft,
     },
@@ -96,6 +96,7 @@ fn table(text: &mut String, keys: &[Key], path: &str, is_example: bool) {
         "events" => fields::<EventsDraft>(),
         "api" => fields::<ApiDraft>(),
         "pihole_api" => fields::<PiholeApiDraft>(),
+        "lapi" => fields::<LapiDraft>(),
         _ => Vec::new(),
     };
     let mut keys: Vec<&Key> = keys.iter().collect();

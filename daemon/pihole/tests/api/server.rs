@@ -1,7 +1,8 @@
 //! Clients that are slow, greedy or not wanted, over real sockets.
 
+use httpd::Server;
 use pihole::{
-    Api, Passwords, Server,
+    Api, Passwords,
     limits::{BODY_WITHIN, HEAD_WITHIN, MAX_BODY, MAX_CONNECTIONS_EACH, MAX_HEAD, MAX_HEADERS},
 };
 use std::{net::SocketAddr, sync::Arc};
@@ -13,7 +14,7 @@ use tokio::{
 
 use crate::fake::Fake;
 
-async fn server(admitted: bool) -> (Server<Fake>, SocketAddr) {
+async fn server(admitted: bool) -> (Server<Api<Fake>>, SocketAddr) {
     let api = Arc::new(Api::new(Arc::new(Fake::of(""))));
     api.set_passwords(Passwords::read("secret").unwrap());
     let any = "127.0.0.1:0".parse().unwrap();

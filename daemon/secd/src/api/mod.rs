@@ -13,7 +13,7 @@ use model::{QueryFilter, QueryStatsFilter};
 use protocol::{
     API_HEADER, API_VERSION, ApplyRequest, DecisionsQuery, DeviceOrder, DiffRequest, DnsPauseOrder,
     DnsTestQuery, ErrorReply, FlowsQuery, Lift, ListOrder, MAX_CONFIG_BYTES, MAX_REQUEST_BYTES, ModeRequest,
-    Order, Peer, SettleRequest, TailQuery, TopQuery, WhyQuery, path,
+    Order, Peer, ProgramOrder, SettleRequest, TailQuery, TopQuery, WhyQuery, path,
 };
 use serde::Serialize;
 use shippers::Tailed;
@@ -78,6 +78,8 @@ fn router(appliance: Arc<Appliance>) -> Router {
         .route(path::WHY, get(why))
         .route(path::DECISIONS, get(decisions).post(order))
         .route(path::LIFT, post(lift))
+        .route(path::BOUNCERS, get(async |State(secd): Of| Json(secd.bouncers())).post(order_bouncer))
+        .route(path::MACHINES, get(async |State(secd): Of| Json(secd.machines())).post(order_machine))
         .route(path::LISTS, get(async |State(secd): Of| Json(secd.lists())))
         .route(path::REFRESH, post(refresh))
         .route(path::ACCEPT, post(accept))
@@ -210,6 +212,20 @@ async fn accept(State(secd): Of, order: Result<Json<ListOrder>, JsonRejection>) 
 async fn order_device(State(secd): Of, order: Result<Json<DeviceOrder>, JsonRejection>) -> Response {
     match order {
         Ok(Json(order)) => answer(secd.order_device(order).await),
+        Err(error) => unreadable(&error),
+    }
+}
+
+async fn order_bouncer(State(secd): Of, order: Result<Json<ProgramOrder>, JsonRejection>) -> Response {
+    match order {
+        Ok(Json(order)) => answer(secd.order_bouncer(order).await),
+        Err(error) => unreadable(&error),
+    }
+}
+
+async fn order_machine(State(secd): Of, order: Result<Json<ProgramOrder>, JsonRejection>) -> Response {
+    match order {
+        Ok(Json(order)) => answer(secd.order_machine(order).await),
         Err(error) => unreadable(&error),
     }
 }

@@ -340,8 +340,8 @@ impl Appliance {
         })
     }
 
-    /// `direction`: only what holds in one of these `abi::DIRECTION_*`.
-    fn why_target(
+    /// What holds against a target. `direction`: only what holds in one of these `abi::DIRECTION_*`.
+    pub(super) fn why_held(
         &self,
         current: &Current,
         target: &Target,
@@ -368,10 +368,21 @@ impl Appliance {
             dns_mode: config.dns.mode,
             now: clock::now().wall,
         };
-        let mut why = match target {
+        match target {
             Target::Net(net) => sources.net(*net, direction),
             Target::Domain(name) | Target::DomainFor { name, .. } => sources.name(name, asking),
-        };
+        }
+    }
+
+    /// The same, and what the resolver answered of it.
+    fn why_target(
+        &self,
+        current: &Current,
+        target: &Target,
+        direction: Option<u8>,
+        asking: Option<&Asking>,
+    ) -> Why {
+        let mut why = self.why_held(current, target, direction, asking);
         why.answered = match target {
             Target::Net(net) if net.prefix_len() == net.max_prefix_len() => {
                 self.answers_about(About::Address(net.addr()))

@@ -201,6 +201,7 @@ impl Appliance {
         let resolver = self.update_resolver(&loaded).await;
         self.trouble("dns", resolver.err().map(|error| format!("{error:#}")));
         self.update_pihole_api(loaded.config.pihole_api.as_ref()).await;
+        self.update_lapi(loaded.config.lapi.as_ref()).await;
         self.update_reflector(config, &machine);
         let names = Arc::new(names(&loaded, &machine));
         self.tell_notes(&former.notes, &applied.notes);

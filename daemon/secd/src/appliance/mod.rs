@@ -6,9 +6,11 @@ mod changes;
 mod diagnosis;
 mod diff;
 mod dns;
+mod doors;
 mod floods;
 mod flows;
 mod hosts;
+mod lapi;
 mod pihole;
 mod plan;
 mod reflect;
@@ -86,6 +88,8 @@ pub struct Appliance {
     dns: dns::Shared,
     /// Pi-hole's API; there from the start on.
     pihole_api: OnceLock<pihole::Doors>,
+    /// CrowdSec's API; there from the start on.
+    lapi: OnceLock<lapi::Doors>,
     /// The reflector of mDNS and SSDP.
     reflector: Mutex<reflect::Running>,
     logs: Arc<Pipeline>,
@@ -232,6 +236,7 @@ impl Appliance {
             resolver: tokio::sync::RwLock::new(None),
             dns: dns::Shared::new(pauses, query_log),
             pihole_api: OnceLock::new(),
+            lapi: OnceLock::new(),
             reflector: Mutex::default(),
             resolved,
             answers_told: Mutex::default(),
@@ -252,6 +257,8 @@ impl Appliance {
             trial: Mutex::default(),
         });
         appliance.pihole_api.get_or_init(|| pihole::Doors::new(&appliance));
+        let doors = lapi::Doors::new(&appliance).await;
+        appliance.lapi.get_or_init(|| doors);
         if adopted.maps {
             appliance.system(
                 Severity::Info,
@@ -279,6 +286,7 @@ impl Appliance {
     pub async fn stop(&self) {
         self.system(Severity::Info, "secd stops; enforcement stays in the kernel".into());
         self.update_pihole_api(None).await;
+        self.update_lapi(None).await;
         if let Some(resolver) = self.resolver.write().await.take() {
             resolver.shutdown().await;
         }

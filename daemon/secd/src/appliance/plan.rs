@@ -80,6 +80,7 @@ impl Appliance {
             self.update_reflector(&loaded.config, &machine);
         }
         self.retry_pihole_api().await;
+        self.retry_lapi().await;
         if machine != current.machine {
             let ended = self.decisions.keeper().protect(machine.protected(&loaded.config));
             self.end_now_protected(&ended).await;

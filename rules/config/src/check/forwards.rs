@@ -9,7 +9,7 @@ use super::{
     rules,
 };
 use crate::{
-    checked::{Dns, LogInput, LogSource, PiholeApi, Transport},
+    checked::{Dns, Lapi, LogInput, LogSource, PiholeApi, Transport},
     draft::ForwardDraft,
     error::{Report, listed, nearest, quoted},
     located::Located,
@@ -291,6 +291,7 @@ pub(super) struct Doors<'c> {
     pub(super) dns: &'c Dns,
     pub(super) logs: &'c [LogSource],
     pub(super) pihole_api: Option<&'c PiholeApi>,
+    pub(super) lapi: Option<&'c Lapi>,
 }
 
 /// No forward takes a port on which the router itself listens there.
@@ -301,7 +302,7 @@ pub(super) fn listeners(
     doors: &Doors<'_>,
     report: &mut Report<'_>,
 ) {
-    let Doors { dns, logs, pihole_api } = doors;
+    let Doors { dns, logs, pihole_api, lapi } = doors;
     let tcp = dns.listen.iter().chain(&dns.listen_tls).chain(&dns.listen_https);
     let udp = dns.listen.iter().map(|socket| (Protocol::UDP, *socket, "the resolver"));
     let dns = udp.chain(tcp.map(|socket| (Protocol::TCP, *socket, "the resolver")));
@@ -317,6 +318,8 @@ pub(super) fn listeners(
     });
     let api = pihole_api.iter().flat_map(|api| &api.listen);
     let api = api.map(|socket| (Protocol::TCP, *socket, "Pi-hole's API"));
+    let lapi = lapi.iter().flat_map(|api| &api.listen);
+    let api = api.chain(lapi.map(|socket| (Protocol::TCP, *socket, "CrowdSec's API")));
     let mut told = std::collections::BTreeSet::new();
     for (protocol, socket, who) in dns.chain(api).chain(syslog) {
         let belongs = zones.iter().find(|zone| zone.networks.iter().any(|net| net.contains(&socket.ip())));
@@ -335,7 +338,7 @@ pub(super) fn listeners(
             if !told.insert((draft.at, who)) {
                 continue;
             }
-            let who = if matches!(who, "the resolver" | "Pi-hole's API") {
+            let who = if matches!(who, "the resolver" | "Pi-hole's API" | "CrowdSec's API") {
                 who.to_owned()
             } else {
                 format!("the log {}", quoted(who))

@@ -42,7 +42,8 @@ pub(crate) fn check(draft: Draft, own_filters: &[&str], report: &mut Report<'_>)
     let lists = sources::lists(&draft.lists, &dns::group_names(&draft.dns.groups.0), report);
     let logs = sources::logs(&draft.logs, own_filters, &draft.filters_dir.0, report);
     let pihole_api = dns::pihole_api(&draft.pihole_api, &zones, &dns, report);
-    let doors = forwards::Doors { dns: &dns, logs: &logs, pihole_api: pihole_api.as_ref() };
+    let lapi = dns::lapi(&draft.lapi, &zones, (&dns, pihole_api.as_ref()), report);
+    let doors = forwards::Doors { dns: &dns, logs: &logs, pihole_api: pihole_api.as_ref(), lapi: lapi.as_ref() };
     forwards::listeners(&forwards, &draft.forwards, &zones, &doors, report);
     let geoip = sources::geoip(draft.geoip.path.as_ref(), &draft.geoip.fetch(), report);
     let systems = &draft.geoip.systems;
@@ -95,6 +96,7 @@ pub(crate) fn check(draft: Draft, own_filters: &[&str], report: &mut Report<'_>)
         events,
         api,
         pihole_api,
+        lapi,
         geoip,
         geoip_systems,
         limits,

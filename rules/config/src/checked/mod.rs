@@ -51,6 +51,8 @@ pub struct Config {
     pub api: Api,
     /// Pi-hole's REST API; none = off.
     pub pihole_api: Option<PiholeApi>,
+    /// CrowdSec's local API; none = off.
+    pub lapi: Option<Lapi>,
     /// The GeoIP database of countries, or of both; none = there is none.
     pub geoip: Option<Geoip>,
     /// The GeoIP database of autonomous systems, where it is another one.
@@ -242,6 +244,19 @@ pub struct PiholeApi {
     pub password_file: PathBuf,
     /// Names of the zones whose hosts may connect; never empty.
     pub zones: Vec<String>,
+}
+
+/// CrowdSec's local API, and forward auth.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Lapi {
+    /// Addresses to answer on; never empty.
+    pub listen: Vec<SocketAddr>,
+    /// Names of the zones whose hosts may connect; never empty.
+    pub zones: Vec<String>,
+    /// Reverse proxies whose word on their clients is believed.
+    pub trusted_proxies: Vec<IpNet>,
+    /// How long a ban lasts that an alert leads to without naming one.
+    pub ban: Duration,
 }
 
 impl Config {

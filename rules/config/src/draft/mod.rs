@@ -78,6 +78,9 @@ pub(crate) struct Draft {
     /// Pi-hole's REST API (version 6), for phone apps and dashboards that are made for a Pi-hole. It is HTTP without
     /// encryption: let it answer on inner addresses. A rule has to let its port in from these zones.
     pub(crate) pihole_api: PiholeApiDraft,
+    /// CrowdSec's local API, for its bouncers and agents, and forward auth (`/v1/authz`) for reverse proxies. It is HTTP
+    /// without encryption: let it answer on inner addresses. A rule has to let its port in from these zones.
+    pub(crate) lapi: LapiDraft,
     /// Sizes of tables in the kernel.
     pub(crate) limits: LimitsDraft,
 }
@@ -652,4 +655,34 @@ pub(crate) struct PiholeApiDraft {
     /// Zones whose hosts may connect. Left out: `management`.
     #[schemars(length(min = 1), extend("examples" = [["management", "home"]]))]
     pub(crate) zones: Option<Located<Vec<Located<String>>>>,
+}
+
+/// CrowdSec's local API.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct LapiDraft {
+    /// Addresses and ports to answer on; without a port on 8080. Empty: nowhere.
+    #[schemars(extend("examples" = [["10.1.0.1:8080"]]))]
+    pub(crate) listen: Vec<Located<String>>,
+    /// Zones whose hosts may connect. Left out: `management`.
+    #[schemars(length(min = 1), extend("examples" = [["management", "dmz"]]))]
+    pub(crate) zones: Option<Located<Vec<Located<String>>>>,
+    /// Reverse proxies that ask `/v1/authz`: what these say of their clients (`X-Forwarded-For`, `X-Real-Ip`) is
+    /// believed, and they cannot be banned themselves.
+    #[schemars(extend("examples" = [["10.2.0.5"]]))]
+    pub(crate) trusted_proxies: Vec<Located<String>>,
+    /// How long a ban lasts that an agent's alert leads to without naming one.
+    #[schemars(extend("examples" = ["4h"]))]
+    pub(crate) ban: Located<String>,
+}
+
+impl Default for LapiDraft {
+    fn default() -> Self {
+        Self {
+            listen: Vec::new(),
+            zones: None,
+            trusted_proxies: Vec::new(),
+            ban: Located::from("4h".to_owned()),
+        }
+    }
 }

@@ -2,9 +2,10 @@
 
 mod hole;
 
-use ::pihole::{Api, Passwords, Server};
+use ::pihole::{Api, Passwords};
 use anyhow::{Context, Result};
 use config::PiholeApi;
+use httpd::Server;
 use std::{
     fs::File,
     io::Read,
@@ -14,7 +15,7 @@ use std::{
 };
 
 use self::hole::Behind;
-use super::Appliance;
+use super::{Appliance, doors};
 
 /// Bytes of the file with the passwords.
 const MAX_PASSWORD_FILE: u64 = 8192;
@@ -23,7 +24,7 @@ const MAX_PASSWORD_FILE: u64 = 8192;
 pub(super) struct Doors {
     api: Arc<Api<Behind>>,
     secd: Weak<Appliance>,
-    running: tokio::sync::Mutex<Option<(PiholeApi, Server<Behind>)>>,
+    running: tokio::sync::Mutex<Option<(PiholeApi, Server<Api<Behind>>)>>,
 }
 
 impl Doors {
@@ -61,23 +62,12 @@ impl Doors {
             if let Some((_, server)) = running.take() {
                 server.stop().await;
             }
-            let (secd, zones) = (Weak::clone(&self.secd), wanted.zones.clone());
-            let admits = Arc::new(move |from: std::net::IpAddr| {
-                // From this machine comes what stands in front of the API here, such as a proxy that adds TLS.
-                from.is_loopback()
-                    || secd.upgrade().is_some_and(|secd| {
-                        let current = secd.current.load();
-                        let zone = current.loaded.config.policy.zone_of(from);
-                        zone.is_some_and(|zone| zones.contains(&zone.name))
-                    })
-            });
+            let admits = doors::admits(Weak::clone(&self.secd), wanted.zones.clone());
             let server = Server::start(&wanted.listen, Arc::clone(&self.api), admits).await;
             *running = Some((wanted.clone(), server));
         }
         let Some((_, server)) = running.as_ref() else { return Ok(()) };
-        let unopened: Vec<_> =
-            server.unopened().iter().map(|(address, error)| format!("{address}: {error}")).collect();
-        anyhow::ensure!(unopened.is_empty(), "cannot listen on {}", unopened.join("; "));
+        doors::all_open(server)?;
         let file = wanted.password_file.display();
         anyhow::ensure!(is_private, "others than root can read the passwords in {file}: chmod 600 {file}");
         Ok(())

@@ -2,12 +2,14 @@
 
 mod groups;
 mod local;
+mod lapi;
 mod pihole;
 mod records;
 mod reflect;
 mod relying;
 mod upstreams;
 
+pub(super) use lapi::lapi;
 pub(super) use pihole::pihole_api;
 pub(super) use relying::other_resolvers;
 

@@ -61,12 +61,17 @@ pub(in crate::check) fn pihole_api(
     let sockets: Vec<SocketAddr> = listen.iter().map(|(_, socket)| *socket).collect();
     let zones = match &draft.zones {
         Some(texts) => named(texts, zones, report),
-        None => usual(first, zones, report),
+        None => usual("pihole_api", first, zones, report),
     };
     Some(PiholeApi { listen: sockets, password_file: password_file.unwrap_or_default(), zones })
 }
 
-fn named(texts: &Located<Vec<Located<String>>>, zones: &[Zone], report: &mut Report<'_>) -> Vec<String> {
+/// Zones that are let in, by name.
+pub(super) fn named(
+    texts: &Located<Vec<Located<String>>>,
+    zones: &[Zone],
+    report: &mut Report<'_>,
+) -> Vec<String> {
     if texts.is_empty() {
         report.add(
             texts.at,
@@ -87,14 +92,20 @@ fn named(texts: &Located<Vec<Located<String>>>, zones: &[Zone], report: &mut Rep
     names
 }
 
-fn usual(listen: &Located<String>, zones: &[Zone], report: &mut Report<'_>) -> Vec<String> {
+/// The zone that is let in where none is named.
+pub(super) fn usual(
+    section: &str,
+    listen: &Located<String>,
+    zones: &[Zone],
+    report: &mut Report<'_>,
+) -> Vec<String> {
     if zones.iter().any(|zone| zone.name == USUAL_ZONE && !zone.wan) {
         return vec![USUAL_ZONE.to_owned()];
     }
     report.add(
         listen.at,
         format!(
-            "`[pihole_api]` has no `zones`, and there is no zone `{USUAL_ZONE}`, which is let in by default"
+            "`[{section}]` has no `zones`, and there is no zone `{USUAL_ZONE}`, which is let in by default"
         ),
         "add `zones = [\"NAME\"]` with the zones whose hosts may connect",
     );
