@@ -2,6 +2,7 @@
 
 mod entry;
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
@@ -87,19 +88,24 @@ impl Journal {
         command.args(["--follow", "--no-pager", "--quiet", "--all", "--output=json"]);
         command.arg(format!("--output-fields={FIELDS}"));
         match &self.delivered {
-            Some(position) => {
-                command.arg("--no-tail").arg(format!("--after-cursor={}", cursor(position)));
+            // The entry itself comes again, if it is still there: `--after-cursor` would skip another if it is not.
+            Some(position) => command.arg("--no-tail").arg(format!("--cursor={}", cursor(position))),
+            None => command.arg("--lines=0"),
+        };
+        let own = match &self.folder {
+            Some(folder) => {
+                let mut option = OsString::from("--directory=");
+                option.push(folder);
+                command.arg("--merge").arg(option);
+                None
             }
-            None => {
-                command.arg("--lines=0");
-            }
-        }
-        if let Some(folder) = &self.folder {
-            let mut option = std::ffi::OsString::from("--directory=");
-            option.push(folder);
-            command.arg(option);
-        }
-        command.arg("--").args(&self.matches);
+            // Following one journal shows the current boot only, following all of them every boot; but those of other
+            // machines were written by others.
+            None => machine_id().inspect(|_| {
+                command.arg("--merge");
+            }),
+        };
+        command.arg("--").args(own.map(|id| format!("_MACHINE_ID={id}"))).args(&self.matches);
         command.env("LC_ALL", "C").env("SYSTEMD_COLORS", "0");
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
         command
@@ -136,6 +142,9 @@ impl Journal {
             }
             let Some(entry) = Entry::read(&entries.line) else { continue };
             let position = entry.position();
+            if position.is_some() && position == self.delivered {
+                continue;
+            }
             let mut line = self.outlet.line(entry.line(), Trust::File);
             if line.bytes.is_empty() {
                 continue;
@@ -195,6 +204,13 @@ impl Entries {
             }
         }
     }
+}
+
+/// The id by which entries of this machine are known.
+fn machine_id() -> Option<String> {
+    let text = std::fs::read_to_string("/etc/machine-id").ok()?;
+    let id = text.trim();
+    (id.len() == 32 && id.bytes().all(|b| b.is_ascii_hexdigit())).then(|| id.to_owned())
 }
 
 /// The last thing it said.
