@@ -19,6 +19,7 @@ pub(crate) mod flows;
 pub(crate) mod import;
 pub(crate) mod inspect;
 pub(crate) mod lists;
+pub(crate) mod logs;
 pub(crate) mod machines;
 pub(crate) mod man;
 pub(crate) mod mode;
@@ -69,6 +70,7 @@ pub(crate) fn run(arguments: Arguments, environment: &Environment, output: &mut 
         Command::Bouncers(asked) => online(&|online| bouncers::run(&asked, online)),
         Command::Machines(asked) => online(&|online| machines::run(&asked, online)),
         Command::Lists(asked) => online(&|online| lists::run(&asked, online)),
+        Command::Logs(asked) => online(&|online| logs::run(&asked, online)),
         Command::Device(asked) => online(&|online| device::run(&asked, online)),
         Command::Dns(asked) => {
             if asked.is_offline() {
