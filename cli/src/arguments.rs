@@ -75,6 +75,7 @@ pub(crate) enum Command {
     Config(commands::config::Arguments),
     Import(commands::import::Arguments),
     Inspect(commands::inspect::Arguments),
+    Logs(commands::logs::Arguments),
     Completions(commands::completions::Arguments),
     Man(commands::man::Arguments),
 }

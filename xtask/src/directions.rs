@@ -17,10 +17,11 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("lists", &["abi", "model"]),
     ("leases", &["abi", "model"]),
     ("discovery", &[]),
-    ("logs", &["abi", "model"]),
+    ("logs", &["abi", "model", "yaml"]),
+    ("yaml", &[]),
     ("signatures", &["abi", "model"]),
     ("config", &["abi", "model", "policy", "lists", "logs", "signatures", "discovery"]),
-    ("import", &["abi", "model", "lists"]),
+    ("import", &["abi", "model", "lists", "yaml"]),
     ("protocol", &["abi", "model"]),
     ("enforce", RULES),
     ("resolver", RULES),
@@ -94,6 +95,8 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "import",
             "resolver",
             "feeds",
+            "httpd",
+            "lapi",
         ],
     ),
     ("loki-receiver", &[]),
@@ -131,6 +134,7 @@ const RULES: &[&str] = &[
     "discovery",
     "config",
     "import",
+    "yaml",
 ];
 /// Other people's crates that do what the pure crates must not: sockets, clocks of their own, runtimes, the kernel.
 const IMPURE: &[&str] = &[

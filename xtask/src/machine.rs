@@ -83,22 +83,63 @@ pub(crate) fn geoip() -> PathBuf {
     )
 }
 
-/// The environment with the clients of Pi-hole's API that the lab plays, whether it is there or not.
-pub(crate) fn pihole_clients() -> PathBuf {
-    env::var_os("SECD_PIHOLE_CLIENTS")
-        .filter(|value| !value.is_empty())
-        .map_or_else(|| tools_directory().with_file_name("pihole-clients"), PathBuf::from)
+/// Programs that speak one of secd's APIs and that the lab plays, in an environment of Python's of their own.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Clients {
+    /// Names another folder.
+    variable: &'static str,
+    folder: &'static str,
+    /// The list of what is in it, in the project.
+    list: &'static str,
+    /// Packages of npm beside it, with their exact versions; where there is no npm, their tests skip.
+    pub(crate) node: &'static [&'static str],
 }
 
-/// The list of what is in it, in the project.
-pub(crate) fn pihole_clients_wanted(root: &Path) -> PathBuf {
-    root.join("tests/lab/clients/requirements.txt")
-}
+/// Those of Pi-hole's API.
+pub(crate) const PIHOLE_CLIENTS: Clients = Clients {
+    variable: "SECD_PIHOLE_CLIENTS",
+    folder: "pihole-clients",
+    list: "tests/lab/clients/requirements.txt",
+    node: &[],
+};
 
-/// Whether it is there and holds what the project wants: the set-up leaves the list in it when it is whole.
-pub(crate) fn has_pihole_clients(root: &Path) -> bool {
-    let wanted = fs::read(pihole_clients_wanted(root)).ok();
-    wanted.is_some() && wanted == fs::read(pihole_clients().join("requirements.txt")).ok()
+/// Those of CrowdSec's, and Traefik.
+pub(crate) const CROWDSEC_CLIENTS: Clients = Clients {
+    variable: "SECD_CROWDSEC_CLIENTS",
+    folder: "crowdsec-clients",
+    list: "tests/lab/clients/crowdsec.txt",
+    node: &["crowdsec-client@1.2.0", "axios@1.19.0", "debug@4.4.3"],
+};
+
+impl Clients {
+    /// What they are, for people.
+    pub(crate) const fn name(&self) -> &'static str {
+        self.folder
+    }
+
+    /// Where they are, whether they are there or not.
+    pub(crate) fn folder(&self) -> PathBuf {
+        env::var_os(self.variable)
+            .filter(|value| !value.is_empty())
+            .map_or_else(|| tools_directory().with_file_name(self.folder), PathBuf::from)
+    }
+
+    /// The list of what is wanted.
+    pub(crate) fn wanted(&self, root: &Path) -> PathBuf {
+        root.join(self.list)
+    }
+
+    /// Whether the environment is there and holds what the project wants: the set-up leaves the list in it when it is
+    /// whole.
+    pub(crate) fn are_there(&self, root: &Path) -> bool {
+        let wanted = fs::read(self.wanted(root)).ok();
+        wanted.is_some() && wanted == fs::read(self.folder().join("requirements.txt")).ok()
+    }
+
+    /// Whether what comes from npm is there too.
+    pub(crate) fn has_node(&self) -> bool {
+        self.node.is_empty() || self.folder().join("node_modules").is_dir()
+    }
 }
 
 /// The program `name` in the tools folder, where it is installed.

@@ -4,7 +4,7 @@
 //! before it is installed. Where that cannot be done, one sentence says why and what to do.
 
 use crate::console::{self, Step};
-use crate::machine::{self, Distribution};
+use crate::machine::{self, CROWDSEC_CLIENTS, Clients, Distribution, PIHOLE_CLIENTS};
 use anyhow::{Context, Result, bail};
 use std::env;
 use std::fs;
@@ -38,6 +38,8 @@ const LAB: &[&str] = &[
     "dnsmasq-base",
     "udhcpc",
     "python3-zeroconf",
+    "crowdsec-firewall-bouncer",
+    "crowdsec-custom-bouncer",
 ];
 /// What the packet path is measured against.
 pub(crate) const PACKET_PEERS: &[&str] =
@@ -52,6 +54,8 @@ const SERVICES: &[(&str, &[&str])] = &[
     ("unbound", &["unbound"]),
     ("pdns-recursor", &["pdns-recursor"]),
     ("nftables", &[]),
+    ("crowdsec-firewall-bouncer", &["crowdsec-firewall-bouncer"]),
+    ("crowdsec-custom-bouncer", &["crowdsec-custom-bouncer"]),
 ];
 /// The linker of BPF programs, by exact version.
 const BPF_LINKER: &str = "0.13.0";
@@ -82,7 +86,7 @@ struct Missing {
     bpf_linker: bool,
     bpffs: bool,
     geoip: bool,
-    pihole_clients: bool,
+    clients: Vec<Clients>,
 }
 
 impl Missing {
@@ -108,7 +112,10 @@ impl Missing {
             bpf_linker,
             bpffs: !machine::has_bpffs(),
             geoip,
-            pihole_clients: !machine::has_pihole_clients(root),
+            clients: [PIHOLE_CLIENTS, CROWDSEC_CLIENTS]
+                .into_iter()
+                .filter(|clients| !clients.are_there(root))
+                .collect(),
         }
     }
 
@@ -157,9 +164,13 @@ pub(crate) fn run(root: &Path, how: How) -> Result<()> {
         let step = Step::begin("setup: a GeoIP database for tests".to_owned());
         step.end(if fetch_geoip(root).is_ok() { "ok" } else { "not to be had: its tests skip" });
     }
-    if missing.pihole_clients {
-        let step = Step::begin("setup: clients of Pi-hole's API for tests".to_owned());
-        step.end(if install_pihole_clients(root).is_ok() { "ok" } else { "not to be had: their tests skip" });
+    for clients in &missing.clients {
+        let step = Step::begin(format!("setup: {} for tests", clients.name()));
+        step.end(if install_clients(root, clients).is_ok() {
+            "ok"
+        } else {
+            "not to be had: their tests skip"
+        });
     }
     mount_bpffs(&missing)?;
     if machine::is_root() && !machine::has_btf() {
@@ -293,6 +304,8 @@ fn programs_missing(wanted: &[&'static str]) -> Vec<&'static str> {
         ("iptables", "iptables"),
         ("ipset", "ipset"),
         ("xdp-tools", "xdp-filter"),
+        ("crowdsec-firewall-bouncer", "crowdsec-firewall-bouncer"),
+        ("crowdsec-custom-bouncer", "crowdsec-custom-bouncer"),
         ("rustc-web", "/usr/lib/rustlib/src"),
         ("llvm-22-dev", "/usr/lib/llvm-22"),
     ];
@@ -407,13 +420,18 @@ fn fetch_geoip(root: &Path) -> Result<()> {
 }
 
 /// Python's own environment, so that nothing else of the machine changes.
-fn install_pihole_clients(root: &Path) -> Result<()> {
-    let (folder, wanted) = (machine::pihole_clients(), machine::pihole_clients_wanted(root));
+fn install_clients(root: &Path, clients: &Clients) -> Result<()> {
+    let (folder, wanted) = (clients.folder(), clients.wanted(root));
     let mut make = Command::new("/usr/bin/python3");
     console::quietly(root, "python-venv", make.args(["-m", "venv", "--clear"]).arg(&folder))?;
     let mut install = Command::new(folder.join("bin/python"));
     install.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--requirement"]);
     console::quietly(root, "pip-install", install.arg(&wanted))?;
+    if !clients.node.is_empty() && program_exists("npm") {
+        let mut install = Command::new("npm");
+        install.args(["install", "--silent", "--no-save", "--no-package-lock", "--prefix"]).arg(&folder);
+        console::quietly(root, "npm-install", install.args(clients.node))?;
+    }
     // Last: it says that the rest is there.
     fs::copy(wanted, folder.join("requirements.txt")).context("cannot leave the list of what is in it")?;
     Ok(())

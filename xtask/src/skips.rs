@@ -1,6 +1,6 @@
 //! Tests that skipped, and whether they may: `tests/expected-skips` says under which condition each is right.
 
-use crate::machine;
+use crate::machine::{self, CROWDSEC_CLIENTS, PIHOLE_CLIENTS};
 use anyhow::{Context, Result, bail};
 use std::fs;
 use std::path::Path;
@@ -36,6 +36,10 @@ enum Condition {
     NoGeoip,
     /// There are no clients of Pi-hole's API to test with.
     NoPiholeClients,
+    /// There are no clients of CrowdSec's API to test with.
+    NoCrowdsecClients,
+    /// Those of them that npm brings are not there.
+    NoNodeClients,
     /// On every machine.
     Always,
 }
@@ -48,10 +52,12 @@ impl Condition {
             "no-bpf" => Self::NoBpf,
             "no-geoip" => Self::NoGeoip,
             "no-pihole-clients" => Self::NoPiholeClients,
+            "no-crowdsec-clients" => Self::NoCrowdsecClients,
+            "no-node-clients" => Self::NoNodeClients,
             "always" => Self::Always,
             other => {
                 bail!(
-                    "unknown condition {other}; write not-root, no-corpora, no-bpf, no-geoip, no-pihole-clients or always"
+                    "unknown condition {other}; write not-root, no-corpora, no-bpf, no-geoip, no-pihole-clients, no-crowdsec-clients, no-node-clients or always"
                 )
             }
         })
@@ -63,7 +69,9 @@ impl Condition {
             Self::NoCorpora => machine::corpora(root).is_none(),
             Self::NoBpf => !machine::has_btf() || !machine::has_bpffs(),
             Self::NoGeoip => !machine::geoip().is_file(),
-            Self::NoPiholeClients => !machine::has_pihole_clients(root),
+            Self::NoPiholeClients => !PIHOLE_CLIENTS.are_there(root),
+            Self::NoCrowdsecClients => !CROWDSEC_CLIENTS.are_there(root),
+            Self::NoNodeClients => !CROWDSEC_CLIENTS.has_node(),
             Self::Always => true,
         }
     }

@@ -52,7 +52,7 @@ pub(crate) fn run(asked: &Arguments, online: &mut Online<'_, '_>) -> Done {
             ProgramOrder { name: name.clone(), action: ProgramAction::Delete, secret: None, user }
         }
     };
-    let ordered: ProgramOrdered = online.client.post(path::BOUNCERS, &order)?;
+    let ordered: ProgramOrdered = online.client.post(path::ORDER_BOUNCER, &order)?;
     Ok(online.output.show(&ordered, |output, ordered| print_ordered(output, ordered, "Its key"))?)
 }
 
@@ -92,7 +92,11 @@ pub(super) fn row(program: &Program, now: Timestamp) -> Vec<Field> {
     ]
 }
 
-pub(super) fn print_ordered(output: &mut Output<'_>, ordered: &ProgramOrdered, secret: &str) -> io::Result<()> {
+pub(super) fn print_ordered(
+    output: &mut Output<'_>,
+    ordered: &ProgramOrdered,
+    secret: &str,
+) -> io::Result<()> {
     match &ordered.secret {
         Some(text) => {
             output.line(&format!("{} is added. {secret}, which is not shown again:", ordered.name))?;

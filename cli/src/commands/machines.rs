@@ -61,7 +61,7 @@ pub(crate) fn run(asked: &Arguments, online: &mut Online<'_, '_>) -> Done {
             ProgramOrder { name: name.clone(), action: ProgramAction::Delete, secret: None, user }
         }
     };
-    let ordered: ProgramOrdered = online.client.post(path::MACHINES, &order)?;
+    let ordered: ProgramOrdered = online.client.post(path::ORDER_MACHINE, &order)?;
     Ok(online.output.show(&ordered, |output, ordered| print_ordered(output, ordered, "Its password"))?)
 }
 

@@ -70,7 +70,6 @@ pub(crate) fn run(arguments: Arguments, environment: &Environment, output: &mut 
         Command::Bouncers(asked) => online(&|online| bouncers::run(&asked, online)),
         Command::Machines(asked) => online(&|online| machines::run(&asked, online)),
         Command::Lists(asked) => online(&|online| lists::run(&asked, online)),
-        Command::Logs(asked) => online(&|online| logs::run(&asked, online)),
         Command::Device(asked) => online(&|online| device::run(&asked, online)),
         Command::Dns(asked) => {
             if asked.is_offline() {
@@ -95,6 +94,13 @@ pub(crate) fn run(arguments: Arguments, environment: &Environment, output: &mut 
         Command::Config(asked) => config::run(&asked, output),
         Command::Import(asked) => import::run(&asked, output),
         Command::Inspect(asked) => inspect::run(&asked, output),
+        Command::Logs(asked) => {
+            if asked.is_offline() {
+                logs::run(&asked, environment, output)
+            } else {
+                online(&|online| logs::online(&asked, online))
+            }
+        }
         Command::Completions(asked) => completions::run(&asked, output),
         Command::Man(asked) => man::run(&asked, output),
     }

@@ -49,6 +49,12 @@ impl Tries {
         }
     }
 
+    /// Whether nobody is remembered.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.wrong.is_empty()
+    }
+
     /// It was wrong.
     pub fn wrong(&mut self, from: IpAddr, now: Timestamp) {
         let (wrong, _) = self.wrong.entry(source(from)).or_insert((0, now));

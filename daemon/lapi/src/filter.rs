@@ -81,7 +81,8 @@ impl Filter {
             let scenario = shown.scenario.to_ascii_lowercase();
             list.iter().any(|word| scenario.contains(word.as_str()))
         };
-        let place = self.net.is_none_or(|net| if self.inside { net.contains(&about) } else { about.contains(&net) });
+        let place =
+            self.net.is_none_or(|net| if self.inside { net.contains(&about) } else { about.contains(&net) });
         place
             && has(&self.scopes, shown.scope)
             && self.value.as_ref().is_none_or(|value| *value == shown.value || net(value) == Some(about))

@@ -70,7 +70,8 @@ pub(crate) fn parse_duration(text: &str) -> Option<i64> {
         let digits = |text: &str| if text.is_empty() { Some(0) } else { text.parse::<u64>().ok() };
         let fraction = &fraction[..fraction.len().min(15)];
         let scale = 10_i128.checked_pow(u32::try_from(fraction.len()).ok()?)?;
-        let part = (i128::from(digits(whole)?) * nanos).checked_add(i128::from(digits(fraction)?) * nanos / scale)?;
+        let part = (i128::from(digits(whole)?) * nanos)
+            .checked_add(i128::from(digits(fraction)?) * nanos / scale)?;
         total = total.checked_add(i64::try_from(part / 1_000).ok()?)?;
         rest = behind;
     }
@@ -113,10 +114,24 @@ mod tests {
             assert_eq!(parse_duration(text), Some(micros), "{text}");
         }
         assert_eq!(duration_text(i64::MIN), "-2562047788h0m54.775808s");
-        for (text, micros) in [("1d", 86_400_000_000), ("+1.5h", 5_400_000_000), ("0", 0), ("1h1ns", 3_600_000_000)] {
+        for (text, micros) in
+            [("1d", 86_400_000_000), ("+1.5h", 5_400_000_000), ("0", 0), ("1h1ns", 3_600_000_000)]
+        {
             assert_eq!(parse_duration(text), Some(micros), "{text}");
         }
-        for wrong in ["", "-", "4", "h", "1.h.", "1..5s", ".s", "1y", "99999999999999999999h", "1h-2m", "9223372036854775807h"] {
+        for wrong in [
+            "",
+            "-",
+            "4",
+            "h",
+            "1.h.",
+            "1..5s",
+            ".s",
+            "1y",
+            "99999999999999999999h",
+            "1h-2m",
+            "9223372036854775807h",
+        ] {
             assert_eq!(parse_duration(wrong), None, "{wrong}");
         }
     }

@@ -35,10 +35,8 @@ pub trait Ledger: Send + Sync + 'static {
     fn mark(&self) -> impl Future<Output = Result<u64, Refusal>> + Send;
 
     /// The last number before anything had ended at `since` or later; none if nothing has.
-    fn mark_before_ends(
-        &self,
-        since: Timestamp,
-    ) -> impl Future<Output = Result<Option<u64>, Refusal>> + Send;
+    fn mark_before_ends(&self, since: Timestamp)
+    -> impl Future<Output = Result<Option<u64>, Refusal>> + Send;
 
     /// A page of bans in force with numbers above `after`, by number; empty = there are no more. Of several for one
     /// target only the one that lasts longest, unless `all` are asked for.

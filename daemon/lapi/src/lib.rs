@@ -9,10 +9,10 @@
 mod api;
 mod filter;
 mod forwarded;
+mod go;
 mod ledger;
 pub mod limits;
 mod machines;
-mod go;
 mod registry;
 mod reply;
 mod request;

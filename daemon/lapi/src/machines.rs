@@ -109,7 +109,10 @@ mod tests {
         assert_eq!(Tokens::new([8; 32]).machine(&token, NOW), Err("signature is invalid"));
         let parts: Vec<_> = token.split('.').collect();
         let other = BASE64URL_NOPAD.encode(br#"{"exp":9999999999,"id":"other","orig_iat":0}"#);
-        assert_eq!(tokens.machine(&format!("{}.{other}.{}", parts[0], parts[2]), NOW), Err("signature is invalid"));
+        assert_eq!(
+            tokens.machine(&format!("{}.{other}.{}", parts[0], parts[2]), NOW),
+            Err("signature is invalid")
+        );
         let none = BASE64URL_NOPAD.encode(br#"{"alg":"none"}"#);
         assert_eq!(tokens.machine(&format!("{none}.{other}."), NOW), Err("invalid signing algorithm"));
         for wrong in ["", ".", "..", "a.b.c", "a", "ä.ö.ü"] {

@@ -65,7 +65,13 @@ impl Registry {
     }
 
     /// It was told up to a number.
-    pub(crate) fn pulled(&mut self, name: &ProgramName, mark: u64, at: Timestamp, withheld: bool) -> Option<&Bouncer> {
+    pub(crate) fn pulled(
+        &mut self,
+        name: &ProgramName,
+        mark: u64,
+        at: Timestamp,
+        withheld: bool,
+    ) -> Option<&Bouncer> {
         let bouncer = self.bouncers.get_mut(name)?;
         bouncer.pulled = Some((mark, at));
         bouncer.withheld = withheld;

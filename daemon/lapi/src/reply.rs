@@ -125,7 +125,11 @@ pub(crate) enum Writer {
 
 impl Writer {
     pub(crate) fn new(gzip: bool) -> Self {
-        if gzip { Self::Gzip(GzEncoder::new(Vec::new(), Compression::fast())) } else { Self::Plain(Vec::new()) }
+        if gzip {
+            Self::Gzip(GzEncoder::new(Vec::new(), Compression::fast()))
+        } else {
+            Self::Plain(Vec::new())
+        }
     }
 
     pub(crate) fn write(&mut self, bytes: &[u8]) -> io::Result<()> {

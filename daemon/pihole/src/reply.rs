@@ -5,8 +5,7 @@ use hyper::{
     Response, StatusCode,
     body::Bytes,
     header::{
-        CACHE_CONTROL, CONTENT_TYPE, HeaderName, HeaderValue, LOCATION, SET_COOKIE,
-        X_CONTENT_TYPE_OPTIONS,
+        CACHE_CONTROL, CONTENT_TYPE, HeaderName, HeaderValue, LOCATION, SET_COOKIE, X_CONTENT_TYPE_OPTIONS,
     },
 };
 use serde_json::{Map, Value, json};

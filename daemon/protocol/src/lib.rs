@@ -9,7 +9,7 @@
 //! | `POST /v1/decisions` | [`Order`] | [`Ordered`] |
 //! | `POST /v1/lift` | [`Lift`] | [`Lifted`] |
 //! | `GET /v1/bouncers`, `GET /v1/machines` | | [`Programs`] |
-//! | `POST /v1/bouncers`, `POST /v1/machines` | [`ProgramOrder`] | [`ProgramOrdered`] |
+//! | `POST /v1/bouncers/order`, `POST /v1/machines/order` | [`ProgramOrder`] | [`ProgramOrdered`] |
 //! | `GET /v1/lists` | | [`Lists`] |
 //! | `POST /v1/lists/refresh` | [`ListOrder`] | [`ListOrdered`] |
 //! | `POST /v1/lists/accept` | [`ListOrder`] | [`ListOrdered`] |
@@ -103,10 +103,14 @@ pub mod path {
     pub const DECISIONS: &str = "/v1/decisions";
     /// `POST`: [`Lift`](crate::Lift).
     pub const LIFT: &str = "/v1/lift";
-    /// `GET`: [`Programs`](crate::Programs); `POST`: [`ProgramOrder`](crate::ProgramOrder).
+    /// `GET`: [`Programs`](crate::Programs).
     pub const BOUNCERS: &str = "/v1/bouncers";
-    /// The same of machines.
+    /// `POST`: [`ProgramOrdered`](crate::ProgramOrdered).
+    pub const ORDER_BOUNCER: &str = "/v1/bouncers/order";
+    /// `GET`: [`Programs`](crate::Programs).
     pub const MACHINES: &str = "/v1/machines";
+    /// `POST`: [`ProgramOrdered`](crate::ProgramOrdered).
+    pub const ORDER_MACHINE: &str = "/v1/machines/order";
     /// `GET`: [`Lists`](crate::Lists).
     pub const LISTS: &str = "/v1/lists";
     /// `POST`: [`ListOrdered`](crate::ListOrdered).

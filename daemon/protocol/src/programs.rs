@@ -37,7 +37,7 @@ pub enum ProgramAction {
     Delete,
 }
 
-/// `POST /v1/bouncers`, `POST /v1/machines`.
+/// `POST /v1/bouncers/order`, `POST /v1/machines/order`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ProgramOrder {

@@ -30,7 +30,7 @@ const ENDED: &str = "
     SELECT d.seq, d.kind, d.target, d.direction, d.mode, d.since, d.until, d.origin_kind, d.origin_name, d.origin_at,
            '[]' AS evidence, d.ended_seq, d.ended_at, d.ended_how, d.ended_by
     FROM decisions d
-    WHERE d.ended_seq IS NOT NULL AND (d.ended_seq > ?1 OR (d.ended_seq = ?1 AND d.seq > ?2))
+    WHERE d.ended_seq IS NOT NULL AND d.ended_seq >= ?1 AND (d.ended_seq > ?1 OR d.seq > ?2)
       AND d.kind = 'ban' AND d.mode = 'enforce' AND d.direction <> 'out'
       AND NOT EXISTS (
           SELECT 1 FROM decisions o
@@ -56,12 +56,14 @@ impl Store {
     /// # Errors
     /// If the file cannot be read.
     pub async fn mark_before_ends(&self, since: Timestamp) -> Result<Option<u64>> {
-        sqlx::query_scalar::<_, Option<i64>>("SELECT min(ended_seq) FROM decisions WHERE ended_seq IS NOT NULL AND ended_at >= ?1")
-            .bind(since.0)
-            .fetch_one(&self.relaxed)
-            .await
-            .map(|first| first.map(|first| first.cast_unsigned().saturating_sub(1)))
-            .map_err(self.failed("read what has ended"))
+        sqlx::query_scalar::<_, Option<i64>>(
+            "SELECT min(ended_seq) FROM decisions WHERE ended_seq IS NOT NULL AND ended_at >= ?1",
+        )
+        .bind(since.0)
+        .fetch_one(&self.relaxed)
+        .await
+        .map(|first| first.map(|first| first.cast_unsigned().saturating_sub(1)))
+        .map_err(self.failed("read what has ended"))
     }
 
     /// Bans with numbers above `after` that are in force and carried out, by number, at most [`MAX_PAGE`], without their

@@ -16,9 +16,9 @@ mod shape;
 mod structure;
 
 pub use checked::{
-    Api, Certificate, Config, Dns, DnsClient, DnsForward, DnsGroup, DnsZone, Events, Geoip, LeaseSource,
-    Lapi, Limits, ListSource, LocalNames, LogInput, LogSource, LogTls, Loki, NameEntry, PiholeApi, QueryLog, Record,
-    RecordValue, Reflect, RuleSource, Signatures, Store, Subscription, Transport, Upstream,
+    Api, Certificate, Config, Dns, DnsClient, DnsForward, DnsGroup, DnsZone, Events, Geoip, Lapi,
+    LeaseSource, Limits, ListSource, LocalNames, LogInput, LogSource, LogTls, Loki, NameEntry, PiholeApi, QueryLog,
+    Record, RecordValue, Reflect, RuleSource, Signatures, Store, Subscription, Transport, Upstream,
     UpstreamTransport,
 };
 pub use draft::{ListKind, LogFormat, Privacy, UpstreamOrder};
@@ -40,7 +40,29 @@ pub const MAX_TEXT_VALUE: u64 = 4096;
 pub const DEFAULT_FILTERS_DIR: &str = "/etc/secd/filters";
 
 /// Log filters that are built in.
-pub const BUILT_IN_FILTERS: [&str; 3] = ["sshd", "nginx", "traefik"];
+pub const BUILT_IN_FILTERS: [&str; 21] = [
+    "sshd",
+    "nginx",
+    "traefik",
+    "haproxy",
+    "harbor",
+    "authentik",
+    "gitlab",
+    "grafana",
+    "home-assistant",
+    "jellyfin",
+    "nextcloud",
+    "overseerr",
+    "servarr",
+    "syncthing",
+    "vaultwarden",
+    "postfix",
+    "dovecot",
+    "mosquitto",
+    "postgresql",
+    "samba",
+    "secd",
+];
 
 /// Services that `services` can name, each with its names.
 #[must_use]

@@ -1,25 +1,31 @@
 //! Definition files: TOML text to checked filters and scenarios, all mistakes at once.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use aho_corasick::AhoCorasick;
 use model::{Direction, Mode, Span};
+use regex_automata::meta::Regex;
 use serde::Deserialize;
 use toml::{Spanned, Value};
 
 use crate::error::{FilterError, Reporter};
-use crate::fields::Names;
-use crate::filter::{Body, Filter, HeaderUse, Pattern, compile_any, compile_groups, compile_search};
+use crate::fields::{IP, Names};
+use crate::filter::{
+    Compiled, FieldPattern, FieldTest, Filter, HeaderUse, Json, Pattern, compile_any, compile_groups,
+    group_names,
+};
 use crate::json::Tree;
-use crate::scenario::{Condition, Scenario, Test};
+use crate::scenario::{Condition, Scenario, Search, Test};
 use crate::{expand, limits};
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct DraftFile {
     filter: Option<DraftFilter>,
+    #[serde(default)]
+    parts: BTreeMap<String, String>,
     #[serde(default)]
     patterns: Vec<DraftPattern>,
     #[serde(default)]
@@ -39,7 +45,9 @@ struct DraftFilter {
     cut_at: Option<usize>,
     #[serde(default)]
     json: bool,
-    event: Option<String>,
+    #[serde(default)]
+    utc: bool,
+    event: Option<Spanned<String>>,
     peer: Option<Spanned<String>>,
     #[serde(default)]
     parts: BTreeMap<String, Spanned<String>>,
@@ -54,7 +62,17 @@ struct DraftPattern {
     #[serde(default)]
     ignore: bool,
     cut_at: Option<usize>,
-    regex: Spanned<String>,
+    regex: Option<Spanned<String>>,
+    #[serde(default, rename = "match")]
+    fields: BTreeMap<String, Spanned<String>>,
+}
+
+impl DraftPattern {
+    /// Where it stands, or at least near it.
+    fn place(&self) -> usize {
+        let texts = self.regex.iter().chain(self.fields.values());
+        texts.map(|text| text.span().start).min().unwrap_or(0)
+    }
 }
 
 #[derive(Deserialize)]
@@ -87,10 +105,20 @@ pub(crate) struct Definitions {
     pub(crate) scenarios: Vec<Scenario>,
 }
 
+/// When the regexes of a filter are compiled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Compile {
+    /// At once, so that every mistake is told.
+    Now,
+    /// When the filter is first used: for files whose regexes a test compiles.
+    OnUse,
+}
+
 /// Reads one file. `known` finds filters of files read before.
 pub(crate) fn read<'k>(
     file: &str,
     text: &str,
+    compile: Compile,
     known: impl Fn(&str) -> Option<&'k Filter>,
 ) -> Result<Definitions, Vec<FilterError>> {
     let mut reporter = Reporter::new(file, text);
@@ -107,10 +135,10 @@ pub(crate) fn read<'k>(
             return Err(reporter.errors);
         }
     };
-    let mut checker = Checker { file, reporter };
+    let mut checker = Checker { file, reporter, compile };
     let filter = draft.filter.and_then(|filter| checker.filter(filter, &draft.patterns));
     if filter.is_none() && !draft.patterns.is_empty() && checker.reporter.errors.is_empty() {
-        let at = draft.patterns[0].regex.span().start;
+        let at = draft.patterns[0].place();
         checker.reporter.report(at, "patterns without a filter", "add `[filter]` with a `name`");
     }
     let find = |name: &str| filter.as_ref().filter(|filter| filter.name == name).or_else(|| known(name));
@@ -118,7 +146,7 @@ pub(crate) fn read<'k>(
     // A filter that did not pass would only make its scenarios fail as well.
     if checker.reporter.errors.is_empty() {
         for scenario in draft.scenarios {
-            scenarios.extend(checker.scenario(scenario, filter.as_ref(), &find));
+            scenarios.extend(checker.scenario(scenario, &draft.parts, filter.as_ref(), &find));
         }
     }
     if checker.reporter.errors.is_empty() {
@@ -131,6 +159,7 @@ pub(crate) fn read<'k>(
 struct Checker<'t> {
     file: &'t str,
     reporter: Reporter<'t>,
+    compile: Compile,
 }
 
 impl Checker<'_> {
@@ -155,16 +184,23 @@ impl Checker<'_> {
         let before = self.reporter.errors.len();
         let mut names = Names::default();
         let mut events: Vec<Arc<str>> = Vec::new();
-        let body = if draft.json {
-            if let Some(first) = patterns.first() {
-                let help = "a JSON filter has `[filter.fields]` instead";
-                self.reporter.report(first.regex.span().start, "a JSON filter has no patterns", help);
+        let (texts, within): (Vec<_>, Vec<_>) =
+            patterns.iter().partition(|pattern| pattern.fields.is_empty());
+        self.pattern_count(&draft, patterns, start);
+        let parts = self.parts(&draft);
+        let json = draft.json.then(|| self.json(&draft, &within, &parts, start, &mut names, &mut events));
+        if let (false, Some(first)) = (draft.json, within.first()) {
+            let help = "add `json = true` and `[filter.fields]`, or write a `regex` for the message";
+            self.reporter.report(first.place(), "`match` belongs to JSON filters", help);
+        }
+        let mut patterns = Vec::new();
+        let mut regexes = Vec::new();
+        for text in texts {
+            if let Some((pattern, regex)) = self.pattern(&draft, text, &parts, &mut names, &mut events) {
+                patterns.push(pattern);
+                regexes.extend(regex);
             }
-            events.push(draft.event.as_deref().unwrap_or("line").into());
-            self.json_body(&draft, start, &mut names)
-        } else {
-            self.pattern_body(&draft, patterns, start, &mut names, &mut events)
-        };
+        }
         if names.len() > limits::MAX_FIELDS {
             let message = format!("{} fields; at most {} are possible", names.len(), limits::MAX_FIELDS);
             self.reporter.report(start, message, "leave out the ones no scenario uses");
@@ -177,6 +213,10 @@ impl Checker<'_> {
             }
             slot
         });
+        let compiled = match self.compile {
+            Compile::OnUse => OnceLock::new(),
+            Compile::Now => self.compiled(&patterns, regexes, json.as_ref(), start),
+        };
         if self.reporter.errors.len() > before {
             return None;
         }
@@ -186,14 +226,70 @@ impl Checker<'_> {
             description: draft.description,
             programs: draft.programs,
             header: draft.header,
+            utc: draft.utc,
             peer,
             names,
             events,
-            body: body?,
+            patterns,
+            json: json.map(|(json, _)| json),
+            compiled,
         })
     }
 
-    fn json_body(&mut self, draft: &DraftFilter, start: usize, names: &mut Names) -> Option<Body> {
+    fn pattern_count(&mut self, draft: &DraftFilter, patterns: &[DraftPattern], start: usize) {
+        let least = usize::from(!draft.json);
+        if !(least..=limits::MAX_PATTERNS).contains(&patterns.len()) {
+            let message = format!("{} patterns; 1 to {} are possible", patterns.len(), limits::MAX_PATTERNS);
+            let help = "add `[[patterns]]` with `event` and `regex`, or `json = true`";
+            self.reporter.report(start, message, help);
+        }
+        if !draft.fields.is_empty() && !draft.json {
+            let help = "name the groups of the patterns instead: `(?<user>…)`";
+            self.reporter.report(start, "`[filter.fields]` belongs to JSON filters", help);
+        }
+    }
+
+    fn parts(&mut self, draft: &DraftFilter) -> BTreeMap<String, String> {
+        let mut parts = BTreeMap::new();
+        for (name, part) in &draft.parts {
+            match expand::expand(part.get_ref(), &BTreeMap::new()) {
+                Ok(text) => drop(parts.insert(name.clone(), text)),
+                Err(message) => {
+                    let help = "a part may use `<ip>`, but no other part";
+                    self.reporter.report(part.span().start, message, help);
+                }
+            }
+        }
+        parts
+    }
+
+    fn compiled(
+        &mut self,
+        patterns: &[Pattern],
+        regexes: Vec<Regex>,
+        json: Option<&(Json, Vec<Regex>)>,
+        start: usize,
+    ) -> OnceLock<Option<Compiled>> {
+        let texts: Vec<&str> = patterns.iter().map(|pattern| pattern.regex.as_str()).collect();
+        let any = compile_any(&texts).unwrap_or_else(|message| {
+            let help = "the patterns are too large together: shorten repetitions, or split the filter";
+            self.reporter.report(start, message, help);
+            None
+        });
+        let tests = json.map(|(_, tests)| tests.clone()).unwrap_or_default();
+        OnceLock::from(Some(Compiled { any, patterns: regexes, tests }))
+    }
+
+    /// How JSON lines are read, and the regexes of the field tests if they are compiled now.
+    fn json(
+        &mut self,
+        draft: &DraftFilter,
+        patterns: &[&DraftPattern],
+        parts: &BTreeMap<String, String>,
+        start: usize,
+        names: &mut Names,
+        events: &mut Vec<Arc<str>>,
+    ) -> (Json, Vec<Regex>) {
         let (mut tree, mut instead) = (Tree::default(), Vec::new());
         for (name, keys) in &draft.fields {
             let slot = names.slot_or_new(name);
@@ -223,62 +319,56 @@ impl Checker<'_> {
                 }
             }
         }
-        if !draft.fields.contains_key("ip") {
-            self.reporter.report(
-                start,
-                "no field `ip`",
-                "say in `[filter.fields]` which key holds the address",
-            );
+        let (mut compiled, mut regexes) = (Vec::new(), Vec::new());
+        for pattern in patterns {
+            let own = self.field_pattern(pattern, parts, names, &mut regexes);
+            let has_ip = own.iter().flat_map(|test| &test.groups).any(|slot| *slot == Some(IP));
+            let has_ip = has_ip || draft.fields.contains_key("ip");
+            if let Some(event) = self.event_of(pattern, has_ip, pattern.place(), events) {
+                compiled.push(FieldPattern { event, tests: own });
+            }
         }
-        Some(Body::Json { tree, instead, event: 0 })
+        let tests = compiled.iter_mut().flat_map(|pattern| &mut pattern.tests);
+        tests.enumerate().for_each(|(number, test)| test.number = number);
+        let event = patterns
+            .is_empty()
+            .then(|| event_number(draft.event.as_ref().map_or("line", |event| event.get_ref()), events));
+        if let (Some(event), false) = (&draft.event, patterns.is_empty()) {
+            let help = "leave it out: each pattern with `match` has its own";
+            self.reporter.report(event.span().start, "the patterns say what the lines are", help);
+        }
+        if patterns.is_empty() && !draft.fields.contains_key("ip") {
+            let help = "say in `[filter.fields]` which key holds the address";
+            self.reporter.report(start, "no field `ip`", help);
+        }
+        (Json { tree, instead, event, patterns: compiled }, regexes)
     }
 
-    fn pattern_body(
+    fn field_pattern(
         &mut self,
-        draft: &DraftFilter,
-        patterns: &[DraftPattern],
-        start: usize,
+        draft: &DraftPattern,
+        parts: &BTreeMap<String, String>,
         names: &mut Names,
-        events: &mut Vec<Arc<str>>,
-    ) -> Option<Body> {
-        if patterns.is_empty() || patterns.len() > limits::MAX_PATTERNS {
-            let message = format!("{} patterns; 1 to {} are possible", patterns.len(), limits::MAX_PATTERNS);
-            self.reporter.report(
-                start,
-                message,
-                "add `[[patterns]]` with `event` and `regex`, or `json = true`",
-            );
-            return None;
+        regexes: &mut Vec<Regex>,
+    ) -> Vec<FieldTest> {
+        if let Some(regex) = &draft.regex {
+            let help = "`regex` is for messages that are text; a JSON line has `match` alone";
+            self.reporter.report(regex.span().start, "both `regex` and `match`", help);
         }
-        if !draft.fields.is_empty() {
-            let help = "name the groups of the patterns instead: `(?<user>…)`";
-            self.reporter.report(start, "`[filter.fields]` belongs to JSON filters", help);
-        }
-        let mut parts = BTreeMap::new();
-        for (name, part) in &draft.parts {
-            match expand::expand(part.get_ref(), &BTreeMap::new()) {
-                Ok(text) => drop(parts.insert(name.clone(), text)),
-                Err(message) => {
-                    let help = "a part may use `<ip>`, but no other part";
-                    self.reporter.report(part.span().start, message, help);
-                }
+        let mut tests = Vec::new();
+        for (field, regex) in &draft.fields {
+            let Some(slot) = names.slot(field) else {
+                let message = format!("no field is named `{field}`");
+                self.reporter.report(regex.span().start, message, "name one of `[filter.fields]`");
+                continue;
+            };
+            if let Some((text, group_names, compiled)) = self.regex(regex, parts) {
+                regexes.extend(compiled);
+                let groups = slots_of(&group_names, names);
+                tests.push(FieldTest { slot, regex: text, groups, number: 0 });
             }
         }
-        let (mut texts, mut compiled) = (Vec::new(), Vec::new());
-        for pattern in patterns {
-            if let Some((text, pattern)) = self.pattern(draft, pattern, &parts, names, events) {
-                texts.push(text);
-                compiled.push(pattern);
-            }
-        }
-        match compile_any(&texts) {
-            Ok(any) => Some(Body::Patterns { any, patterns: compiled }),
-            Err(message) => {
-                let help = "the patterns are too large together: shorten repetitions, or split the filter";
-                self.reporter.report(start, message, help);
-                None
-            }
-        }
+        tests
     }
 
     fn pattern(
@@ -288,9 +378,28 @@ impl Checker<'_> {
         parts: &BTreeMap<String, String>,
         names: &mut Names,
         events: &mut Vec<Arc<str>>,
-    ) -> Option<(String, Pattern)> {
-        let at = draft.regex.span().start;
-        let text = match expand::expand(draft.regex.get_ref(), parts) {
+    ) -> Option<(Pattern, Option<Regex>)> {
+        let Some(regex) = &draft.regex else {
+            let help = "add `regex = '…'`, or for JSON lines `match = { field = '…' }`";
+            self.reporter.report(filter.name.span().start, "a pattern without `regex`", help);
+            return None;
+        };
+        let (text, group_names, compiled) = self.regex(regex, parts)?;
+        let has_ip = group_names.iter().flatten().any(|name| name == "ip");
+        let event = self.event_of(draft, has_ip, regex.span().start, events)?;
+        let groups = slots_of(&group_names, names);
+        let cut_at = draft.cut_at.or(filter.cut_at);
+        Some((Pattern { event, regex: text, groups, cut_at }, compiled))
+    }
+
+    /// A regex with its parts put in, the names of its groups, and the regex itself if it is compiled now.
+    fn regex(
+        &mut self,
+        draft: &Spanned<String>,
+        parts: &BTreeMap<String, String>,
+    ) -> Option<(String, Vec<Option<String>>, Option<Regex>)> {
+        let at = draft.span().start;
+        let text = match expand::expand(draft.get_ref(), parts) {
             Ok(text) => text,
             Err(message) => {
                 let known: Vec<&str> = ["ip"].into_iter().chain(parts.keys().map(String::as_str)).collect();
@@ -299,47 +408,49 @@ impl Checker<'_> {
                 return None;
             }
         };
-        let regex = match compile_groups(&text) {
-            Ok(regex) => regex,
+        let compiled = group_names(&text).and_then(|names| match self.compile {
+            Compile::Now => Ok((names, Some(compile_groups(&text)?))),
+            Compile::OnUse => Ok((names, None)),
+        });
+        match compiled {
+            Ok((names, regex)) => Some((text, names, regex)),
             Err(message) => {
                 let help = "patterns are regular expressions without look-around and back-references; \
                             keep counted repetitions small";
                 self.reporter.report(at, message, help);
-                return None;
+                None
             }
-        };
-        let group_names: Vec<Option<String>> = regex
-            .group_info()
-            .pattern_names(regex_automata::PatternID::ZERO)
-            .map(|n| n.map(str::to_owned))
-            .collect();
-        let has_ip = group_names.iter().flatten().any(|name| name == "ip");
-        let event = match (&draft.event, draft.ignore) {
-            (Some(event), false) if has_ip => Some(event),
-            (None, true) => None,
+        }
+    }
+
+    /// The kind of event of a pattern, by number; `Some(None)` for lines that mean nothing.
+    #[expect(clippy::option_option, reason = "the outer one is whether the pattern has no mistake")]
+    fn event_of(
+        &mut self,
+        draft: &DraftPattern,
+        has_ip: bool,
+        at: usize,
+        events: &mut Vec<Arc<str>>,
+    ) -> Option<Option<usize>> {
+        match (&draft.event, draft.ignore) {
+            (Some(event), false) if has_ip => Some(Some(event_number(event, events))),
+            (None, true) => Some(None),
             (Some(_), false) => {
                 self.reporter.report(at, "the pattern has no address", "put `<ip>` where the address stands");
-                return None;
+                None
             }
             (Some(_), true) | (None, false) => {
                 let help = "give the pattern either an `event` or `ignore = true`";
                 self.reporter.report(at, "the pattern does not say what a match means", help);
-                return None;
+                None
             }
-        };
-        let groups = group_names.iter().map(|name| Some(names.slot_or_new(name.as_ref()?))).collect();
-        let event = event.map(|event| {
-            events.iter().position(|known| **known == **event).unwrap_or_else(|| {
-                events.push(event.as_str().into());
-                events.len() - 1
-            })
-        });
-        Some((text, Pattern { event, regex, groups, cut_at: draft.cut_at.or(filter.cut_at) }))
+        }
     }
 
     fn scenario<'k>(
         &mut self,
         draft: DraftScenario,
+        parts: &BTreeMap<String, String>,
         own: Option<&Filter>,
         find: &impl Fn(&str) -> Option<&'k Filter>,
     ) -> Option<Scenario>
@@ -390,12 +501,12 @@ impl Checker<'_> {
         for table in &draft.when {
             let mut conditions = Vec::new();
             for (field, value) in table {
-                match condition(field, value.get_ref()) {
-                    Ok(condition) => conditions.push(condition),
+                match tests_of(field, value.get_ref(), parts, self.compile) {
+                    Ok(tests) => conditions.extend(tests),
                     Err(message) => {
                         let help = "write a value, a list of values, or one of `{ not = […] }`, \
                                     `{ from = 400, to = 499 }`, `{ contains = […] }`, `{ regex = '…' }`, \
-                                    the last two also with `decoded = true`";
+                                    `{ unlike = '…' }`; `contains` and `regex` also with `decoded = true`";
                         self.reporter.report(value.span().start, format!("`{field}`: {message}"), help);
                     }
                 }
@@ -467,45 +578,81 @@ impl Checker<'_> {
     }
 }
 
-fn condition(field: &str, value: &Value) -> Result<Condition, String> {
-    let condition = |test| Condition { field: field.to_owned(), test, decoded: false };
+/// The number of a kind of event, new ones at the end.
+fn event_number(event: &str, events: &mut Vec<Arc<str>>) -> usize {
+    events.iter().position(|known| **known == *event).unwrap_or_else(|| {
+        events.push(event.into());
+        events.len() - 1
+    })
+}
+
+fn slots_of(group_names: &[Option<String>], names: &mut Names) -> Vec<Option<usize>> {
+    group_names.iter().map(|name| Some(names.slot_or_new(name.as_ref()?))).collect()
+}
+
+/// The tests of one field, all of which must hold.
+fn tests_of(
+    field: &str,
+    value: &Value,
+    parts: &BTreeMap<String, String>,
+    compile: Compile,
+) -> Result<Vec<Condition>, String> {
+    let condition = |test, decoded| Condition { field: field.to_owned(), test, decoded };
     let table = match value {
         Value::Table(table) => table,
         Value::Array(_) | Value::String(_) | Value::Integer(_) | Value::Boolean(_) => {
-            return Ok(condition(Test::OneOf(values(value)?)));
+            return Ok(vec![condition(Test::OneOf(values(value)?), false)]);
         }
         Value::Float(_) | Value::Datetime(_) => return Err("only text, whole numbers and lists".into()),
     };
     let decoded = table.get("decoded").is_some_and(|flag| flag.as_bool() == Some(true));
-    let keys: Vec<&str> = table.keys().map(String::as_str).filter(|key| *key != "decoded").collect();
-    let test = match keys.as_slice() {
-        ["not"] => Test::NoneOf(values(&table["not"])?),
-        ["contains"] => {
-            let words = values(&table["contains"])?;
-            let words = AhoCorasick::builder().ascii_case_insensitive(true).build(words);
-            Test::Contains(words.map_err(|error| error.to_string())?)
-        }
-        ["regex"] => {
-            let pattern = table["regex"].as_str().ok_or("`regex` must be text")?;
-            Test::Regex(Box::new(compile_search(pattern)?))
-        }
-        ["from", "to"] | ["to", "from"] => {
-            let bound = |key: &str| table[key].as_integer().and_then(|number| u64::try_from(number).ok());
-            let (from, to) = (
-                bound("from").ok_or("`from` must be a number")?,
-                bound("to").ok_or("`to` must be a number")?,
-            );
-            if from > to {
-                return Err("`from` is larger than `to`".into());
+    let mut tests = Vec::new();
+    for (key, value) in table {
+        let search = || {
+            let text = value.as_str().ok_or(format!("`{key}` must be text"))?;
+            let text = expand::known(text, parts)?;
+            match compile {
+                Compile::Now => Search::compiled_now(text),
+                Compile::OnUse => Ok(Search::new(text)),
             }
-            Test::Between(from, to)
-        }
-        _ => return Err(format!("`{}` is no test", keys.join(", "))),
-    };
-    if decoded && !matches!(test, Test::Contains(_) | Test::Regex(_)) {
+        };
+        let test = match key.as_str() {
+            "decoded" => continue,
+            "not" => Test::NoneOf(values(value)?),
+            "contains" => {
+                let words = AhoCorasick::builder().ascii_case_insensitive(true).build(values(value)?);
+                Test::Contains(words.map_err(|error| error.to_string())?)
+            }
+            "regex" => Test::Regex(search()?),
+            "unlike" => Test::Unlike(search()?),
+            "from" | "to" => {
+                let bound = |key: &str| {
+                    let number = table.get(key).and_then(Value::as_integer);
+                    number
+                        .and_then(|number| u64::try_from(number).ok())
+                        .ok_or(format!("`{key}` must be a number"))
+                };
+                let (from, to) = (bound("from")?, bound("to")?);
+                if from > to {
+                    return Err("`from` is larger than `to`".into());
+                }
+                if key == "to" {
+                    continue;
+                }
+                Test::Between(from, to)
+            }
+            other => return Err(format!("`{other}` is no test")),
+        };
+        let decoded = decoded && matches!(test, Test::Contains(_) | Test::Regex(_));
+        tests.push(condition(test, decoded));
+    }
+    if tests.is_empty() {
+        return Err("no test".into());
+    }
+    if decoded && !tests.iter().any(|test| test.decoded) {
         return Err("`decoded` goes with `contains` and `regex` only".into());
     }
-    Ok(Condition { decoded, ..condition(test) })
+    Ok(tests)
 }
 
 /// One value or a list of them, as the bytes they have in a line.

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ipnet::IpNet;
+use jiff::tz::TimeZone;
 use model::{Direction, Evidence, Mode, Target, Timestamp};
 
 use crate::bucket::{Bucket, Poured};
@@ -164,6 +165,8 @@ pub struct Engine {
     lines: Lines,
     limits: Limits,
     clock: Clock,
+    /// For filters whose times are UTC.
+    utc: Clock,
     replayed: Timestamp,
     stats: Stats,
     scratch: Vec<u8>,
@@ -248,6 +251,7 @@ impl Engine {
             lines: Lines::new(limits.evidence),
             limits,
             clock,
+            utc: Clock::new(TimeZone::UTC),
             replayed: Timestamp(0),
             stats: Stats::default(),
             scratch: Vec::new(),
@@ -354,7 +358,8 @@ impl Engine {
         };
         self.stats.events += 1;
         input.events += 1;
-        let written = loaded.state.fields.get(line, TIME).and_then(|text| self.clock.read(text, now));
+        let clock = if loaded.filter.utc { &mut self.utc } else { &mut self.clock };
+        let written = loaded.state.fields.get(line, TIME).and_then(|text| clock.read(text, now));
         self.stats.timeless += u64::from(written.is_none());
         let (at, now) = if replay {
             let at = written.unwrap_or(self.replayed);
@@ -461,6 +466,9 @@ impl Rule {
         let when: Vec<_> = scenario.when.iter().filter_map(resolved).collect();
         if when.is_empty() && !scenario.when.is_empty() {
             return None;
+        }
+        for (_, condition) in when.iter().flatten() {
+            condition.test.compile();
         }
         Some(Self {
             scenario: number,

@@ -40,6 +40,25 @@ pub(crate) fn expand(pattern: &str, parts: &BTreeMap<String, String>) -> Result<
     Ok(out)
 }
 
+/// Puts the text of each `<name>` in that is defined; what else stands between `<` and `>` is text to look for.
+///
+/// # Errors
+/// That the result is too long.
+pub(crate) fn known(pattern: &str, parts: &BTreeMap<String, String>) -> Result<String, String> {
+    let put_in = |text: String, (name, part): (&String, &String)| {
+        if text.len() > crate::limits::MAX_PATTERN {
+            text
+        } else {
+            text.replace(&format!("<{name}>"), &format!("(?:{part})"))
+        }
+    };
+    let out = parts.iter().fold(pattern.to_owned(), put_in);
+    if out.len() > crate::limits::MAX_PATTERN {
+        return Err(format!("the pattern is longer than {} bytes", crate::limits::MAX_PATTERN));
+    }
+    Ok(out)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -51,6 +70,8 @@ mod tests {
             expand("(?<user>x)<tail>(?P<y>z) < <A>", &parts).unwrap(),
             "(?<user>x)(?:a|b)(?P<y>z) < <A>"
         );
+        assert_eq!(known("<tail> <script>", &parts).unwrap(), "(?:a|b) <script>");
+        assert!(known(&"<tail>".repeat(3_000), &parts).unwrap_err().contains("longer"));
         assert!(expand("from <ip>$", &parts).unwrap().contains("(?<ip>"));
         assert!(expand("<host>", &parts).unwrap_err().contains("<host>"));
         assert!(expand(&"<ip>".repeat(1_000), &parts).unwrap_err().contains("longer"));

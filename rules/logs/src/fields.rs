@@ -44,6 +44,21 @@ impl Fields {
         free
     }
 
+    /// Lets a slot hold what another holds.
+    pub(crate) fn alias(&mut self, slot: usize, other: usize) {
+        self.places[slot] = self.places[other].clone();
+    }
+
+    /// Lets a slot hold a part of what another holds.
+    pub(crate) fn part(&mut self, slot: usize, of: usize, part: Range<usize>) {
+        let within = |whole: &Range<usize>| whole.start + part.start..whole.start + part.end;
+        self.places[slot] = match &self.places[of] {
+            Place::Absent => Place::Absent,
+            Place::Line(whole) => Place::Line(within(whole)),
+            Place::Scratch(whole) => Place::Scratch(within(whole)),
+        };
+    }
+
     pub(crate) fn get<'f>(&'f self, line: &'f [u8], slot: usize) -> Option<&'f [u8]> {
         match self.places.get(slot)? {
             Place::Absent => None,

@@ -1,17 +1,21 @@
 //! Lines to events with named fields.
 //!
 //! Every pattern covers a whole message. One search over all patterns finds the first that matches, which ends after a
-//! few bytes for most lines; only then are the fields of that one pattern taken.
+//! few bytes for most lines; only then are the fields of that one pattern taken. A JSON line has its fields by key; its
+//! patterns cover whole values of them.
+//!
+//! Regexes are compiled when a filter is first used, so that the built-in filters nobody's logs use cost nothing.
 
 use std::net::IpAddr;
 use std::ops::Range;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use model::Span;
 use regex_automata::meta::{self, Regex};
 use regex_automata::util::primitives::NonMaxUsize;
 use regex_automata::util::syntax;
 use regex_automata::{Anchored, Input};
+use regex_syntax::hir::{Hir, HirKind};
 
 use crate::fields::{Fields, IP, Names, TIME};
 use crate::json::Tree;
@@ -29,12 +33,18 @@ pub struct Filter {
     pub span: Span,
     pub(crate) programs: Vec<String>,
     pub(crate) header: HeaderUse,
+    /// Times that name no offset are UTC, not local.
+    pub(crate) utc: bool,
     /// Field with the address of the connection; if it is another than `ip`, somebody else wrote `ip`.
     pub(crate) peer: Option<usize>,
     pub(crate) names: Names,
     /// Kinds of event, by number.
     pub(crate) events: Vec<Arc<str>>,
-    pub(crate) body: Body,
+    /// Patterns of messages that are text.
+    pub(crate) patterns: Vec<Pattern>,
+    /// How messages that are JSON objects are read.
+    pub(crate) json: Option<Json>,
+    pub(crate) compiled: OnceLock<Option<Compiled>>,
 }
 
 /// Whether lines begin with a syslog header.
@@ -46,34 +56,64 @@ pub(crate) enum HeaderUse {
     /// It is taken off where there is one.
     #[default]
     Optional,
+    /// The line as it is comes first, and without its header only if it is no event so: for programs that begin their
+    /// own lines with something that looks like a header.
+    Either,
     /// Lines are taken as they are.
     None,
 }
 
-#[derive(Debug)]
-pub(crate) enum Body {
-    Patterns {
-        /// All patterns: which one matches?
-        any: Regex,
-        patterns: Vec<Pattern>,
-    },
-    Json {
-        tree: Tree,
-        /// A slot that is filled from another if it is absent.
-        instead: Vec<(usize, usize)>,
-        event: usize,
-    },
-}
-
+/// A pattern of messages that are text.
 #[derive(Debug)]
 pub(crate) struct Pattern {
     /// None = lines that are known and mean nothing.
     pub(crate) event: Option<usize>,
-    pub(crate) regex: Regex,
+    pub(crate) regex: String,
     /// Slot of each group.
     pub(crate) groups: Vec<Option<usize>>,
     /// A message at least this long may have lost its end, and with it whom it is about.
     pub(crate) cut_at: Option<usize>,
+}
+
+/// How JSON lines are read.
+#[derive(Debug)]
+pub(crate) struct Json {
+    pub(crate) tree: Tree,
+    /// A slot that is filled from another if it is absent.
+    pub(crate) instead: Vec<(usize, usize)>,
+    /// What every line is if there are no patterns.
+    pub(crate) event: Option<usize>,
+    pub(crate) patterns: Vec<FieldPattern>,
+}
+
+/// A pattern of JSON lines: matches if all its tests do.
+#[derive(Debug)]
+pub(crate) struct FieldPattern {
+    /// None = lines that are known and mean nothing.
+    pub(crate) event: Option<usize>,
+    pub(crate) tests: Vec<FieldTest>,
+}
+
+/// A regex that covers the whole value of a field.
+#[derive(Debug)]
+pub(crate) struct FieldTest {
+    pub(crate) slot: usize,
+    pub(crate) regex: String,
+    /// Slot of each group.
+    pub(crate) groups: Vec<Option<usize>>,
+    /// Its place among all field tests of the filter.
+    pub(crate) number: usize,
+}
+
+/// The regexes of a filter.
+#[derive(Debug)]
+pub(crate) struct Compiled {
+    /// All patterns of text: which one matches?
+    pub(crate) any: Option<Regex>,
+    /// Their groups, one by one.
+    pub(crate) patterns: Vec<Regex>,
+    /// All field tests.
+    pub(crate) tests: Vec<Regex>,
 }
 
 /// Buffers of one filter's searches, reused from line to line.
@@ -81,7 +121,10 @@ pub(crate) struct Pattern {
 pub(crate) struct State {
     any: Option<meta::Cache>,
     patterns: Vec<Option<meta::Cache>>,
+    tests: Vec<Option<meta::Cache>>,
     slots: Vec<Option<NonMaxUsize>>,
+    /// Groups found within fields: where to, of which field, and its part.
+    found: Vec<(usize, usize, Range<usize>)>,
     pub(crate) fields: Fields,
 }
 
@@ -152,65 +195,89 @@ impl Filter {
         self.names.iter()
     }
 
+    /// Compiled now, if it was not yet. None only if the filter was never checked.
+    fn compiled(&self) -> Option<&Compiled> {
+        self.compiled.get_or_init(|| Compiled::new(&self.patterns, self.json.as_ref()).ok()).as_ref()
+    }
+
     pub(crate) fn state(&self) -> State {
-        let patterns = match &self.body {
-            Body::Patterns { patterns, .. } => patterns.len(),
-            Body::Json { .. } => 0,
-        };
+        let caches = |count| std::iter::repeat_with(|| None).take(count).collect();
+        let (patterns, tests) =
+            self.compiled().map_or((0, 0), |compiled| (compiled.patterns.len(), compiled.tests.len()));
         State {
             any: None,
-            patterns: std::iter::repeat_with(|| None).take(patterns).collect(),
+            patterns: caches(patterns),
+            tests: caches(tests),
             slots: Vec::new(),
+            found: Vec::new(),
             fields: Fields::default(),
         }
     }
 
     /// Judges a line (without its line end) and leaves the fields in `state`.
     pub(crate) fn apply(&self, state: &mut State, line: &[u8]) -> Applied {
-        state.fields.clear(self.names.len());
-        let (mut message, mut repeat) = (0..line.len(), 1);
         match (self.header, syslog::split(line)) {
-            (HeaderUse::None, _) | (HeaderUse::Optional, None) => {}
-            (HeaderUse::Required, None) => return Applied::Miss,
+            (HeaderUse::None, _) | (HeaderUse::Optional | HeaderUse::Either, None) => {
+                self.apply_whole(state, line)
+            }
+            (HeaderUse::Required, None) => Applied::Miss,
             (HeaderUse::Required | HeaderUse::Optional, Some(header)) => {
-                if !self.is_for(&header) {
-                    return Applied::Miss;
-                }
-                if !header.time.is_empty() {
-                    state.fields.copy(TIME, header.time);
-                }
-                message.start = header.message;
-                if let Some((inner, count)) = syslog::repeated(&line[message.clone()]) {
-                    message = message.start + inner.start..message.start + inner.end;
-                    repeat = count.clamp(1, limits::MAX_REPEAT);
-                }
+                self.apply_behind(state, line, &header)
             }
-        }
-        let event = match &self.body {
-            Body::Patterns { any, patterns } => match apply_patterns(any, patterns, state, line, message) {
-                Ok(event) => event,
-                Err(other) => return other,
+            (HeaderUse::Either, Some(header)) => match self.apply_whole(state, line) {
+                Applied::Miss => self.apply_behind(state, line, &header),
+                judged @ (Applied::Ignored
+                | Applied::Oversized
+                | Applied::Cut
+                | Applied::BadAddress
+                | Applied::Forwarded
+                | Applied::Event { .. }) => judged,
             },
-            Body::Json { tree, instead, event } => {
-                if message.len() > limits::MAX_LINE {
-                    return Applied::Oversized;
-                }
-                // A header's time gives way to the one in the document.
-                state.fields.clear(self.names.len());
-                if !tree.read(&line[message], &mut state.fields) {
-                    return Applied::Miss;
-                }
-                for &(slot, other) in instead {
-                    if state.fields.get(line, slot).is_none()
-                        && let Some(value) = state.fields.get(line, other).map(<[u8]>::to_vec)
-                    {
-                        state.fields.copy(slot, &value);
-                    }
-                }
-                *event
+        }
+    }
+
+    fn apply_whole(&self, state: &mut State, line: &[u8]) -> Applied {
+        state.fields.clear(self.names.len());
+        self.apply_message(state, line, 0..line.len(), 1)
+    }
+
+    fn apply_behind(&self, state: &mut State, line: &[u8], header: &Header<'_>) -> Applied {
+        if !self.is_for(header) {
+            return Applied::Miss;
+        }
+        state.fields.clear(self.names.len());
+        if !header.time.is_empty() {
+            state.fields.copy(TIME, header.time);
+        }
+        let (mut message, mut repeat) = (header.message..line.len(), 1);
+        if let Some((inner, count)) = syslog::repeated(&line[message.clone()]) {
+            message = message.start + inner.start..message.start + inner.end;
+            repeat = count.clamp(1, limits::MAX_REPEAT);
+        }
+        self.apply_message(state, line, message, repeat)
+    }
+
+    fn apply_message(&self, state: &mut State, line: &[u8], message: Range<usize>, repeat: u32) -> Applied {
+        let Some(compiled) = self.compiled() else { return Applied::Miss };
+        let spaces = line[message.clone()].iter().take_while(|&&b| b == b' ').count();
+        let document = message.start + spaces..message.end;
+        let judged = match (&self.json, &compiled.any) {
+            (Some(json), None) => apply_json(json, &compiled.tests, state, line, document, self.names.len()),
+            (Some(json), Some(_)) if line[document.clone()].starts_with(b"{") => {
+                apply_json(json, &compiled.tests, state, line, document, self.names.len())
             }
+            (Some(_) | None, Some(any)) => {
+                apply_patterns(any, &compiled.patterns, &self.patterns, state, line, message)
+            }
+            (None, None) => Err(Applied::Miss),
         };
-        let Some(ip) = state.fields.get(line, IP).and_then(address) else { return Applied::BadAddress };
+        let event = match judged {
+            Ok(event) => event,
+            Err(other) => return other,
+        };
+        let Some(ip) = state.fields.get(line, IP).and_then(address_with_port) else {
+            return Applied::BadAddress;
+        };
         let peer = self.peer.and_then(|slot| state.fields.get(line, slot));
         if peer.is_some_and(|peer| address_with_port(peer) != Some(ip)) {
             return Applied::Forwarded;
@@ -219,12 +286,17 @@ impl Filter {
     }
 
     fn is_for(&self, header: &Header<'_>) -> bool {
-        self.programs.is_empty() || self.programs.iter().any(|program| program.as_bytes() == header.program)
+        let is = |program: &String| match program.strip_suffix('*') {
+            Some(start) => header.program.starts_with(start.as_bytes()),
+            None => header.program == program.as_bytes(),
+        };
+        self.programs.is_empty() || self.programs.iter().any(is)
     }
 }
 
 fn apply_patterns(
     any: &Regex,
+    regexes: &[Regex],
     patterns: &[Pattern],
     state: &mut State,
     line: &[u8],
@@ -244,20 +316,77 @@ fn apply_patterns(
     if pattern.cut_at.is_some_and(|limit| whole.len() >= limit) {
         return Err(Applied::Cut);
     }
-    let cache = state.patterns[number].get_or_insert_with(|| pattern.regex.create_cache());
+    let cache = state.patterns[number].get_or_insert_with(|| regexes[number].create_cache());
     state.slots.clear();
     state.slots.resize(pattern.groups.len() * 2, None);
-    if pattern.regex.search_slots_with(cache, &input, &mut state.slots).is_none() {
+    if regexes[number].search_slots_with(cache, &input, &mut state.slots).is_none() {
         return Err(Applied::Miss);
     }
-    for (group, slot) in pattern.groups.iter().enumerate() {
-        if let (Some(slot), Some(start), Some(end)) =
-            (slot, state.slots[group * 2], state.slots[group * 2 + 1])
-        {
-            state.fields.set(*slot, message.start + start.get()..message.start + end.get());
-        }
+    for (slot, found) in groups(&pattern.groups, &state.slots) {
+        state.fields.set(slot, message.start + found.start..message.start + found.end);
     }
     Ok(event)
+}
+
+fn apply_json(
+    json: &Json,
+    regexes: &[Regex],
+    state: &mut State,
+    line: &[u8],
+    document: Range<usize>,
+    names: usize,
+) -> Result<usize, Applied> {
+    if document.len() > limits::MAX_LINE {
+        return Err(Applied::Oversized);
+    }
+    // A header's time gives way to the one in the document.
+    state.fields.clear(names);
+    if !json.tree.read(&line[document], &mut state.fields) {
+        return Err(Applied::Miss);
+    }
+    for &(slot, other) in &json.instead {
+        if state.fields.get(line, slot).is_none() {
+            state.fields.alias(slot, other);
+        }
+    }
+    if let Some(event) = json.event {
+        return Ok(event);
+    }
+    let State { tests, slots, found, fields, .. } = state;
+    let mut holds = |test: &FieldTest, found: &mut Vec<(usize, usize, Range<usize>)>| {
+        let Some(value) = fields.get(line, test.slot) else { return false };
+        let input = Input::new(value).anchored(Anchored::Yes);
+        let regex = &regexes[test.number];
+        let cache = tests[test.number].get_or_insert_with(|| regex.create_cache());
+        slots.clear();
+        slots.resize(test.groups.len() * 2, None);
+        let matches = regex.search_slots_with(cache, &input, slots).is_some();
+        if matches {
+            found.extend(groups(&test.groups, slots).map(|(slot, part)| (slot, test.slot, part)));
+        }
+        matches
+    };
+    for pattern in &json.patterns {
+        found.clear();
+        if pattern.tests.iter().all(|test| holds(test, found)) {
+            for (slot, of, part) in found.drain(..) {
+                fields.part(slot, of, part);
+            }
+            return pattern.event.ok_or(Applied::Ignored);
+        }
+    }
+    Err(Applied::Miss)
+}
+
+/// What the named groups of a match hold, by the slots of their names.
+fn groups<'g>(
+    groups: &'g [Option<usize>],
+    slots: &'g [Option<NonMaxUsize>],
+) -> impl Iterator<Item = (usize, Range<usize>)> + 'g {
+    groups.iter().zip(slots.chunks_exact(2)).filter_map(|(slot, ends)| match (slot, ends) {
+        (Some(slot), [Some(start), Some(end)]) => Some((*slot, start.get()..end.get())),
+        (None, _) | (Some(_), _) => None,
+    })
 }
 
 /// An address as text; one that is IPv4 in IPv6 clothes is IPv4.
@@ -282,6 +411,50 @@ pub(crate) fn syntax_config() -> syntax::Config {
     syntax::Config::new().unicode(false).utf8(false).nest_limit(limits::MAX_NESTING)
 }
 
+impl Compiled {
+    /// # Errors
+    /// If a pattern is none, or too large.
+    fn new(patterns: &[Pattern], json: Option<&Json>) -> Result<Self, String> {
+        let texts: Vec<&str> = patterns.iter().map(|pattern| pattern.regex.as_str()).collect();
+        let tests = json.iter().flat_map(|json| &json.patterns).flat_map(|pattern| &pattern.tests);
+        Ok(Self {
+            any: compile_any(&texts)?,
+            patterns: texts.iter().map(|text| compile_groups(text)).collect::<Result<_, _>>()?,
+            tests: tests.map(|test| compile_groups(&test.regex)).collect::<Result<_, _>>()?,
+        })
+    }
+}
+
+/// The names of a pattern's groups, the whole match first, without compiling it.
+///
+/// # Errors
+/// If it is no pattern.
+pub(crate) fn group_names(pattern: &str) -> Result<Vec<Option<String>>, String> {
+    fn collect(hir: &Hir, names: &mut Vec<Option<String>>) {
+        match hir.kind() {
+            HirKind::Empty | HirKind::Literal(_) | HirKind::Class(_) | HirKind::Look(_) => {}
+            HirKind::Repetition(repetition) => collect(&repetition.sub, names),
+            HirKind::Capture(capture) => {
+                let place = usize::try_from(capture.index).unwrap_or(0).min(limits::MAX_PATTERN);
+                if names.len() <= place {
+                    names.resize(place + 1, None);
+                }
+                names[place] = capture.name.as_deref().map(str::to_owned);
+                collect(&capture.sub, names);
+            }
+            HirKind::Concat(parts) | HirKind::Alternation(parts) => {
+                parts.iter().for_each(|part| collect(part, names));
+            }
+        }
+    }
+    let mut parser =
+        regex_syntax::ParserBuilder::new().unicode(false).utf8(false).nest_limit(limits::MAX_NESTING).build();
+    let hir = parser.parse(&whole(pattern)).map_err(|error| sentence(&error))?;
+    let mut names = vec![None];
+    collect(&hir, &mut names);
+    Ok(names)
+}
+
 /// Compiles one pattern for its groups only: which pattern matches is known by then.
 pub(crate) fn compile_groups(pattern: &str) -> Result<Regex, String> {
     let config = Regex::config()
@@ -294,8 +467,11 @@ pub(crate) fn compile_groups(pattern: &str) -> Result<Regex, String> {
     build(&[whole(pattern)], config)
 }
 
-/// Compiles all patterns to say which matches first.
-pub(crate) fn compile_any(patterns: &[String]) -> Result<Regex, String> {
+/// Compiles all patterns to say which matches first; none if there are none.
+pub(crate) fn compile_any(patterns: &[&str]) -> Result<Option<Regex>, String> {
+    if patterns.is_empty() {
+        return Ok(None);
+    }
     let config = Regex::config()
         .utf8_empty(false)
         .which_captures(regex_automata::nfa::thompson::WhichCaptures::Implicit)
@@ -303,7 +479,7 @@ pub(crate) fn compile_any(patterns: &[String]) -> Result<Regex, String> {
         .nfa_size_limit(Some(limits::MAX_COMPILED_SET))
         .hybrid_cache_capacity(4 * limits::MAX_COMPILED);
     let patterns: Vec<String> = patterns.iter().map(|pattern| whole(pattern)).collect();
-    build(&patterns, config)
+    build(&patterns, config).map(Some)
 }
 
 /// Compiles a pattern that is looked for anywhere in a value.
@@ -321,12 +497,11 @@ fn build(patterns: &[String], config: meta::Config) -> Result<Regex, String> {
         if error.size_limit().is_some() {
             return "the pattern is too large when compiled".to_owned();
         }
-        match error.syntax_error() {
-            Some(syntax) => {
-                // The last line of the report is the sentence; before it stands the pattern with a marker.
-                syntax.to_string().lines().last().unwrap_or_default().trim_start_matches("error: ").to_owned()
-            }
-            None => error.to_string(),
-        }
+        error.syntax_error().map_or_else(|| error.to_string(), sentence)
     })
+}
+
+/// The last line of the report is the sentence; before it stands the pattern with a marker.
+fn sentence(error: &regex_syntax::Error) -> String {
+    error.to_string().lines().last().unwrap_or_default().trim_start_matches("error: ").to_owned()
 }

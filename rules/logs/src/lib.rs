@@ -10,8 +10,8 @@
 //! [filter]                          # at most one; a file may hold scenarios alone
 //! name = "door"                     # the name `[[logs]] filter = "door"` uses
 //! description = "the door's log"
-//! programs = ["doord"]              # syslog programs it listens to; left out = every
-//! header = "optional"               # a syslog header in front: required | optional | none
+//! programs = ["doord", "door/*"]    # syslog programs it listens to, `*` = however it ends; left out = every
+//! header = "optional"               # a syslog header in front: required | optional | either | none
 //! cut_at = 500                      # messages this long may have lost their end: never judged (also per pattern)
 //! parts = { port = ' port [0-9]+' } # short names for use as <port> in patterns
 //!
@@ -19,9 +19,13 @@
 //! event = "refused"                 # kind of event; or `ignore = true` for lines that mean nothing
 //! regex = 'refused (?<user>\S*) from <ip><port>'   # groups are fields; `<ip>` is the address, `time` the time
 //!
-//! # JSON lines instead of patterns: `json = true`, `event = "…"`, and
+//! # JSON lines: `json = true`, and
 //! # [filter.fields]  ip = "ClientHost"  time = ["StartUTC", "time"]  agent = "/request/headers/agent"
+//! # Every line is an event (`event = "…"` in [filter]), or the first pattern says whose regexes all cover their fields:
+//! # [[patterns]] event = "refused"  match = { action = 'login', message = 'refused (?<user>.*)' }
+//! # Patterns with `regex` beside them are for lines that are text, so one filter reads both forms of a log.
 //! # peer = "…" names a field that must hold the same address, where somebody else could have written `ip`
+//! # utc = true where times without an offset are UTC, not local
 //!
 //! [[scenarios]]
 //! name = "door-rattling"
@@ -29,8 +33,10 @@
 //! filters = ["door"]                # left out = the filter of this file
 //! events = ["refused"]              # left out = every kind
 //! when = [{ user = { not = ["bob"] } }]   # any of these, each all of its tests: a value, a list, { not = […] },
-//!                                   # { from = 400, to = 499 }, { contains = […] }, { regex = '…' }; the last two
-//!                                   # take `decoded = true` to look behind percent-encoding
+//!                                   # { from = 400, to = 499 }, { contains = […] }, { regex = '…' }, { unlike = '…' };
+//!                                   # `contains` and `regex` take `decoded = true` to look behind percent-encoding;
+//!                                   # several tests of a field in one table must all hold. `[parts]` at the top of
+//!                                   # a file are short names for use as <name> in `regex` and `unlike`
 //! group_by = ["ip"]                 # must hold "ip"
 //! ipv4_prefix = 32                  # what counts as one attacker
 //! ipv6_prefix = 64
@@ -46,13 +52,17 @@
 //! before; where it is on both sides, ignore the lines in which it could be either.
 
 mod bucket;
+pub mod crowdsec;
 mod definition;
 mod engine;
 mod error;
 mod evidence;
 mod expand;
+pub mod expr;
+pub mod fail2ban;
 mod fields;
 mod filter;
+mod go;
 mod json;
 mod library;
 pub mod limits;

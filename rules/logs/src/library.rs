@@ -2,16 +2,22 @@
 
 use std::sync::Arc;
 
+use crate::definition::Compile;
 use crate::error::FilterError;
 use crate::{Filter, Scenario, definition, limits};
 
-/// The built-in files, in the order in which they are read.
-const BUILTIN: [(&str, &str); 4] = [
-    ("builtin/sshd.toml", include_str!("builtin/sshd.toml")),
-    ("builtin/nginx.toml", include_str!("builtin/nginx.toml")),
-    ("builtin/traefik.toml", include_str!("builtin/traefik.toml")),
-    ("builtin/http.toml", include_str!("builtin/http.toml")),
-];
+macro_rules! builtin {
+    ($($name:literal)+) => {
+        [$((concat!("builtin/", $name, ".toml"), include_str!(concat!("builtin/", $name, ".toml")))),+]
+    };
+}
+
+/// The built-in files, in the order in which they are read: scenarios for several filters last.
+const BUILTIN: [(&str, &str); 23] = builtin! {
+    "sshd" "nginx" "traefik" "haproxy" "harbor" "authentik" "gitlab" "grafana"
+    "home_assistant" "jellyfin" "nextcloud" "overseerr" "servarr" "syncthing" "vaultwarden" "postfix"
+    "dovecot" "mosquitto" "postgresql" "samba" "secd" "http" "logins"
+};
 
 /// Filters and scenarios by name.
 #[derive(Clone, Debug, Default)]
@@ -27,12 +33,12 @@ impl Library {
         Self::default()
     }
 
-    /// What comes with the program: sshd, nginx, traefik, and scenarios for them.
+    /// What comes with the program. Regexes are compiled when an engine first uses a filter.
     #[must_use]
     pub fn builtin() -> Self {
         let mut library = Self::empty();
         for (file, text) in BUILTIN {
-            let added = library.add(file, text);
+            let added = library.read(file, text, Compile::OnUse);
             debug_assert!(added.is_ok(), "{added:?}");
         }
         library
@@ -49,7 +55,11 @@ impl Library {
     /// # Errors
     /// All mistakes of the file.
     pub fn add(&mut self, file_name: &str, text: &str) -> Result<(), Vec<FilterError>> {
-        let definitions = definition::read(file_name, text, |name| self.filter(name))?;
+        self.read(file_name, text, Compile::Now)
+    }
+
+    fn read(&mut self, file_name: &str, text: &str, compile: Compile) -> Result<(), Vec<FilterError>> {
+        let definitions = definition::read(file_name, text, compile, |name| self.filter(name))?;
         let fits = self.filters.len() < limits::MAX_FILTERS
             && self.scenarios.len() + definitions.scenarios.len() <= limits::MAX_SCENARIOS;
         if !fits {

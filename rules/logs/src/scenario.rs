@@ -1,5 +1,6 @@
 //! What is too much: which events count, per what, how many, how fast they are forgotten, and what follows.
 
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use aho_corasick::AhoCorasick;
@@ -9,6 +10,7 @@ use regex_automata::{Anchored, Input};
 
 use crate::bucket::Shape;
 use crate::fields::Fields;
+use crate::filter::compile_search;
 
 /// A checked scenario.
 #[derive(Clone, Debug)]
@@ -73,7 +75,37 @@ pub(crate) enum Test {
     NoneOf(Vec<Vec<u8>>),
     Between(u64, u64),
     Contains(AhoCorasick),
-    Regex(Box<Regex>),
+    Regex(Search),
+    /// Holds where the regex does not match.
+    Unlike(Search),
+}
+
+/// A regex that is looked for anywhere in a value, compiled when an engine first takes its scenario up.
+#[derive(Clone, Debug)]
+pub(crate) struct Search {
+    regex: String,
+    compiled: Arc<OnceLock<Option<Regex>>>,
+}
+
+impl Search {
+    pub(crate) fn new(regex: String) -> Self {
+        Self { regex, compiled: Arc::default() }
+    }
+
+    /// # Errors
+    /// If it is no pattern, or too large.
+    pub(crate) fn compiled_now(regex: String) -> Result<Self, String> {
+        let compiled = Arc::new(OnceLock::from(Some(compile_search(&regex)?)));
+        Ok(Self { regex, compiled })
+    }
+
+    pub(crate) fn compile(&self) -> Option<&Regex> {
+        self.compiled.get_or_init(|| compile_search(&self.regex).ok()).as_ref()
+    }
+
+    fn finds(&self, value: &[u8]) -> bool {
+        self.compile().is_some_and(|regex| regex.is_match(Input::new(value).anchored(Anchored::No)))
+    }
 }
 
 impl Test {
@@ -83,7 +115,15 @@ impl Test {
             Self::Between(..) => 0,
             Self::OneOf(_) | Self::NoneOf(_) => 1,
             Self::Contains(_) => 2,
-            Self::Regex(_) => 3,
+            Self::Regex(_) | Self::Unlike(_) => 3,
+        }
+    }
+
+    /// Compiles what is not yet, so that no line waits for it.
+    pub(crate) fn compile(&self) {
+        match self {
+            Self::Regex(search) | Self::Unlike(search) => drop(search.compile()),
+            Self::OneOf(_) | Self::NoneOf(_) | Self::Between(..) | Self::Contains(_) => {}
         }
     }
 
@@ -93,7 +133,8 @@ impl Test {
             Self::NoneOf(values) => !values.iter().any(|known| known == value),
             Self::Between(from, to) => number(value).is_some_and(|number| (*from..=*to).contains(&number)),
             Self::Contains(words) => words.is_match(value),
-            Self::Regex(regex) => regex.is_match(Input::new(value).anchored(Anchored::No)),
+            Self::Regex(search) => search.finds(value),
+            Self::Unlike(search) => !search.finds(value),
         }
     }
 }

@@ -25,8 +25,9 @@ impl Clock {
 
     /// Reads one of: `Nov 23 02:45:00[.123]` (optionally with a year before or behind the clock; without, the latest
     /// year that is not more than a day after `now`), RFC 3339 or ISO 8601 with `T` or a space, with or without
-    /// offset, `2026/11/23 02:45:00` (nginx error log), `23/Nov/2026:02:45:00 +0100` (common log format), seconds
-    /// since 1970 with or without fraction.
+    /// offset (or `UTC`, `GMT` in its place), `2026/11/23 02:45:00` (nginx error log), `23 Nov 2026 02:45:00` (RFC 5322
+    /// without the weekday), `23/Nov/2026:02:45:00 +0100` (common log format), seconds since 1970 with or without
+    /// fraction.
     pub fn read(&mut self, text: &[u8], now: Timestamp) -> Option<Timestamp> {
         let mut cursor = Cursor { text, at: 0 };
         let first = *text.first()?;
@@ -50,6 +51,15 @@ impl Clock {
                 cursor.expect(b'/')?;
                 let year = cursor.number(4, 4)?;
                 cursor.expect(b':')?;
+                self.read_rest(&mut cursor, (year, i64::from(month), day))
+            }
+            (_, Some(b' ')) => {
+                let day = cursor.number(2, 2)?;
+                cursor.at += 1;
+                let month = month(cursor.take(3)?)?;
+                cursor.expect(b' ')?;
+                let year = cursor.number(4, 4)?;
+                cursor.expect(b' ')?;
                 self.read_rest(&mut cursor, (year, i64::from(month), day))
             }
             _ => {
@@ -206,12 +216,13 @@ impl<'t> Cursor<'t> {
         Some(((hour, minute, second), self.fraction()))
     }
 
-    /// Nothing, `Z`, `+0100`, `+01:00`, with or without a space in front; then the end. Seconds east of UTC.
+    /// Nothing, `Z`, `UTC`, `+0100`, `+01:00`, with or without a space in front; then the end. Seconds east of UTC.
     fn offset(&mut self) -> Option<Option<i64>> {
         self.spaces();
         let sign = match self.text.get(self.at) {
             None => return Some(None),
             Some(b'Z' | b'z') if self.at + 1 == self.text.len() => return Some(Some(0)),
+            Some(b'U' | b'G') if matches!(&self.text[self.at..], b"UTC" | b"GMT") => return Some(Some(0)),
             Some(b'+') => 1,
             Some(b'-') => -1,
             Some(_) => return None,
@@ -250,6 +261,8 @@ mod tests {
             ("2026-11-23T02:45:00Z", "2026-11-23T02:45:00"),
             ("2026/11/23 02:45:00", "2026-11-23T02:45:00"),
             ("23/Nov/2026:02:45:00 -0230", "2026-11-23T05:15:00"),
+            ("2026-11-23 02:45:00.5 UTC", "2026-11-23T02:45:00.5"),
+            ("23 Nov 2026 02:45:00.25 GMT", "2026-11-23T02:45:00.25"),
             ("1790000000.5", "2026-09-21T14:13:20.5"),
             ("2016-12-31T23:59:60Z", "2017-01-01T00:00:00"),
         ] {
@@ -274,6 +287,8 @@ mod tests {
             "23/Nov/2026:24:00:00 +0000",
             "2026-11-23T02:45:00+1",
             "2026-11-23T02:45:00Zx",
+            "2026-11-23 02:45:00 CET",
+            "23 Nov 26 02:45:00",
             "123456789012",
         ] {
             let found = read(text, now, TimeZone::UTC);

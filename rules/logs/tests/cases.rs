@@ -1,5 +1,5 @@
 //! Runs `tests/cases/logs/*.toml` against the built-in filters and scenarios. How a case reads stands in `sshd.toml`
-//! there.
+//! there; what every injection tries beside its own texts stands in `evil.toml`.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
@@ -45,6 +45,13 @@ struct Injection {
     cut_at: Option<usize>,
 }
 
+/// What every attacker writes into names, agents and paths.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Evil {
+    evil: Vec<String>,
+}
+
 fn engine(library: &Library, filter: &str) -> Engine {
     let source = Source { name: "log".into(), filter: filter.into(), mode: Mode::Enforce };
     Engine::new(library, vec![source], Limits::default(), Clock::new(TimeZone::UTC)).unwrap()
@@ -57,7 +64,11 @@ impl Run {
             .replace("{n}", &number.to_string())
             .replace("{time}", &at.to_string())
             .replace("{clf}", &zoned.strftime("%d/%b/%Y:%H:%M:%S +0000").to_string())
+            .replace("{haproxy}", &zoned.strftime("%d/%b/%Y:%H:%M:%S.000").to_string())
             .replace("{slash}", &zoned.strftime("%Y/%m/%d %H:%M:%S").to_string())
+            .replace("{space}", &zoned.strftime("%Y-%m-%d %H:%M:%S").to_string())
+            .replace("{epoch}", &zoned.timestamp().as_second().to_string())
+            .replace("{rfc}", &zoned.strftime("%d %b %Y %H:%M:%S").to_string())
     }
 
     fn check(&self, library: &Library, filter: &str) {
@@ -107,17 +118,17 @@ fn nginx_escaped(text: &str) -> String {
 
 impl Injection {
     /// Every line of an attacker, as many times as would ban somebody.
-    fn check(&self, library: &Library, filter: &str) -> usize {
+    fn check(&self, library: &Library, filter: &str, common: &[String]) -> usize {
         let now: Timestamp = "2026-11-23T02:45:01Z".parse().unwrap();
         let mut lines = Vec::new();
         for template in &self.templates {
-            for evil in &self.evil {
-                let json =
-                    format!("\"{}\"", evil.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n"));
+            for evil in self.evil.iter().chain(common) {
+                let json = serde_json::to_string(evil).unwrap();
                 lines.push(
                     template
                         .replace("{evil}", evil)
                         .replace("{escaped}", &nginx_escaped(evil))
+                        .replace("{quoted}", &json[1..json.len() - 1])
                         .replace("{json}", &json),
                 );
             }
@@ -152,9 +163,14 @@ impl Injection {
     }
 }
 
+fn folder() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../tests/cases/logs")
+}
+
 fn run(file: &str) {
-    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../tests/cases/logs").join(file);
-    let cases: Cases = toml::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
+    let text = |file: &str| std::fs::read_to_string(folder().join(file)).unwrap();
+    let cases: Cases = toml::from_str(&text(file)).unwrap();
+    let common: Evil = toml::from_str(&text("evil.toml")).unwrap();
     let library = Library::builtin();
     let filter = library.filter(&cases.filter).unwrap();
     for [event, address, user, line] in &cases.hits {
@@ -169,7 +185,7 @@ fn run(file: &str) {
     for case in &cases.runs {
         case.check(&library, &cases.filter);
     }
-    let injections = cases.injection.check(&library, &cases.filter);
+    let injections = cases.injection.check(&library, &cases.filter, &common.evil);
     println!(
         "{file}: {} hits, {} misses, {} runs, {injections} injections",
         cases.hits.len(),
@@ -180,16 +196,49 @@ fn run(file: &str) {
 }
 
 #[test]
-fn sshd() {
-    run("sshd.toml");
+fn every_built_in_filter_has_cases() {
+    let library = Library::builtin();
+    for filter in library.filters() {
+        let file = folder().join(format!("{}.toml", filter.name));
+        assert!(file.is_file(), "{} is missing", file.display());
+    }
+    let mut scenarios: Vec<&str> = library.scenarios().map(|scenario| scenario.name.as_str()).collect();
+    for entry in std::fs::read_dir(folder()).unwrap() {
+        let text = std::fs::read_to_string(entry.unwrap().path()).unwrap();
+        scenarios.retain(|name| !text.contains(&format!("scenario = \"{name}\"")));
+    }
+    assert!(scenarios.is_empty(), "no run for {scenarios:?}");
 }
 
-#[test]
-fn nginx() {
-    run("nginx.toml");
+macro_rules! files {
+    ($($test:ident $file:literal)+) => {
+        $(#[test]
+        fn $test() {
+            run($file);
+        })+
+    };
 }
 
-#[test]
-fn traefik() {
-    run("traefik.toml");
+files! {
+    sshd "sshd.toml"
+    nginx "nginx.toml"
+    traefik "traefik.toml"
+    haproxy "haproxy.toml"
+    harbor "harbor.toml"
+    authentik "authentik.toml"
+    gitlab "gitlab.toml"
+    grafana "grafana.toml"
+    home_assistant "home-assistant.toml"
+    jellyfin "jellyfin.toml"
+    nextcloud "nextcloud.toml"
+    overseerr "overseerr.toml"
+    servarr "servarr.toml"
+    syncthing "syncthing.toml"
+    vaultwarden "vaultwarden.toml"
+    postfix "postfix.toml"
+    dovecot "dovecot.toml"
+    mosquitto "mosquitto.toml"
+    postgresql "postgresql.toml"
+    samba "samba.toml"
+    secd "secd.toml"
 }

@@ -91,6 +91,78 @@ fn mistakes_have_places() {
     starts(one(&"#".repeat(300_000)), 1, 1, "larger than");
 }
 
+const JSON: &str = "[filter]\nname = \"own\"\njson = true\nfields = { ip = \"ip\", text = \"text\", kind = \"kind\" }\n[[patterns]]\n";
+
+#[test]
+fn patterns_of_json_lines() {
+    let mut library = Library::empty();
+    let text = format!(
+        "{JSON}event = \"refused\"\nmatch = {{ kind = 'login', text = 'no (?<user>.*) from <ip>' }}\n\
+         [[patterns]]\nignore = true\nmatch = {{ kind = 'quiet' }}\n\
+         [[patterns]]\nevent = \"other\"\nmatch = {{ kind = '.*' }}\n\
+         [[patterns]]\nevent = \"plain\"\nregex = 'plain <ip>'\n"
+    );
+    library.add("own.toml", &text).unwrap();
+    let filter = library.filter("own").unwrap();
+    let parse = |line: &str| {
+        let found = filter.parse(line.as_bytes())?;
+        let user = found.fields.iter().find(|(name, _)| name == "user").map(|(_, user)| user.clone());
+        Some((found.event, found.ip.to_string(), user))
+    };
+    let event =
+        |event: &str, ip: &str, user: Option<&str>| Some((event.into(), ip.into(), user.map(str::to_owned)));
+    let line = r#"{"ip":"192.0.2.1","kind":"login","text":"no \u0062ob from 192.0.2.7"}"#;
+    assert_eq!(parse(line), event("refused", "192.0.2.7", Some("bob")));
+    // Every test must hold, and none covers a part only.
+    assert_eq!(
+        parse(r#"{"ip":"192.0.2.1","kind":"login","text":"no bob from 192.0.2.7 "}"#),
+        event("other", "192.0.2.1", None)
+    );
+    assert_eq!(parse(r#"{"ip":"192.0.2.1","kind":"quiet"}"#), None);
+    assert_eq!(parse(r#"{"ip":"192.0.2.1","text":"x"}"#), None);
+    assert_eq!(parse("plain 192.0.2.9:80"), event("plain", "192.0.2.9", None));
+    assert_eq!(parse(r#"plain {"ip":"192.0.2.1","kind":"x"}"#), None);
+}
+
+#[test]
+fn mistakes_in_patterns_of_json_lines() {
+    let message = |text: &str| {
+        let (line, _, message) = one(text);
+        (line, message)
+    };
+    let found = message(&format!("{HEAD}match = {{ a = 'x' }}\n"));
+    assert_eq!((found.0, found.1.contains("`match` belongs to JSON")), (5, true), "{found:?}");
+    let found = message(&format!("{JSON}event = \"a\"\nmatch = {{ near = 'x' }}\n"));
+    assert_eq!((found.0, found.1.contains("no field is named `near`")), (7, true), "{found:?}");
+    let found = message(&format!("{JSON}event = \"a\"\nregex = '<ip>'\nmatch = {{ kind = 'x' }}\n"));
+    assert_eq!((found.0, found.1.contains("both")), (7, true), "{found:?}");
+    let found = message(&format!("{JSON}event = \"a\"\n"));
+    assert_eq!((found.0, found.1.contains("without `regex`")), (2, true), "{found:?}");
+    let found = message(&format!("{JSON}event = \"a\"\nmatch = {{ kind = '(' }}\n"));
+    assert_eq!((found.0, found.1.contains("unclosed group")), (7, true), "{found:?}");
+    let text = "[filter]\nname = \"own\"\njson = true\nevent = \"x\"\nfields = { kind = \"k\" }\n[[patterns]]\nevent = \"a\"\nmatch = { kind = 'x' }\n";
+    let lines: Vec<u32> = mistakes(text).iter().map(|mistake| mistake.0).collect();
+    assert_eq!(lines, [8, 4], "no address, and two places say what the lines are");
+}
+
+#[test]
+fn lines_with_and_without_a_header() {
+    let mut library = Library::empty();
+    let text = "[filter]\nname = \"own\"\nheader = \"either\"\nprograms = [\"door*\"]\nutc = true\n[[patterns]]\nevent = \"a\"\nregex = '(?:(?<time>\\S+ \\S+) )?no <ip>'\n";
+    library.add("own.toml", text).unwrap();
+    let filter = library.filter("own").unwrap();
+    for (line, found) in [
+        ("no 192.0.2.7", true),
+        ("2026-11-23 02:45:00 no 192.0.2.7", true),
+        ("Nov 23 02:45:00 gate door[1]: no 192.0.2.7", true),
+        ("Nov 23 02:45:00 gate doorbell[1]: 2026-11-23 02:45:00 no 192.0.2.7", true),
+        ("Nov 23 02:45:00 gate other[1]: no 192.0.2.7", false),
+        ("Nov 23 02:45:00 gate door[1]: yes 192.0.2.7", false),
+    ] {
+        assert_eq!(filter.parse(line.as_bytes()).is_some(), found, "{line}");
+    }
+}
+
 #[test]
 fn all_mistakes_at_once() {
     let text = r#"

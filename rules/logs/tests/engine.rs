@@ -267,10 +267,10 @@ fn sources_must_make_sense() {
 
 /// One engine for all inputs: making it is the dear part.
 fn judged<T: std::fmt::Debug>(strategy: impl Strategy<Value = T>, judge: impl Fn(&mut Engine, T)) {
+    let library = Library::builtin();
     let source = |filter: &str| Source { name: filter.into(), filter: filter.into(), mode: Mode::Enforce };
-    let sources = ["sshd", "nginx", "traefik"].map(source).to_vec();
-    let engine =
-        Engine::new(&Library::builtin(), sources, Limits::default(), Clock::new(TimeZone::UTC)).unwrap();
+    let sources = library.filters().map(|filter| source(&filter.name)).collect();
+    let engine = Engine::new(&library, sources, Limits::default(), Clock::new(TimeZone::UTC)).unwrap();
     let engine = std::cell::RefCell::new(engine);
     let mut runner = proptest::test_runner::TestRunner::new(ProptestConfig::with_cases(2_000));
     runner
@@ -285,7 +285,7 @@ fn judged<T: std::fmt::Debug>(strategy: impl Strategy<Value = T>, judge: impl Fn
 fn any_bytes() {
     let bytes = proptest::collection::vec(any::<u8>(), 0..400);
     judged((bytes, any::<i64>()), |engine, (bytes, now)| {
-        for source in 0..3 {
+        for source in 0..Library::builtin_files().count() {
             engine.line(Timestamp(now), SourceIndex(source), &bytes);
         }
     });
@@ -293,33 +293,79 @@ fn any_bytes() {
 
 #[test]
 fn mutated_lines() {
-    const LINES: [(usize, &str); 6] = [
-        (0, "Nov 23 02:45:00 gate sshd[12]: Failed password for root from 192.0.2.7 port 4711 ssh2"),
+    const LINES: [(&str, &str); 10] = [
+        ("sshd", "Nov 23 02:45:00 gate sshd[12]: Failed password for root from 192.0.2.7 port 4711 ssh2"),
         (
-            0,
+            "sshd",
             "<38>1 2026-11-23T02:45:00Z gate sshd 12 - [a b=\"c\"] Invalid user bob from 192.0.2.7 port 4711",
         ),
-        (0, "Nov 23 02:45:00 g sshd[1]: message repeated 3 times: [ Failed none for x from ::1 port 1 ssh2]"),
-        (1, "192.0.2.7 - - [23/Nov/2026:02:45:00 +0100] \"GET /%2e%2e/ HTTP/1.1\" 404 615 \"-\" \"curl\""),
         (
-            1,
+            "sshd",
+            "Nov 23 02:45:00 g sshd[1]: message repeated 3 times: [ Failed none for x from ::1 port 1 ssh2]",
+        ),
+        (
+            "nginx",
+            "192.0.2.7 - - [23/Nov/2026:02:45:00 +0100] \"GET /%2e%2e/ HTTP/1.1\" 404 615 \"-\" \"curl\"",
+        ),
+        (
+            "nginx",
             "2026/11/23 02:45:00 [error] 1#1: *5 user \"a\": password mismatch, client: 192.0.2.7, server: x, a",
         ),
         (
-            2,
+            "traefik",
             r#"{"ClientAddr":"::1:1","ClientHost":"::1","DownstreamStatus":404,"RequestPath":"/\u002eenv","time":"2026-11-23T02:45:00Z"}"#,
+        ),
+        (
+            "authentik",
+            r#"{"action": "login_failed", "client_ip": "192.0.2.7", "context": {"username": "b\u00e4r"}, "logger": "authentik.events.models"}"#,
+        ),
+        (
+            "samba",
+            r"  Auth: [SMB2,(null)] user [W]\[bob] at [Mon, 23 Nov 2026 02:45:00.1 UTC] with [NTLMv2] status [NT_STATUS_WRONG_PASSWORD] workstation [PC] remote host [ipv4:192.0.2.7:1] mapped to [W]\[bob]. local host [ipv4:192.0.2.1:445] ",
+        ),
+        (
+            "dovecot",
+            "Nov 23 02:45:00 mail dovecot: imap-login: Disconnected (auth failed, 1 attempts in 2 secs): user=<a>, method=PLAIN, rip=192.0.2.7, lip=192.0.2.1, TLS, session=<b>",
+        ),
+        (
+            "syncthing",
+            r#"{"time":"2026-11-23T02:45:00.5+01:00","type":"LoginAttempt","data":{"remoteAddress":"[2001:db8::7]:1","success":false}}"#,
         ),
     ];
     let edits = proptest::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..6);
     let inputs = (prop::sample::select(&LINES[..]), edits, any::<prop::sample::Index>(), any::<i64>());
-    judged(inputs, |engine, ((source, line), edits, cut, now)| {
+    judged(inputs, |engine, ((filter, line), edits, cut, now)| {
+        let source = engine.source(filter).unwrap();
         let mut bytes = line.as_bytes().to_vec();
         for (place, byte) in edits {
             let at = place.index(bytes.len());
             bytes[at] = byte;
         }
-        engine.line(Timestamp(now), SourceIndex(source), &bytes);
-        engine.replay(Timestamp(now), SourceIndex(source), &bytes);
-        engine.line(Timestamp(now), SourceIndex(source), &bytes[..cut.index(bytes.len())]);
+        engine.line(Timestamp(now), source, &bytes);
+        engine.replay(Timestamp(now), source, &bytes);
+        engine.line(Timestamp(now), source, &bytes[..cut.index(bytes.len())]);
     });
+}
+
+#[test]
+fn times_of_a_filter_in_utc_are_not_local() {
+    let mut library = Library::empty();
+    for (name, utc) in [("here", false), ("there", true)] {
+        let text = format!(
+            "[filter]\nname = \"{name}\"\nheader = \"none\"\nutc = {utc}\n[[patterns]]\nevent = \"a\"\nregex = '(?<time>\\S+) <ip>'\n\
+             [[scenarios]]\nname = \"{name}\"\ncapacity = 0\nleak = \"1h\"\nban = \"1h\"\n"
+        );
+        library.add("own.toml", &text).unwrap();
+    }
+    let sources =
+        ["here", "there"].map(|name| Source { name: name.into(), filter: name.into(), mode: Mode::Enforce });
+    let zone = TimeZone::posix("CET-1").unwrap();
+    let mut engine = Engine::new(&library, sources.to_vec(), Limits::default(), Clock::new(zone)).unwrap();
+    let now: Timestamp = "2026-11-23T02:45:00Z".parse().unwrap();
+    let times = [0, 1].map(|source| {
+        let outputs = engine.line(now, SourceIndex(source), b"2026-11-23T02:30:00 192.0.2.7");
+        outputs.overflows.first().map(|overflow| overflow.at.to_string()[..16].to_owned())
+    });
+    // Local time was an hour and a quarter ago: too old to count.
+    assert_eq!(times, [None, Some("2026-11-23T02:30".to_owned())]);
 }

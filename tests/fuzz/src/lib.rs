@@ -8,9 +8,12 @@
 #![allow(clippy::expect_used, clippy::unwrap_used, reason = "a target fails by panicking")]
 
 mod configs;
+mod crowdsec;
 mod dns;
+mod expressions;
 mod feeds;
 mod imports;
+mod lapi;
 mod lists;
 mod logs;
 mod packets;
@@ -35,10 +38,14 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("image", packets::image),
     ("log-lines", logs::lines),
     ("log-filter", logs::filter),
+    ("crowdsec-scenario", crowdsec::scenario),
+    ("log-expression", expressions::expression),
+    ("fail2ban-filter", logs::fail2ban),
     ("signature-rules", signatures::rules),
     ("capture", signatures::capture),
     ("packed", feeds::packed),
     ("geoip", feeds::geoip),
+    ("lapi-request", lapi::request),
 ];
 
 /// The target of this name.

@@ -27,7 +27,7 @@ pub use lists::Lists;
 pub use namespace::Namespace;
 pub use network::{
     ATTACKER, CAMERAS, CAMERAS_VLAN, DMZ, EXPLOITER, GUEST, HOME, IOT, MANAGEMENT, Network, SERVICES,
-    STORAGE, UPSTREAMS, VISITOR, WAN, ZONES, Zone,
+    STORAGE, UPSTREAMS, VISITOR, WAN, ZONES, Zone, address,
 };
 pub use probe::{Echo, Probe, connect};
 pub use process::Process;

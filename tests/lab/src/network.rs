@@ -159,7 +159,7 @@ pub(crate) fn next_number() -> u32 {
 
 /// The address of `address/length`.
 #[must_use]
-pub(crate) fn address(with_prefix: &str) -> &str {
+pub fn address(with_prefix: &str) -> &str {
     with_prefix.split('/').next().unwrap_or(with_prefix)
 }
 

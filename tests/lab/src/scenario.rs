@@ -13,6 +13,7 @@ use crate::steps;
 use crate::wait::Waiter;
 use anyhow::{Context, Result};
 use serde_json::{Value, json};
+use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -75,6 +76,36 @@ impl Step {
 }
 
 impl Lab {
+    /// A lab without lists for the test of this name; none where labs cannot run, which is told as `SKIP`.
+    ///
+    /// # Panics
+    /// It does not start: the test fails.
+    #[must_use]
+    pub fn for_test(name: &str) -> Option<Self> {
+        if let Some(why) = crate::cannot_run() {
+            eprintln!("SKIP: lab::{name}: {why}");
+            return None;
+        }
+        match Self::start(Waiter::default(), false, Own::default()) {
+            Ok(lab) => Some(lab),
+            Err(error) => panic!("{error:#}"),
+        }
+    }
+
+    /// Changes the config and has it put in force.
+    ///
+    /// # Panics
+    /// It cannot be written or is refused: the test fails.
+    pub fn reload_with(&self, change: impl FnOnce(String) -> String) {
+        let config = &self.appliance.config;
+        let written = fs::read_to_string(config).and_then(|text| fs::write(config, change(text)));
+        let reply = written.map_err(anyhow::Error::from).and_then(|()| self.appliance.ask(&["reload"]));
+        match reply {
+            Ok(reply) => assert_eq!(reply.code, 0, "{}", reply.text),
+            Err(error) => panic!("{error:#}"),
+        }
+    }
+
     /// Starts everything, with the lists or without them (which is quicker).
     ///
     /// # Errors

@@ -1,20 +1,12 @@
 //! A new config cannot lock anyone out: what nobody confirms goes back.
 #![expect(clippy::unwrap_used, reason = "a test fails where its helpers do")]
 
-use lab::{DMZ, Lab, Own, VISITOR, WAN, Waiter, connect};
+use lab::{DMZ, Lab, VISITOR, WAN, connect};
 use std::fs;
 use std::time::Duration;
 
 const SOON: Duration = Duration::from_secs(20);
 const LIMIT: Duration = Duration::from_millis(800);
-
-fn start(test: &str) -> Option<Lab> {
-    if let Some(why) = lab::cannot_run() {
-        eprintln!("SKIP: lab::apply::{test}: {why}");
-        return None;
-    }
-    Some(Lab::start(Waiter::default(), false, Own::default()).unwrap())
-}
 
 /// What a visitor from outside gets from the web server.
 fn web(lab: &Lab) -> String {
@@ -37,7 +29,7 @@ fn on_trial(lab: &Lab) -> bool {
 
 #[test]
 fn a_config_that_nobody_confirms_goes_back() {
-    let Some(lab) = start("goes_back") else { return };
+    let Some(lab) = Lab::for_test("apply::goes_back") else { return };
     let (open, closed) = configs(&lab);
     let new = lab.directory().join("new.toml");
     fs::write(&new, &closed).unwrap();
@@ -64,7 +56,7 @@ fn a_config_that_nobody_confirms_goes_back() {
 
 #[test]
 fn a_confirmed_config_stays_and_is_on_disk() {
-    let Some(mut lab) = start("confirmed") else { return };
+    let Some(mut lab) = Lab::for_test("apply::confirmed") else { return };
     let (_, closed) = configs(&lab);
     let new = lab.directory().join("new.toml");
     fs::write(&new, &closed).unwrap();
@@ -84,7 +76,7 @@ fn a_confirmed_config_stays_and_is_on_disk() {
 
 #[test]
 fn a_trial_that_leaves_the_policy_as_it_is_is_confirmed_like_any_other() {
-    let Some(lab) = start("same_policy") else { return };
+    let Some(lab) = Lab::for_test("apply::same_policy") else { return };
     let (open, _) = configs(&lab);
     let other = open.replace("[dns]\n", "[dns]\ncache_entries = 5000\n");
     assert_ne!(open, other);
@@ -100,7 +92,7 @@ fn a_trial_that_leaves_the_policy_as_it_is_is_confirmed_like_any_other() {
 
 #[test]
 fn a_daemon_that_is_killed_on_trial_starts_with_the_confirmed_config() {
-    let Some(mut lab) = start("killed") else { return };
+    let Some(mut lab) = Lab::for_test("apply::killed") else { return };
     let (open, closed) = configs(&lab);
     // Edited in place, as people do.
     fs::write(&lab.appliance.config, &closed).unwrap();
@@ -128,7 +120,7 @@ fn a_daemon_that_is_killed_on_trial_starts_with_the_confirmed_config() {
 
 #[test]
 fn a_trial_is_taken_back_by_command_and_a_bad_one_never_begins() {
-    let Some(lab) = start("reverted") else { return };
+    let Some(lab) = Lab::for_test("apply::reverted") else { return };
     let (open, closed) = configs(&lab);
     let new = lab.directory().join("new.toml");
     fs::write(&new, closed.replace("vlan = 410", "vlan = 5000")).unwrap();
@@ -153,7 +145,7 @@ fn a_trial_is_taken_back_by_command_and_a_bad_one_never_begins() {
 
 #[test]
 fn a_trial_goes_back_though_the_daemon_was_killed_and_stays_dead() {
-    let Some(mut lab) = start("dead") else { return };
+    let Some(mut lab) = Lab::for_test("apply::dead") else { return };
     let (open, closed) = configs(&lab);
     let new = lab.directory().join("new.toml");
     fs::write(&new, &closed).unwrap();

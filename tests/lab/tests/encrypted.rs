@@ -1,7 +1,7 @@
 //! DNS over TLS and HTTPS through the appliance, asked by real clients: kdig, curl, openssl.
 #![expect(clippy::unwrap_used, reason = "a test fails where its helpers do")]
 
-use lab::{HOME, IOT, Lab, Own, WAN, Waiter, Zone};
+use lab::{HOME, IOT, Lab, WAN, Zone, address};
 use std::fs;
 use std::path::Path;
 use std::process::Stdio;
@@ -11,25 +11,6 @@ const SOON: Duration = Duration::from_secs(30);
 const NAME: &str = "www.lab.example";
 const ADDRESS: &str = "203.0.113.1";
 const OWN: &str = "dns.home.arpa";
-
-fn start(test: &str) -> Option<Lab> {
-    if let Some(why) = lab::cannot_run() {
-        eprintln!("SKIP: lab::encrypted::{test}: {why}");
-        return None;
-    }
-    Some(Lab::start(Waiter::default(), false, Own::default()).unwrap())
-}
-
-fn reload_with(lab: &Lab, change: impl FnOnce(String) -> String) {
-    let config = &lab.appliance.config;
-    fs::write(config, change(fs::read_to_string(config).unwrap())).unwrap();
-    let reply = lab.appliance.ask(&["reload"]).unwrap();
-    assert_eq!(reply.code, 0, "{}", reply.text);
-}
-
-fn bare(router: &str) -> &str {
-    router.split('/').next().unwrap()
-}
 
 /// What a program in a host of a zone prints.
 fn run(lab: &Lab, zone: Zone, program: &str, words: &[&str]) -> String {
@@ -41,7 +22,7 @@ fn run(lab: &Lab, zone: Zone, program: &str, words: &[&str]) -> String {
 
 /// What kdig is told over `how`, which it trusts by this certificate.
 fn kdig(lab: &Lab, zone: Zone, how: &[&str], trusted: &Path) -> String {
-    let (server, trusted) = (format!("@{}", bare(HOME.router4)), format!("+tls-ca={}", trusted.display()));
+    let (server, trusted) = (format!("@{}", address(HOME.router4)), format!("+tls-ca={}", trusted.display()));
     let own = format!("+tls-hostname={OWN}");
     let start = [server.as_str(), NAME, "A", "+timeout=3", "+retry=0", "+padding", &trusted, &own];
     run(lab, zone, "kdig", &[&start, how].concat())
@@ -57,7 +38,7 @@ fn troubles(lab: &Lab) -> String {
 
 /// Opens the doors for the zones inside.
 fn opened(text: String) -> String {
-    let listen = format!("listen_tls = [\"{0}\"]\nlisten_https = [\"{0}:8443\"]\n", bare(HOME.router4));
+    let listen = format!("listen_tls = [\"{0}\"]\nlisten_https = [\"{0}:8443\"]\n", address(HOME.router4));
     text.replacen("[dns]\n", &format!("[dns]\n{listen}"), 1)
 }
 
@@ -67,12 +48,12 @@ fn allowed(text: String) -> String {
 
 #[test]
 fn real_clients_are_answered_by_tls_and_https_and_know_whom_they_ask() {
-    let Some(lab) = start("clients") else { return };
+    let Some(lab) = Lab::for_test("encrypted::clients") else { return };
     let made = lab.appliance.state.join("dns-certificate.pem");
-    reload_with(&lab, opened);
+    lab.reload_with(opened);
     assert_eq!(troubles(&lab), "[]");
     assert!(!kdig(&lab, HOME, &TLS, &made).contains(ADDRESS), "no rule lets anybody in");
-    reload_with(&lab, allowed);
+    lab.reload_with(allowed);
     for how in [&TLS[..], &HTTPS, &HTTPS_GET] {
         for zone in [HOME, IOT] {
             let answer = kdig(&lab, zone, how, &made);
@@ -81,7 +62,7 @@ fn real_clients_are_answered_by_tls_and_https_and_know_whom_they_ask() {
         assert!(!kdig(&lab, WAN, how, &made).contains(ADDRESS), "{how:?}");
     }
     let query = "https://dns.home.arpa:8443/dns-query?dns=AAABAAABAAAAAAAAA3d3dwNsYWIHZXhhbXBsZQAAAQAB";
-    let to = format!("{OWN}:8443:{}", bare(HOME.router4));
+    let to = format!("{OWN}:8443:{}", address(HOME.router4));
     let trusted = made.display().to_string();
     for (version, expected) in
         [("--http2", "200 2 application/dns-message"), ("--http1.1", "200 1.1 application/dns-message")]
@@ -107,19 +88,19 @@ fn real_clients_are_answered_by_tls_and_https_and_know_whom_they_ask() {
         &lab,
         HOME,
         "kdig",
-        &[&format!("@{}", bare(HOME.router4)), "_dns.resolver.arpa", "TYPE64", "+timeout=3"],
+        &[&format!("@{}", address(HOME.router4)), "_dns.resolver.arpa", "TYPE64", "+timeout=3"],
     );
-    for part in ["alpn=dot", "port=853", "alpn=h2", "port=8443", "/dns-query{?dns}", bare(HOME.router4)] {
+    for part in ["alpn=dot", "port=853", "alpn=h2", "port=8443", "/dns-query{?dns}", address(HOME.router4)] {
         assert!(found.replace('"', "").contains(part), "{part}: {found}");
     }
-    let by_address = format!("+tls-hostname={}", bare(HOME.router4));
-    let (server, trusts) = (format!("@{}", bare(HOME.router4)), format!("+tls-ca={trusted}"));
+    let by_address = format!("+tls-hostname={}", address(HOME.router4));
+    let (server, trusts) = (format!("@{}", address(HOME.router4)), format!("+tls-ca={trusted}"));
     let answer = run(&lab, HOME, "kdig", &[&server, NAME, "+tls", &trusts, &by_address, "+timeout=3"]);
     assert!(answer.contains(ADDRESS), "{answer}");
     assert!(!kdig(&lab, HOME, &["+tls", "+tls-hostname=other.example"], &made).contains(ADDRESS));
 
     // Old versions and other protocols find nobody.
-    let server = format!("{}:853", bare(HOME.router4));
+    let server = format!("{}:853", address(HOME.router4));
     for words in [&["-tls1_1"][..], &["-alpn", "h2"], &["-cipher", "AES128-SHA", "-tls1_2"]] {
         let said = run(&lab, HOME, "openssl", &[&["s_client", "-connect", &server], words].concat());
         assert!(said.contains("no peer certificate available"), "{words:?}: {said}");
@@ -160,9 +141,9 @@ fn make(folder: &Path) -> (String, String) {
 
 #[test]
 fn a_certificate_of_ones_own_is_taken_when_it_changes_and_a_bad_one_is_told() {
-    let Some(mut lab) = start("certificate") else { return };
+    let Some(mut lab) = Lab::for_test("encrypted::certificate") else { return };
     let made = lab.appliance.state.join("dns-certificate.pem");
-    reload_with(&lab, |text| allowed(opened(text)));
+    lab.reload_with(|text| allowed(opened(text)));
     assert!(kdig(&lab, HOME, &TLS, &made).contains(ADDRESS));
     let kept = fs::read(&made).unwrap();
     lab.appliance.kill().unwrap();
@@ -175,7 +156,7 @@ fn a_certificate_of_ones_own_is_taken_when_it_changes_and_a_bad_one_is_told() {
     fs::create_dir(&folder).unwrap();
     let (chain, key) = make(&folder);
     let given = Path::new(&chain);
-    reload_with(&lab, |text| {
+    lab.reload_with(|text| {
         text.replacen("[dns]\n", &format!("[dns]\ncertificate = \"{chain}\"\nkey = \"{key}\"\n"), 1)
     });
     assert!(kdig(&lab, HOME, &TLS, given).contains(ADDRESS));

@@ -1,29 +1,13 @@
 //! DNS by device: groups, clients by MAC address, pauses, orders for one client, what is told of whom.
 #![expect(clippy::unwrap_used, reason = "a test fails where its helpers do")]
 
-use lab::{HOME, IOT, Lab, Own, Waiter, Zone};
+use lab::{HOME, IOT, Lab, Zone, address};
 use serde_json::Value;
-use std::fs;
 use std::time::Duration;
 
 const SOON: Duration = Duration::from_secs(30);
 const NAME: &str = "www.lab.example";
 const ADDRESS: &str = "203.0.113.1";
-
-fn start(test: &str) -> Option<Lab> {
-    if let Some(why) = lab::cannot_run() {
-        eprintln!("SKIP: lab::groups::{test}: {why}");
-        return None;
-    }
-    Some(Lab::start(Waiter::default(), false, Own::default()).unwrap())
-}
-
-fn reload_with(lab: &Lab, change: impl FnOnce(String) -> String) {
-    let config = &lab.appliance.config;
-    fs::write(config, change(fs::read_to_string(config).unwrap())).unwrap();
-    let reply = lab.appliance.ask(&["reload"]).unwrap();
-    assert_eq!(reply.code, 0, "{}", reply.text);
-}
 
 /// What a host of a zone is answered by this address of the router, from this one of its own.
 fn asked(lab: &Lab, zone: Zone, server: &str, source: &str) -> String {
@@ -38,16 +22,12 @@ fn asked(lab: &Lab, zone: Zone, server: &str, source: &str) -> String {
     }
 }
 
-fn bare(router: &str) -> &str {
-    router.split('/').next().unwrap()
-}
-
 fn thing(lab: &Lab) -> String {
-    asked(lab, IOT, bare(IOT.router4), IOT.host4)
+    asked(lab, IOT, address(IOT.router4), IOT.host4)
 }
 
 fn home(lab: &Lab) -> String {
-    asked(lab, HOME, bare(HOME.router4), HOME.host4)
+    asked(lab, HOME, address(HOME.router4), HOME.host4)
 }
 
 fn told(lab: &Lab, text: &str) -> bool {
@@ -80,7 +60,7 @@ fn with_thing(lab: &Lab) {
         "\n[dns.groups.things]\ndeny = [\"{NAME}\"]\nblocking = \"nxdomain\"\n\n\
          [dns.clients.thing]\nwho = [\"{mac}\"]\ngroups = [\"default\", \"things\"]\n"
     );
-    reload_with(lab, |text| text + &groups);
+    lab.reload_with(|text| text + &groups);
     assert_eq!(thing(lab), "blocked");
     // What the upstreams say is not what this is about; that they were silent once is told, with what the walls saw.
     let answered = || {
@@ -95,14 +75,14 @@ fn with_thing(lab: &Lab) {
 
 #[test]
 fn a_device_keeps_its_group_whatever_its_address_and_one_order_is_for_it_alone() {
-    let Some(lab) = start("device") else { return };
+    let Some(lab) = Lab::for_test("groups::device") else { return };
     with_thing(&lab);
 
     // A privacy address: new, and never seen before.
     let host = lab.network.host(IOT).unwrap();
     let private = "fd00:40::abcd:1";
     host.ip(&["-6", "address", "add", &format!("{private}/64"), "dev", "eth0", "nodad"]).unwrap();
-    let other = || asked(&lab, IOT, bare(IOT.router6), private);
+    let other = || asked(&lab, IOT, address(IOT.router6), private);
     lab.waiter.until("the new address", SOON, || Ok((other() == "blocked").then_some(()))).unwrap();
 
     let why = command(&lab, &["why", NAME, "--client", "thing"]);
@@ -121,7 +101,7 @@ fn a_device_keeps_its_group_whatever_its_address_and_one_order_is_for_it_alone()
     // In force when the command returns, and for nobody else.
     let hint = why["allow_command"].as_str().unwrap().split(' ').skip(1).collect::<Vec<_>>();
     assert_eq!(hint[..3], ["allow", NAME, "--for"]);
-    reload_with(&lab, |text| text.replacen("[dns]\n", &format!("[dns]\ndeny = [\"{NAME}\"]\n"), 1));
+    lab.reload_with(|text| text.replacen("[dns]\n", &format!("[dns]\ndeny = [\"{NAME}\"]\n"), 1));
     assert_ne!(home(&lab), "answered");
     command(&lab, &hint);
     assert_eq!((thing(&lab).as_str(), other().as_str()), ("answered", "answered"));
@@ -135,7 +115,7 @@ fn a_device_keeps_its_group_whatever_its_address_and_one_order_is_for_it_alone()
 
 #[test]
 fn a_pause_holds_over_a_crash_and_ends_by_command() {
-    let Some(mut lab) = start("pause") else { return };
+    let Some(mut lab) = Lab::for_test("groups::pause") else { return };
     with_thing(&lab);
     command(&lab, &["dns", "pause", "10m", "--group", "things"]);
     assert_eq!(thing(&lab), "answered");
@@ -156,9 +136,9 @@ fn a_pause_holds_over_a_crash_and_ends_by_command() {
 
 #[test]
 fn an_address_that_is_not_there_leaves_the_others_in_peace_and_names_of_a_zone_are_hidden() {
-    let Some(lab) = start("listen") else { return };
+    let Some(lab) = Lab::for_test("groups::listen") else { return };
     let late = "10.1.0.77";
-    reload_with(&lab, |text| {
+    lab.reload_with(|text| {
         text.replacen("listen = [", &format!("listen = [\"{late}:53\", "), 1).replacen(
             "[zones.home]\n",
             "[zones.home]\ndns_privacy = \"no-names\"\n",

@@ -1,7 +1,7 @@
 //! A policy lives: lists are fetched, rules begin by the clock, devices come, others meddle with nftables; and people look.
 #![expect(clippy::unwrap_used, reason = "a test fails where its helpers do")]
 
-use lab::{DMZ, IOT, Lab, Own, VISITOR, WAN, Waiter, connect};
+use lab::{DMZ, IOT, Lab, VISITOR, WAN, connect};
 use std::fs;
 use std::time::Duration;
 
@@ -9,21 +9,6 @@ const SOON: Duration = Duration::from_secs(30);
 /// The kernel is compared with the plan every minute.
 const REPAIRED_BY: Duration = Duration::from_secs(90);
 const LIMIT: Duration = Duration::from_millis(800);
-
-fn start(test: &str) -> Option<Lab> {
-    if let Some(why) = lab::cannot_run() {
-        eprintln!("SKIP: lab::living::{test}: {why}");
-        return None;
-    }
-    Some(Lab::start(Waiter::default(), false, Own::default()).unwrap())
-}
-
-fn reload_with(lab: &Lab, change: impl FnOnce(String) -> String) {
-    let config = &lab.appliance.config;
-    fs::write(config, change(fs::read_to_string(config).unwrap())).unwrap();
-    let reply = lab.appliance.ask(&["reload"]).unwrap();
-    assert_eq!(reply.code, 0, "{}", reply.text);
-}
 
 /// What a visitor from outside gets from the web server.
 fn web(lab: &Lab) -> String {
@@ -37,7 +22,7 @@ fn told(lab: &Lab, text: &str) -> bool {
 
 #[test]
 fn an_address_list_is_fetched_and_one_that_changes_too_much_waits() {
-    let Some(lab) = start("subscription") else { return };
+    let Some(lab) = Lab::for_test("living::subscription") else { return };
     let file = lab.directory().join(format!("programs/nginx-{}/files/bad.txt", WAN.name));
     let others: String = (0..2000).map(|n| format!("192.0.{}.{}\n", n / 250, n % 250)).collect();
     fs::write(&file, format!("{VISITOR}\n{others}")).unwrap();
@@ -47,7 +32,7 @@ fn an_address_list_is_fetched_and_one_that_changes_too_much_waits() {
          insecure = true\nprivate = true\nrefresh = \"1h\"\n",
         WAN.host4
     );
-    reload_with(&lab, |text| text + &list);
+    lab.reload_with(|text| text + &list);
     lab.waiter.until("the list", SOON, || Ok((web(&lab) == "no answer").then_some(()))).unwrap();
     let state = || lab.appliance.ask(&["lists"]).unwrap().json["lists"][0].clone();
     assert!(state()["entries"].as_u64().unwrap() > 1500, "{}", state());
@@ -70,7 +55,7 @@ fn an_address_list_is_fetched_and_one_that_changes_too_much_waits() {
 
 #[test]
 fn what_others_change_in_our_table_is_repaired_and_told() {
-    let Some(lab) = start("repair") else { return };
+    let Some(lab) = Lab::for_test("living::repair") else { return };
     let nft = |arguments: &[&str]| {
         let output = lab.network.router.command("nft").args(arguments).output().unwrap();
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
@@ -87,7 +72,7 @@ fn what_others_change_in_our_table_is_repaired_and_told() {
 
 #[test]
 fn a_rule_begins_by_the_clock() {
-    let Some(lab) = start("schedule") else { return };
+    let Some(lab) = Lab::for_test("living::schedule") else { return };
     assert_eq!(web(&lab), "HTTP 200");
     // From the next full minute on, for two hours; the clock of the test is that of the router.
     let output =
@@ -97,15 +82,15 @@ fn a_rule_begins_by_the_clock() {
     let to = String::from_utf8(to.stdout).unwrap().trim().to_owned();
     let schedule = format!("\n[schedules.now]\nfrom = \"{from}\"\nto = \"{to}\"\nzone = \"UTC\"\n");
     let rule = "[[rules]]\nfrom = [\"wan\"]\nto = [\"dmz\"]\nservices = [\"http\"]\naction = \"drop\"\nschedule = \"now\"\n\n";
-    reload_with(&lab, |text| text.replacen("[[rules]]", &format!("{rule}[[rules]]"), 1) + &schedule);
+    lab.reload_with(|text| text.replacen("[[rules]]", &format!("{rule}[[rules]]"), 1) + &schedule);
     lab.waiter.until("the schedule", REPAIRED_BY, || Ok((web(&lab) == "no answer").then_some(()))).unwrap();
     assert!(!told(&lab, "repaired"), "our own change is no repair");
 }
 
 #[test]
 fn a_new_device_is_told_of_and_let_in() {
-    let Some(lab) = start("device") else { return };
-    reload_with(&lab, |text| text.replacen("[zones.iot]\n", "[zones.iot]\nquarantine = true\n", 1));
+    let Some(lab) = Lab::for_test("living::device") else { return };
+    lab.reload_with(|text| text.replacen("[zones.iot]\n", "[zones.iot]\nquarantine = true\n", 1));
     let row = || {
         let devices = lab.appliance.ask(&["device"]).unwrap().json;
         let rows = devices["devices"].as_array().unwrap().clone();
@@ -145,7 +130,7 @@ fn a_new_device_is_told_of_and_let_in() {
 
 #[test]
 fn people_see_what_goes_on_and_what_a_change_would_do() {
-    let Some(lab) = start("seeing") else { return };
+    let Some(lab) = Lab::for_test("living::seeing") else { return };
     let _flow = lab::Probe::start(
         lab.network.host(WAN).unwrap(),
         VISITOR.parse().unwrap(),

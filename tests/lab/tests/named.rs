@@ -1,7 +1,7 @@
 //! What rules name beside zones and addresses: countries of a real GeoIP database, and lists that grow too large.
 #![expect(clippy::unwrap_used, reason = "a test fails where its helpers do")]
 
-use lab::{ATTACKER, DMZ, Lab, Own, VISITOR, WAN, Waiter, connect};
+use lab::{ATTACKER, DMZ, Lab, VISITOR, WAN, connect};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -11,21 +11,9 @@ const LIMIT: Duration = Duration::from_millis(800);
 const GERMAN: [&str; 2] = ["91.12.0.1", "2003::1"];
 const AMERICAN: &str = "8.8.8.8";
 
-fn start(test: &str) -> Option<Lab> {
-    if let Some(why) = lab::cannot_run() {
-        eprintln!("SKIP: lab::named::{test}: {why}");
-        return None;
-    }
-    Some(Lab::start(Waiter::default(), false, Own::default()).unwrap())
-}
-
 /// Puts a rule before all others, and more text at the end.
-fn reload_with(lab: &Lab, rule: &str, more: &str) {
-    let config = &lab.appliance.config;
-    let text = fs::read_to_string(config).unwrap();
-    fs::write(config, text.replacen("[[rules]]", &format!("{rule}[[rules]]"), 1) + more).unwrap();
-    let reply = lab.appliance.ask(&["reload"]).unwrap();
-    assert_eq!(reply.code, 0, "{}", reply.text);
+fn with_rule(lab: &Lab, rule: &str, more: &str) {
+    lab.reload_with(|text| text.replacen("[[rules]]", &format!("{rule}[[rules]]"), 1) + more);
 }
 
 fn refresh(lab: &Lab, name: &str) -> (i32, String) {
@@ -59,7 +47,7 @@ fn a_rule_about_a_country_holds_once_the_database_is_there() {
         );
         return;
     };
-    let Some(lab) = start("country") else { return };
+    let Some(lab) = Lab::for_test("named::country") else { return };
     let outside = lab.network.host(WAN).unwrap();
     for address in [AMERICAN, GERMAN[0]] {
         outside.ip(&["address", "add", &format!("{address}/32"), "dev", "eth0"]).unwrap();
@@ -68,7 +56,7 @@ fn a_rule_about_a_country_holds_once_the_database_is_there() {
     let file = lab.directory().join("countries.mmdb");
     let rule =
         "[[rules]]\nfrom = [\"country:DE\"]\nto = [\"dmz\"]\nservices = [\"http\"]\naction = \"drop\"\n\n";
-    reload_with(&lab, rule, &format!("\n[geoip]\nurl = \"file://{}\"\n", file.display()));
+    with_rule(&lab, rule, &format!("\n[geoip]\nurl = \"file://{}\"\n", file.display()));
     assert!(troubles(&lab).contains("has not been fetched yet"), "{}", troubles(&lab));
     for address in [GERMAN[0], GERMAN[1], AMERICAN] {
         assert_eq!(web(&lab, address), "HTTP 200", "{address}");
@@ -104,7 +92,7 @@ fn write_list(file: &Path, lines: impl Iterator<Item = String>) {
 
 #[test]
 fn a_list_that_outgrows_nftables_stops_nothing_else() {
-    let Some(lab) = start("too_large") else { return };
+    let Some(lab) = Lab::for_test("named::too_large") else { return };
     let (office, bad) = (lab.directory().join("office.txt"), lab.directory().join("bad.txt"));
     write_list(&office, std::iter::once(VISITOR.to_owned()));
     write_list(&bad, std::iter::once("192.0.2.1".to_owned()));
@@ -116,7 +104,7 @@ fn a_list_that_outgrows_nftables_stops_nothing_else() {
             file.display()
         )
     };
-    reload_with(&lab, rule, &(list("office", &office, "block = false\n") + &list("bad", &bad, "")));
+    with_rule(&lab, rule, &(list("office", &office, "block = false\n") + &list("bad", &bad, "")));
     for name in ["office", "bad"] {
         assert_eq!(refresh(&lab, name).0, 0);
     }

@@ -1,7 +1,7 @@
 //! Translation and its ways back, through the packet path: masquerade, a port forward, hairpin, both families.
 #![expect(clippy::unwrap_used, reason = "a test fails where its helpers do")]
 
-use lab::{HOME, Lab, Own, SERVICES, VISITOR, WAN, Waiter, connect};
+use lab::{HOME, Lab, SERVICES, VISITOR, WAN, connect};
 use std::fs;
 use std::time::Duration;
 
@@ -9,14 +9,6 @@ const LIMIT: Duration = Duration::from_millis(1500);
 const SOON: Duration = Duration::from_secs(20);
 /// Requests of one test: enough that a way back which misses the flow table shows.
 const REQUESTS: u64 = 20;
-
-fn start(test: &str) -> Option<Lab> {
-    if let Some(why) = lab::cannot_run() {
-        eprintln!("SKIP: lab::nat::{test}: {why}");
-        return None;
-    }
-    Some(Lab::start(Waiter::default(), false, Own::default()).unwrap())
-}
 
 /// Packets from a zone that passed for a reason.
 fn passed(lab: &Lab, zone: &str, reason: &str) -> u64 {
@@ -27,7 +19,7 @@ fn passed(lab: &Lab, zone: &str, reason: &str) -> u64 {
 
 #[test]
 fn answers_to_translated_flows_find_the_flow_table_in_both_families() {
-    let Some(lab) = start("masquerade") else { return };
+    let Some(lab) = Lab::for_test("nat::masquerade") else { return };
     let home = lab.network.host(HOME).unwrap();
     for server in [format!("{}:80", WAN.host4), format!("[{}]:80", WAN.host6)] {
         let (known, unknown) = (passed(&lab, "wan", "established"), passed(&lab, "wan", "no_state"));
@@ -51,7 +43,7 @@ fn answers_to_translated_flows_find_the_flow_table_in_both_families() {
 
 #[test]
 fn a_port_forward_leads_inside_from_outside_and_from_inside() {
-    let Some(lab) = start("forward") else { return };
+    let Some(lab) = Lab::for_test("nat::forward") else { return };
     let (outside, home) = (lab.network.host(WAN).unwrap(), lab.network.host(HOME).unwrap());
     let forwarded = "203.0.113.2:8080";
     assert_eq!(connect(outside, Some(VISITOR), forwarded, LIMIT).unwrap(), "no answer");

@@ -1,7 +1,7 @@
 //! Pi-hole's API as real clients ask it: the one that Home Assistant uses, and one that knows every part.
 #![expect(clippy::unwrap_used, reason = "a test fails where its helpers do")]
 
-use lab::{HOME, IOT, Lab, MANAGEMENT, Own, Waiter, Zone};
+use lab::{HOME, IOT, Lab, MANAGEMENT, Own, Waiter, Zone, address};
 use serde_json::{Value, json};
 use std::{
     env, fs,
@@ -33,10 +33,6 @@ fn clients() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("clients")
 }
 
-fn bare(router: &str) -> &str {
-    router.split('/').next().unwrap()
-}
-
 /// A lab whose router has the API, for the management zone; rules would let home in, too.
 fn start(test: &str) -> Option<(Lab, PathBuf)> {
     let skip = |why: &str| eprintln!("SKIP: lab::{test}: {why}");
@@ -54,7 +50,7 @@ fn start(test: &str) -> Option<(Lab, PathBuf)> {
     fs::set_permissions(&passwords, fs::Permissions::from_mode(0o600)).unwrap();
     let list = lab.appliance.state.join("ads.txt");
     fs::write(&list, "ads.example\ntracker.example\n").unwrap();
-    let (own, home) = (bare(MANAGEMENT.router4), bare(HOME.router4));
+    let (own, home) = (address(MANAGEMENT.router4), address(HOME.router4));
     let api = format!(
         "\n[[rules]]\nfrom = [\"management\", \"home\"]\nto = [\"self\"]\nservices = [\"tcp/{PORT}\"]\n\
          action = \"allow\"\n\n\
@@ -66,21 +62,14 @@ fn start(test: &str) -> Option<(Lab, PathBuf)> {
         list.display(),
         IOT.host4,
     );
-    reload_with(&lab, |text| text.replacen("[dns]\n", &format!("[dns]\ndeny = [\"{DENIED}\"]\n"), 1) + &api);
+    lab.reload_with(|text| text.replacen("[dns]\n", &format!("[dns]\ndeny = [\"{DENIED}\"]\n"), 1) + &api);
     Some((lab, python))
-}
-
-fn reload_with(lab: &Lab, change: impl FnOnce(String) -> String) {
-    let config = &lab.appliance.config;
-    fs::write(config, change(fs::read_to_string(config).unwrap())).unwrap();
-    let reply = lab.appliance.ask(&["reload"]).unwrap();
-    assert_eq!(reply.code, 0, "{}", reply.text);
 }
 
 /// What a host of a zone is answered.
 fn asked(lab: &Lab, zone: Zone, name: &str) -> String {
     let mut command = lab.network.host(zone).unwrap().command("kdig");
-    let server = format!("@{}", bare(zone.router4));
+    let server = format!("@{}", address(zone.router4));
     let output = command.args([&server, name, "A", "+short", "+timeout=2", "+retry=1"]).output().unwrap();
     String::from_utf8_lossy(&output.stdout).trim().to_owned()
 }
@@ -93,13 +82,13 @@ fn curl(lab: &Lab, zone: Zone, words: &[&str]) -> (i32, String) {
 }
 
 fn url(zone: Zone, path: &str) -> String {
-    format!("http://{}:{PORT}/api/{path}", bare(zone.router4))
+    format!("http://{}:{PORT}/api/{path}", address(zone.router4))
 }
 
 fn home_assistant(lab: &Lab, python: &PathBuf, password: &str, what: &str) -> Value {
     let mut command = lab.network.host(MANAGEMENT).unwrap().command(python);
     command.arg(clients().join("home_assistant.py"));
-    command.args([bare(MANAGEMENT.router4), PORT, password, what]);
+    command.args([address(MANAGEMENT.router4), PORT, password, what]);
     let output = command.output().unwrap();
     let error = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(output.status.success(), "{error}");
@@ -151,13 +140,13 @@ fn home_assistant_sees_numbers_and_switches_blocking() {
     assert_eq!(curl(&lab, MANAGEMENT, &[&url(MANAGEMENT, "info/login")]).0, 0);
     let (code, said) = curl(&lab, HOME, &[&url(HOME, "info/login")]);
     assert!(matches!(code, 52 | 56) && said.is_empty(), "{code}: {said}");
-    reload_with(&lab, |text| text.replacen("[pihole_api]\n", "[pihole_api]\nzones = [\"home\"]\n", 1));
+    lab.reload_with(|text| text.replacen("[pihole_api]\n", "[pihole_api]\nzones = [\"home\"]\n", 1));
     assert_eq!(curl(&lab, HOME, &[&url(HOME, "info/login")]).0, 0);
     assert!(matches!(curl(&lab, MANAGEMENT, &[&url(MANAGEMENT, "info/login")]).0, 52 | 56));
 
     // Without its passwords nothing answers, and the person is told.
     fs::remove_file(lab.appliance.state.join("pihole.password")).unwrap();
-    reload_with(&lab, |text| text);
+    lab.reload_with(|text| text);
     assert_eq!(curl(&lab, HOME, &[&url(HOME, "info/login")]).0, 7);
     let status = lab.appliance.status().unwrap();
     assert!(status["troubles"].to_string().contains("password_file"), "{status}");
@@ -174,7 +163,7 @@ fn every_part_is_understood_by_a_client_that_was_made_for_pi_hole() {
     lab.waiter.until("a device", SOON, seen).unwrap();
     let mut command = lab.network.host(MANAGEMENT).unwrap().command(&python);
     command.arg(clients().join("every_part.py"));
-    let base = format!("http://{}:{PORT}", bare(MANAGEMENT.router4));
+    let base = format!("http://{}:{PORT}", address(MANAGEMENT.router4));
     let mut client = command
         .args([&base, PASSWORD, NAME])
         .stdin(Stdio::piped())

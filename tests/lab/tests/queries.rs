@@ -1,7 +1,7 @@
 //! The log of questions: what was asked is there at once and after a restart, as much of it as each zone wants told.
 #![expect(clippy::unwrap_used, reason = "a test fails where its helpers do")]
 
-use lab::{GUEST, HOME, IOT, Lab, Own, SERVICES, Waiter, Zone};
+use lab::{GUEST, HOME, IOT, Lab, SERVICES, Zone};
 use serde_json::{Value, json};
 use std::fs;
 use std::time::Duration;
@@ -11,23 +11,12 @@ const NAME: &str = "www.lab.example";
 const BLOCKED: &str = "ads.example";
 
 fn start(test: &str) -> Option<Lab> {
-    if let Some(why) = lab::cannot_run() {
-        eprintln!("SKIP: lab::queries::{test}: {why}");
-        return None;
-    }
-    let lab = Lab::start(Waiter::default(), false, Own::default()).unwrap();
-    reload_with(&lab, |text| {
+    let lab = Lab::for_test(&format!("queries::{test}"))?;
+    lab.reload_with(|text| {
         text.replacen("[dns]\n", &format!("[dns]\ndeny = [\"{BLOCKED}\"]\n"), 1)
             + &format!("\n[dns.clients.kids-tablet]\nwho = [\"{}\"]\n", HOME.host4)
     });
     Some(lab)
-}
-
-fn reload_with(lab: &Lab, change: impl FnOnce(String) -> String) {
-    let config = &lab.appliance.config;
-    fs::write(config, change(fs::read_to_string(config).unwrap())).unwrap();
-    let reply = lab.appliance.ask(&["reload"]).unwrap();
-    assert_eq!(reply.code, 0, "{}", reply.text);
 }
 
 /// A host of a zone asks its router; what kdig prints.
@@ -104,7 +93,7 @@ fn what_is_asked_is_in_the_log_at_once_and_after_a_restart_and_a_crash() {
 #[test]
 fn each_zone_is_told_as_it_wants() {
     let Some(lab) = start("privacy") else { return };
-    reload_with(&lab, |text| {
+    lab.reload_with(|text| {
         [("iot", "no-names"), ("services", "no-clients"), ("guest", "none")].iter().fold(
             text,
             |text, (zone, privacy)| {
@@ -148,7 +137,7 @@ fn octets(zone: Zone) -> [u8; 4] {
 fn an_order_for_one_client_holds_with_the_next_question_and_nothing_is_answered_from_before() {
     let Some(lab) = start("order") else { return };
     let own = NAME.replace("www", "own");
-    reload_with(&lab, |text| text.replacen("deny = [", &format!("deny = [\"{own}\", "), 1));
+    lab.reload_with(|text| text.replacen("deny = [", &format!("deny = [\"{own}\", "), 1));
     // Kept in the cache.
     for _ in 0..2 {
         ask(&lab, HOME, NAME);

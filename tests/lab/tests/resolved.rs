@@ -1,7 +1,7 @@
 //! Zones that open flows only to what their DNS answered: real questions, real connections, both families.
 #![expect(clippy::unwrap_used, reason = "a test fails where its helpers do")]
 
-use lab::{GUEST, HOME, IOT, Lab, Own, WAN, Waiter, Zone, connect};
+use lab::{GUEST, HOME, IOT, Lab, WAN, Zone, connect};
 use serde_json::Value;
 use std::fs;
 use std::io::{Read, Write};
@@ -12,23 +12,8 @@ const SOON: Duration = Duration::from_secs(20);
 const LIMIT: Duration = Duration::from_millis(1200);
 const NAME: &str = "www.lab.example";
 
-fn start(test: &str) -> Option<Lab> {
-    if let Some(why) = lab::cannot_run() {
-        eprintln!("SKIP: lab::resolved::{test}: {why}");
-        return None;
-    }
-    Some(Lab::start(Waiter::default(), false, Own::default()).unwrap())
-}
-
-fn reload_with(lab: &Lab, change: impl FnOnce(String) -> String) {
-    let config = &lab.appliance.config;
-    fs::write(config, change(fs::read_to_string(config).unwrap())).unwrap();
-    let reply = lab.appliance.ask(&["reload"]).unwrap();
-    assert_eq!(reply.code, 0, "{}", reply.text);
-}
-
 fn with_egress(lab: &Lab, egress: &str) {
-    reload_with(lab, |text| {
+    lab.reload_with(|text| {
         let without: Vec<&str> = text.lines().filter(|line| !line.starts_with("egress")).collect();
         without.join("\n").replacen("[zones.home]\n", &format!("[zones.home]\negress = \"{egress}\"\n"), 1)
     });
@@ -79,7 +64,7 @@ fn goes_on(stream: &mut TcpStream) {
 
 #[test]
 fn flows_go_out_only_to_what_dns_answered_and_nothing_that_is_open_is_cut() {
-    let Some(mut lab) = start("answered") else { return };
+    let Some(mut lab) = Lab::for_test("resolved::answered") else { return };
     let mut open = conversation(&lab);
     assert_eq!((v4(&lab), v6(&lab)), ("HTTP 200".into(), "HTTP 200".into()));
 
@@ -132,7 +117,7 @@ fn flows_go_out_only_to_what_dns_answered_and_nothing_that_is_open_is_cut() {
         "[[rules]]\nfrom = [\"home\"]\nto = [\"{}\"]\naction = \"allow\"\n\n[[rules]]",
         lab::UPSTREAMS[0]
     );
-    reload_with(&lab, |text| text.replacen("[[rules]]", &rule, 1));
+    lab.reload_with(|text| text.replacen("[[rules]]", &rule, 1));
     assert_eq!(other(), "refused", "nobody listens there, and somebody says so");
 
     // The daemon ends, in order and not: nothing changes, meanwhile and afterwards.
@@ -167,8 +152,8 @@ fn flows_go_out_only_to_what_dns_answered_and_nothing_that_is_open_is_cut() {
 
 #[test]
 fn questions_to_other_resolvers_are_answered_here_or_dropped() {
-    let Some(lab) = start("others") else { return };
-    reload_with(&lab, |text| {
+    let Some(lab) = Lab::for_test("resolved::others") else { return };
+    lab.reload_with(|text| {
         let text = text
             .replacen("[zones.iot]\n", "[zones.iot]\ndns_others = \"redirect\"\negress = \"resolved\"\n", 1)
             .replacen("[zones.guest]\n", "[zones.guest]\ndns_others = \"drop\"\n", 1);
@@ -215,7 +200,7 @@ fn questions_to_other_resolvers_are_answered_here_or_dropped() {
 
 #[test]
 fn a_rule_that_names_a_domain_admits_what_was_answered_for_it_and_nothing_else() {
-    let Some(mut lab) = start("domain") else { return };
+    let Some(mut lab) = Lab::for_test("resolved::domain") else { return };
     let rule = |domain: &str| {
         format!(
             "[[rules]]\nfrom = [\"iot\"]\nto = [\"domain:{domain}\"]\nservices = [\"http\"]\naction = \"allow\"\n\n[[rules]]"
@@ -225,11 +210,11 @@ fn a_rule_that_names_a_domain_admits_what_was_answered_for_it_and_nothing_else()
     let http =
         |host: &str| connect(lab.network.host(IOT).unwrap(), None, &format!("{host}:80"), LIMIT).unwrap();
     // A name that is asked before any rule names it.
-    reload_with(&lab, |text| text.replacen("[[rules]]", &rule("registry.example"), 1));
+    lab.reload_with(|text| text.replacen("[[rules]]", &rule("registry.example"), 1));
     assert_eq!(http(WAN.host4), "no answer");
     asks(&lab, IOT, "A", WAN.host4);
     assert_eq!(http(WAN.host4), "no answer", "answered, and for another name");
-    reload_with(&lab, |text| text.replacen("domain:registry.example", "domain:*.lab.example", 1));
+    lab.reload_with(|text| text.replacen("domain:registry.example", "domain:*.lab.example", 1));
     assert_eq!(http(WAN.host4), "HTTP 200", "answered before the rule was there");
     let v6 = format!("[{}]", WAN.host6);
     assert_eq!(http(&v6), "no answer");

@@ -9,6 +9,7 @@ use crate::{
     text::{ago, count, number},
 };
 
+/// Where lines come from: how many, when the last came, what is wrong
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
     /// One log alone

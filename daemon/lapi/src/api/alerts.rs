@@ -10,13 +10,13 @@ use model::{
 };
 use serde::Deserialize;
 use serde_json::{Value, json};
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, time::Duration};
 
 use super::Api;
 use crate::{
     filter, go,
     ledger::{Change, Ledger},
-    limits::{ALERTS, MAX_ALERTS, MAX_HISTORY, MAX_ORDERS, MAX_SCENARIO},
+    limits::{ALERTS, MAX_ALERTS, MAX_HISTORY, MAX_ORDERS, MAX_SCENARIO, NO_END},
     reply::Reply,
     request::Request,
     shown::{self, BAN, Shown},
@@ -97,7 +97,8 @@ impl<L: Ledger> Api<L> {
         };
         let orders = |alert: &Alert| alert.decisions.as_ref().map_or(0, Vec::len);
         if alerts.len() > MAX_ALERTS || alerts.iter().any(|alert| orders(alert) > MAX_ORDERS) {
-            let message = format!("more than {MAX_ALERTS} alerts, or more than {MAX_ORDERS} decisions in one");
+            let message =
+                format!("more than {MAX_ALERTS} alerts, or more than {MAX_ORDERS} decisions in one");
             return Reply::message(400, &message);
         }
         // All of them are looked at before any is carried out.
@@ -145,7 +146,8 @@ impl<L: Ledger> Api<L> {
                     return Err(format!("'{}' is no {}", order.value, order.scope));
                 }
                 About::Addresses(_) | About::Else => {
-                    unknown.push(format!("{} of {} {} is not done here", order.kind, order.scope, order.value));
+                    unknown
+                        .push(format!("{} of {} {} is not done here", order.kind, order.scope, order.value));
                 }
             }
         }
@@ -170,6 +172,7 @@ impl<L: Ledger> Api<L> {
 
     fn decision(&self, machine: &ProgramName, alert: &Alert, wanted: Wanted) -> Decision {
         let now = self.now();
+        let lasting = Duration::from_micros(wanted.lasting.unsigned_abs());
         let events = alert.events.as_deref().unwrap_or_default();
         let seen = events[events.len().saturating_sub(Evidence::MAX_PIECES)..].iter().map(|event| {
             let meta = event.meta.iter().flatten().map(|meta| format!("{}={}", meta.key, meta.value));
@@ -185,7 +188,7 @@ impl<L: Ledger> Api<L> {
             direction: Direction::In,
             mode: wanted.mode,
             since: now,
-            until: Some(Timestamp(now.0.saturating_add(wanted.lasting))),
+            until: Some(now.plus(lasting.min(NO_END))),
             origin: Origin {
                 kind: OriginKind::Scenario,
                 name: wanted.scenario,
@@ -197,7 +200,8 @@ impl<L: Ledger> Api<L> {
 
     /// Tells of an alert that did not come to all the bans it asked for, or to none.
     fn told(&self, machine: &ProgramName, alert: &Alert, untaken: &[String]) {
-        let short = |text: &str| text.chars().filter(|c| !c.is_control()).take(MAX_SCENARIO).collect::<String>();
+        let short =
+            |text: &str| text.chars().filter(|c| !c.is_control()).take(MAX_SCENARIO).collect::<String>();
         let mut message = format!(
             "the machine {machine} tells of {} by {} {}",
             short(&alert.scenario),
@@ -272,6 +276,7 @@ impl<L: Ledger> Api<L> {
         };
         let asked = if id.is_some() { Asked { id, ..Asked::default() } } else { Asked::read(request, now)? };
         let limit = asked.limit;
+        let _turn = self.pulls.acquire().await.map_err(|_| Reply::empty(500))?;
         let mut found = self.ledger.history(MAX_HISTORY).await.map_err(Reply::from)?;
         found.retain(|change| asked.passes(change, now));
         found.truncate(limit);
@@ -395,7 +400,8 @@ fn alert(change: &Change, now: Timestamp) -> Option<Value> {
         .iter()
         .map(|seen| {
             let meta = [("source", seen.source.as_str()), ("line", seen.text.as_str())];
-            let meta: Vec<_> = meta.iter().map(|(key, value)| json!({ "key": key, "value": value })).collect();
+            let meta: Vec<_> =
+                meta.iter().map(|(key, value)| json!({ "key": key, "value": value })).collect();
             json!({ "meta": meta, "timestamp": go::time_text(seen.at) })
         })
         .collect();

@@ -117,7 +117,9 @@ impl<L: Ledger> Api<L> {
         let machine = OrderingMachine {
             name: name.clone(),
             salt: salt.to_vec(),
-            password: self.slowly(password.to_owned(), move |password| machines::hash(&password, &salt)).await?,
+            password: self
+                .slowly(password.to_owned(), move |password| machines::hash(&password, &salt))
+                .await?,
             validated,
             created: self.now(),
             last,

@@ -124,7 +124,13 @@ impl<L: Ledger> Api<L> {
         }
     }
 
-    async fn tell(&self, bouncer: &Bouncer, filter: &Filter, startup: bool, gzip: bool) -> Result<Reply, Refusal> {
+    async fn tell(
+        &self,
+        bouncer: &Bouncer,
+        filter: &Filter,
+        startup: bool,
+        gzip: bool,
+    ) -> Result<Reply, Refusal> {
         let _turn = self.pulls.acquire().await.map_err(|error| broken(&error))?;
         // First of all: whatever changes from here on is told next time, too.
         let mark = self.ledger.mark().await?;
@@ -143,7 +149,11 @@ impl<L: Ledger> Api<L> {
         let (mut gone, mut back) = (BTreeSet::new(), BTreeSet::new());
         for allow in self.ledger.allows_changed(told.unwrap_or(mark)).await? {
             for ban in self.ledger.within(allow).into_iter().filter_map(|ban| net(&ban)) {
-                if self.ledger.standing(ban).allowed { gone.insert(ban) } else { back.insert(ban) };
+                if self.ledger.standing(ban).allowed {
+                    gone.insert(ban)
+                } else {
+                    back.insert(ban)
+                };
             }
         }
         let mut list = List { writer: &mut writer, filter, now, written: 0 };

@@ -23,8 +23,7 @@ use crate::{
     request::Request,
 };
 
-const TRIES: TryLimits =
-    TryLimits { in_a_row: LOGIN_TRIES, pause: LOGIN_PAUSE, sources: MAX_LOGIN_SOURCES };
+const TRIES: TryLimits = TryLimits { in_a_row: LOGIN_TRIES, pause: LOGIN_PAUSE, sources: MAX_LOGIN_SOURCES };
 
 /// The API of a [`Ledger`].
 pub struct Api<L> {
@@ -56,9 +55,11 @@ impl<L: Ledger> Api<L> {
     pub async fn answer(&self, request: &Request) -> Reply {
         let segments: Vec<&str> = request.path.trim_start_matches('/').split('/').collect();
         let reply = match segments.as_slice() {
-            ["health"] => self.only(request, &[&Method::GET], health()),
+            ["health"] if is_read(request) => health(),
             ["v1", "authz"] => self.authz(request),
-            ["v1", "decisions"] if request.method == Method::DELETE => self.delete_decisions(request, None).await,
+            ["v1", "decisions"] if request.method == Method::DELETE => {
+                self.delete_decisions(request, None).await
+            }
             ["v1", "decisions"] if is_read(request) => self.decisions(request).await,
             ["v1", "decisions", "stream"] if is_read(request) => self.stream(request).await,
             ["v1", "decisions", id] if request.method == Method::DELETE => {
@@ -76,7 +77,8 @@ impl<L: Ledger> Api<L> {
             ["v1", "alerts", id] if request.method == Method::DELETE => {
                 self.delete_alerts(request, Some(id)).await
             }
-            ["v1", "decisions"]
+            ["health"]
+            | ["v1", "decisions"]
             | ["v1", "decisions", _]
             | ["v1", "watchers"]
             | ["v1", "watchers", "login"]
@@ -85,10 +87,6 @@ impl<L: Ledger> Api<L> {
             _ => Reply::empty(404),
         };
         reply.compressed(request.takes_gzip())
-    }
-
-    fn only(&self, request: &Request, methods: &[&Method], reply: Reply) -> Reply {
-        if methods.contains(&&request.method) { reply } else { Reply::empty(405) }
     }
 
     /// The bouncer whose key the request has.
@@ -117,7 +115,8 @@ impl<L: Ledger> Api<L> {
             .ok_or_else(|| Reply::unauthorized("cookie token is empty"))?;
         let name = self.tokens.machine(token.trim(), self.ledger.now()).map_err(Reply::unauthorized)?;
         let registry = self.registry();
-        let machine = name.parse().ok().and_then(|name| registry.machine(&name)).filter(|known| known.validated);
+        let machine =
+            name.parse().ok().and_then(|name| registry.machine(&name)).filter(|known| known.validated);
         machine.map(|machine| machine.name.clone()).ok_or_else(|| Reply::unauthorized("machine is not known"))
     }
 

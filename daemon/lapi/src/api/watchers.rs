@@ -58,8 +58,9 @@ impl<L: Ledger> Api<L> {
         }
         let known = self.registry().machine(&name).cloned();
         // A machine that is not known takes as long as one that is.
-        let (salt, hash) =
-            known.as_ref().map_or((vec![0; 16], vec![0; 32]), |known| (known.salt.clone(), known.password.clone()));
+        let (salt, hash) = known
+            .as_ref()
+            .map_or((vec![0; 16], vec![0; 32]), |known| (known.salt.clone(), known.password.clone()));
         let right =
             self.slowly(password, move |password| machines::is_password(&password, &salt, &hash)).await;
         let machine = match (right, known) {

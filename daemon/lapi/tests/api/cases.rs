@@ -143,8 +143,10 @@ async fn play(file: &Path, case: &Case) {
         assert_eq!(reply.status, step.status, "{shown}: {text}");
         match (&step.json, &step.text) {
             (Some(expected), None) => {
-                let expected: Value = serde_json::from_str(expected).unwrap_or_else(|error| panic!("{shown}: {error}"));
-                let seen: Value = serde_json::from_str(&text).unwrap_or_else(|error| panic!("{shown}: {error}: {text}"));
+                let expected: Value =
+                    serde_json::from_str(expected).unwrap_or_else(|error| panic!("{shown}: {error}"));
+                let seen: Value =
+                    serde_json::from_str(&text).unwrap_or_else(|error| panic!("{shown}: {error}: {text}"));
                 assert!(like(&expected, &seen), "{shown}:\nexpected {expected}\nseen     {seen}");
             }
             (None, expected) => assert_eq!(&text, expected.as_deref().unwrap_or_default(), "{shown}"),

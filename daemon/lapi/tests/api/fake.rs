@@ -3,8 +3,8 @@
 use ipnet::IpNet;
 use lapi::{Change, Ledger, Refusal, Standing, Verdict};
 use model::{
-    Bouncer, Decision, DecisionKind, Direction, Evidence, Mode, Origin, OriginKind, OrderingMachine, ProgramName,
-    Severity, Target, Timestamp,
+    Bouncer, Decision, DecisionKind, Direction, Evidence, Mode, OrderingMachine, Origin, OriginKind,
+    ProgramName, Severity, Target, Timestamp,
 };
 use std::{
     net::IpAddr,
@@ -81,7 +81,8 @@ impl Fake {
                     [] => (OriginKind::Person, "ada"),
                     other => panic!("nobody orders like {other:?}"),
                 };
-                let until = (*lasting != "forever").then(|| now.plus(model::parse_duration(lasting).unwrap()));
+                let until =
+                    (*lasting != "forever").then(|| now.plus(model::parse_duration(lasting).unwrap()));
                 self.add(Decision {
                     id: 0,
                     kind: if *kind == "allow" { DecisionKind::Allow } else { DecisionKind::Ban },
@@ -141,7 +142,11 @@ impl Fake {
     }
 
     fn standing_bans(&self) -> Vec<Decision> {
-        self.bans().into_iter().filter(|change| change.ended.is_none()).map(|change| change.decision).collect()
+        self.bans()
+            .into_iter()
+            .filter(|change| change.ended.is_none())
+            .map(|change| change.decision)
+            .collect()
     }
 
     /// How far each bouncer was told.

@@ -132,7 +132,10 @@ async fn a_deleted_bouncer_or_machine_gets_in_no_more() {
     assert_eq!(ask("X-Api-Key", KEY.into(), "/v1/decisions").await, 403);
     assert_eq!(ask("Authorization", bearer, "/v1/heartbeat").await, 401);
     assert_eq!(world.api.remove_bouncer(&"wall".parse().unwrap()).await.unwrap_err().status, 404);
-    assert_eq!(world.api.add_bouncer("x".parse().unwrap(), Some("short".into())).await.unwrap_err().status, 400);
+    assert_eq!(
+        world.api.add_bouncer("x".parse().unwrap(), Some("short".into())).await.unwrap_err().status,
+        400
+    );
     let key = world.api.add_bouncer("x".parse().unwrap(), None).await.unwrap();
     assert_eq!(key.len(), 43);
     assert_eq!(world.api.add_bouncer("x".parse().unwrap(), None).await.unwrap_err().status, 409);

@@ -44,7 +44,8 @@ pub(crate) fn check(draft: Draft, own_filters: &[&str], report: &mut Report<'_>)
     let logs = logs::check(&draft.logs, (own_filters, &draft.filters_dir.0), &dns, report);
     let pihole_api = dns::pihole_api(&draft.pihole_api, &zones, &dns, report);
     let lapi = dns::lapi(&draft.lapi, &zones, (&dns, pihole_api.as_ref()), report);
-    let doors = forwards::Doors { dns: &dns, logs: &logs, pihole_api: pihole_api.as_ref(), lapi: lapi.as_ref() };
+    let doors =
+        forwards::Doors { dns: &dns, logs: &logs, pihole_api: pihole_api.as_ref(), lapi: lapi.as_ref() };
     forwards::listeners(&forwards, &draft.forwards, &zones, &doors, report);
     let geoip = sources::geoip(draft.geoip.path.as_ref(), &draft.geoip.fetch(), report);
     let systems = &draft.geoip.systems;

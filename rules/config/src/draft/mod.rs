@@ -620,7 +620,8 @@ pub(crate) struct LogDraft {
     /// lines were understood and for so long are not.
     #[schemars(length(min = 1))]
     pub(crate) silent_after: Located<String>,
-    /// The filter that reads the lines: `sshd`, `nginx`, `traefik`, or one of `filters_dir`.
+    /// The filter that reads the lines: one that is built in (`sshd`, `nginx`, `traefik`, `jellyfin` and so on, see
+    /// docs/log-filters.md), or one of `filters_dir`.
     #[schemars(length(min = 1), extend("x-required" = true, "examples" = ["sshd"]))]
     pub(crate) filter: Located<String>,
     /// Mode of the bans from this log.

@@ -142,7 +142,7 @@ struct Making<'a> {
 /// # Errors
 /// It is no YAML, no config of AdGuard Home, of a newer schema, or beyond the limits.
 pub fn adguard(file: &str, bytes: &[u8]) -> Result<Import, ImportError> {
-    let root = Node::read(file, bytes)?;
+    let root = crate::yaml::read(file, bytes)?;
     let version = root.at("schema_version");
     if !matches!(root.at("dns").value, Value::Map(_)) {
         let help = "give AdGuardHome.yaml; it is in the folder that AdGuard Home runs in";

@@ -99,7 +99,7 @@ mod tests {
     #[test]
     fn a_pause_leaves_the_rest_of_the_week() {
         let text = b"time_zone: Europe/Berlin\nsat: {start: 10h, end: 18h30m}\nsun: {start: 0s, end: 24h}\n";
-        let schedules = blocked(&Node::read("f", text).unwrap(), "s").unwrap();
+        let schedules = blocked(&crate::yaml::read("f", text).unwrap(), "s").unwrap();
         let seen: Vec<_> =
             schedules.iter().map(|one| (one.days.join(" "), one.from.as_str(), one.to.as_str())).collect();
         assert_eq!(
@@ -111,6 +111,6 @@ mod tests {
             ]
         );
         assert_eq!(schedules[0].zone.as_deref(), Some("Europe/Berlin"));
-        assert!(blocked(&Node::read("f", b"time_zone: Local\n").unwrap(), "s").is_none());
+        assert!(blocked(&crate::yaml::read("f", b"time_zone: Local\n").unwrap(), "s").is_none());
     }
 }

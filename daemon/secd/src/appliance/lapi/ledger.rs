@@ -78,9 +78,8 @@ impl Ledger for Behind {
         let now = self.now();
         let found = self.ask(|secd, _| {
             let keeper = secd.decisions.keeper();
-            let lies_in = |decision: &Decision| {
-                matches!(decision.target, Target::Net(inner) if net.contains(&inner))
-            };
+            let lies_in =
+                |decision: &Decision| matches!(decision.target, Target::Net(inner) if net.contains(&inner));
             let touching = keeper.touching(net).into_iter();
             touching.filter(|decision| is_told(decision, now) && lies_in(decision)).cloned().collect()
         });
@@ -162,7 +161,7 @@ impl Ledger for Behind {
     async fn keep_bouncer(&self, bouncer: Bouncer) {
         let Ok(store) = self.store() else { return };
         if let Err(error) = store.keep_bouncer(&bouncer).await {
-            tracing::warn!(%error, "after a restart a bouncer is told some decisions again");
+            tracing::debug!(%error, "after a restart a bouncer is told some decisions again");
         }
     }
 

@@ -144,7 +144,8 @@ fn past(action: ProgramAction) -> &'static str {
 }
 
 fn failure(refusal: Refusal) -> Failure {
-    let help = (refusal.status >= 500).then_some("nothing was changed; try again when the store can be written");
+    let help =
+        (refusal.status >= 500).then_some("nothing was changed; try again when the store can be written");
     (refusal.status, ErrorReply::new(refusal.message, help))
 }
 

@@ -51,7 +51,8 @@ pub(in crate::check) fn lapi(
     };
     inside(&listen, "the API", zones, report);
     for (text, socket) in &listen {
-        let by_dns = [&dns.listen, &dns.listen_tls, &dns.listen_https].iter().any(|door| door.contains(socket));
+        let by_dns =
+            [&dns.listen, &dns.listen_tls, &dns.listen_https].iter().any(|door| door.contains(socket));
         let by_pihole = pihole.is_some_and(|api| api.listen.contains(socket));
         if by_dns || by_pihole {
             let who = if by_dns { "the resolver" } else { "Pi-hole's API" };

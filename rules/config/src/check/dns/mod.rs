@@ -1,8 +1,8 @@
 //! `[dns]`: where the resolver answers, whom it asks, and what it is bound to.
 
 mod groups;
-mod local;
 mod lapi;
+mod local;
 mod pihole;
 mod records;
 mod reflect;
