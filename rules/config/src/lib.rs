@@ -17,8 +17,8 @@ mod structure;
 
 pub use checked::{
     Api, Certificate, Config, Dns, DnsClient, DnsForward, DnsGroup, DnsZone, Events, Geoip, Lapi,
-    LeaseSource, Limits, ListSource, LocalNames, LogInput, LogSource, LogTls, Loki, NameEntry, PiholeApi, QueryLog,
-    Record, RecordValue, Reflect, RuleSource, Signatures, Store, Subscription, Transport, Upstream,
+    LeaseSource, Limits, ListSource, LocalNames, LogInput, LogSource, LogTls, Loki, NameEntry, PiholeApi,
+    QueryLog, Record, RecordValue, Reflect, RuleSource, Signatures, Store, Subscription, Transport, Upstream,
     UpstreamTransport,
 };
 pub use draft::{ListKind, LogFormat, Privacy, UpstreamOrder};

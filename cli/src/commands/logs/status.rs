@@ -84,7 +84,10 @@ fn losses(log: &LogStatus) -> Option<String> {
         parts.push(format!("{} too long", count(log.oversized, "line was", "lines were")));
     }
     if log.refused > 0 {
-        parts.push(format!("{} from who may not send", count(log.refused, "message was refused", "messages were refused")));
+        parts.push(format!(
+            "{} from who may not send",
+            count(log.refused, "message was refused", "messages were refused")
+        ));
     }
     (!parts.is_empty()).then(|| format!("{}.", parts.join("; ")))
 }
