@@ -23,6 +23,7 @@ impl Keys {
     fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let mut parameters = CertificateParams::new(Vec::new()).unwrap();
+        parameters.distinguished_name.push(rcgen::DnType::CommonName, "the authority of the test");
         parameters.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
         let authority = CertifiedIssuer::self_signed(parameters, KeyPair::generate().unwrap()).unwrap();
         std::fs::write(folder.path().join("ca.pem"), authority.pem()).unwrap();
