@@ -14,6 +14,9 @@ use sources::{SourceKind, Trust};
 
 const REMOTE: &str = "/lib/systemd/systemd-journal-remote";
 
+/// Children are counted, so one test at a time.
+static ALONE: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+
 /// An entry in the form of export.
 fn entry(number: u64, unit: &str, identifier: &str, message: &str) -> Vec<u8> {
     let time = 1_795_456_800_000_000 + number * 1_000_000;
@@ -54,6 +57,7 @@ async fn entries_become_lines_and_a_restart_goes_on_behind_the_last() {
     if !is_ready("entries_become_lines_and_a_restart_goes_on_behind_the_last") {
         return;
     }
+    let _alone = ALONE.lock().await;
     let folder = tempfile::tempdir().unwrap();
     write(folder.path(), &[entry(1, "ssh.service", "sshd", "before")]);
     let mut bench = Bench::start(journal(folder.path(), &["_SYSTEMD_UNIT=ssh.service"]), 16, HashMap::new());
@@ -114,6 +118,7 @@ async fn a_reader_that_ends_is_told_and_started_again_and_leaves_no_zombie() {
     if !is_ready("a_reader_that_ends_is_told_and_started_again_and_leaves_no_zombie") {
         return;
     }
+    let _alone = ALONE.lock().await;
     let folder = tempfile::tempdir().unwrap();
     write(folder.path(), &[entry(0, "a.service", "a", "zero")]);
     let config = journal(folder.path(), &["no condition"]);
