@@ -2,6 +2,7 @@
 
 pub(crate) mod allow;
 pub(crate) mod apply;
+pub(crate) mod audit;
 pub(crate) mod ban;
 pub(crate) mod capture;
 pub(crate) mod check;
@@ -19,6 +20,7 @@ pub(crate) mod import;
 pub(crate) mod inspect;
 pub(crate) mod lists;
 pub(crate) mod man;
+mod many;
 pub(crate) mod mode;
 pub(crate) mod reload;
 pub(crate) mod rules;
@@ -26,6 +28,7 @@ pub(crate) mod status;
 pub(crate) mod tail;
 pub(crate) mod top;
 pub(crate) mod unban;
+pub(crate) mod undo;
 pub(crate) mod why;
 
 use crate::{
@@ -64,6 +67,8 @@ pub(crate) fn run(arguments: Arguments, environment: &Environment, output: &mut 
         Command::Unban(asked) => online(&|online| unban::run(&asked, online)),
         Command::Allow(asked) => online(&|online| allow::run(&asked, online)),
         Command::Decisions(asked) => online(&|online| decisions::run(&asked, online)),
+        Command::Audit(asked) => online(&|online| audit::run(&asked, online)),
+        Command::Undo(asked) => online(&|online| undo::run(&asked, online)),
         Command::Lists(asked) => online(&|online| lists::run(&asked, online)),
         Command::Device(asked) => online(&|online| device::run(&asked, online)),
         Command::Dns(asked) => {

@@ -12,6 +12,7 @@ use model::{
 use sources::{Line, Notice, Position, SourceConfig, SourceKind, Sources, Start};
 use std::{
     collections::HashMap,
+    net::IpAddr,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -31,6 +32,8 @@ const MAX_LINES_WAITING: usize = 4096;
 const MAX_NOTICES_WAITING: usize = 64;
 /// How long a stop waits for lines to be judged.
 const JUDGE_BY: Duration = Duration::from_secs(5);
+/// A line that is older says nothing about now.
+const LOGIN_IS_NEWS: Duration = Duration::from_secs(600);
 /// How often offsets are saved.
 const SAVE_EVERY: Duration = Duration::from_secs(1);
 
@@ -170,6 +173,12 @@ impl Judging {
         Ok(Self { engine, plain_udp: config.logs.iter().map(|log| udp(&log.input)).collect() })
     }
 
+    /// Who is in, as far as nobody could have made that up and it is news.
+    fn login(&self, source: SourceIndex, (from, at): (IpAddr, Timestamp), now: Timestamp) -> Option<IpAddr> {
+        let forgeable = self.plain_udp.get(source.0).copied().unwrap_or(true);
+        (!forgeable && now.since(at) < LOGIN_IS_NEWS).then_some(from)
+    }
+
     /// The decision of an overflow. Anybody can send a UDP message in another's name: a ban in which such lines have a
     /// part is observed, not enforced.
     fn decision(&self, overflow: &Overflow, now: Timestamp) -> Decision {
@@ -186,7 +195,7 @@ impl Judging {
             direction: overflow.direction,
             mode,
             since: now,
-            until: Some(overflow.at.plus(overflow.ban).max(now)),
+            until: Some(overflow.at.plus(overflow.ban).clamp(now, now.plus(overflow.ban))),
             origin: Origin {
                 kind: OriginKind::Scenario,
                 name: overflow.scenario.clone(),
@@ -222,12 +231,18 @@ async fn judge<K: Kernel + 'static>(
 ) {
     while let Some(line) = lines.recv().await {
         let now = clock::now().wall;
-        let bans: Vec<Decision> = {
+        let (bans, login): (Vec<Decision>, _) = {
             let mut judging = lock(&judging);
             let source = judging.engine.source(&line.source);
-            let overflows = source.map(|source| judging.engine.line(now, source, &line.bytes).overflows);
-            overflows.iter().flatten().map(|overflow| judging.decision(overflow, now)).collect()
+            let outputs = source.map(|source| (source, judging.engine.line(now, source, &line.bytes)));
+            let overflows = outputs.iter().flat_map(|(_, outputs)| &outputs.overflows);
+            let bans = overflows.map(|overflow| judging.decision(overflow, now)).collect();
+            let login = outputs.and_then(|(source, outputs)| judging.login(source, outputs.login?, now));
+            (bans, login)
         };
+        if let Some(from) = login {
+            decisions.logged_in(from);
+        }
         for ban in bans {
             let scenario = ban.origin.name.clone();
             match decisions.ban(ban) {

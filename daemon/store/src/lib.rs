@@ -1,4 +1,4 @@
-//! What must outlive the daemon: decisions with their evidence, how far logs were read, the mode a person chose. One
+//! What must outlive the daemon: decisions with their evidence, who changed what, how far logs were read, the mode a person chose. One
 //! SQLite file; the only crate that knows SQL.
 //!
 //! Two connections, since two promises are kept. Decisions go through one with `synchronous = FULL`: when a call
@@ -8,6 +8,8 @@
 //!
 //! Nothing here reads a clock; `now` comes in.
 
+mod audit;
+mod clock;
 mod decisions;
 mod error;
 mod offsets;
@@ -15,7 +17,8 @@ mod open;
 mod row;
 mod settings;
 
-pub use decisions::{Ended, EndedHow, Filter, RESERVED_FOR_PEOPLE, State, Stored};
+pub use audit::{AUDIT_SLACK, Actor, AuditFilter, BY_ITSELF, MAX_AUDIT, MAX_AUDIT_ROWS};
+pub use decisions::{Banned, Ended, EndedHow, Filter, RESERVED_FOR_PEOPLE, State, Stored};
 pub use error::StoreError;
 pub use offsets::LogOffset;
 pub use open::StoreOptions;

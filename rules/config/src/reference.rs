@@ -5,7 +5,7 @@ use serde_json::Value;
 use std::fmt::{self, Write};
 
 use crate::{
-    draft::{
+    draft::{BansDraft, 
         ApiDraft, DnsClientDraft, DnsDraft, DnsForwardDraft, DnsGroupDraft, Draft, EventsDraft, ForwardDraft,
         GeoipDraft, GeoipSystemsDraft, LimitsDraft, ListDraft, LocalDraft, LogDraft, LokiDraft,
         PiholeApiDraft, QueryLogDraft, ReflectDraft, RuleDraft, RuleSourceDraft, ScheduleDraft,
@@ -89,6 +89,7 @@ fn table(text: &mut String, keys: &[Key], path: &str, is_example: bool) {
         "geoip" => fields::<GeoipDraft>(),
         "geoip.systems" => fields::<GeoipSystemsDraft>(),
         "signatures.sources" => fields::<RuleSourceDraft>(),
+        "bans" => fields::<BansDraft>(),
         "limits" => fields::<LimitsDraft>(),
         "signatures" => fields::<SignaturesDraft>(),
         "loki" => fields::<LokiDraft>(),

@@ -121,7 +121,12 @@ pub struct Outputs {
     pub outcome: Outcome,
     /// Buckets it made overflow.
     pub overflows: Vec<Overflow>,
+    /// Who logged in, and when: an event of the kind [`LOGIN`].
+    pub login: Option<(IpAddr, Timestamp)>,
 }
+
+/// The kind of event that says that somebody logged in from the address.
+pub const LOGIN: &str = "login";
 
 /// Counters since the start.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -320,7 +325,7 @@ impl Engine {
     }
 
     fn judge(&mut self, source: SourceIndex, line: &[u8], now: Timestamp, replay: bool) -> Outputs {
-        let mut outputs = Outputs { outcome: Outcome::Miss, overflows: Vec::new() };
+        let mut outputs = Outputs { outcome: Outcome::Miss, overflows: Vec::new(), login: None };
         let Some(input) = self.inputs.get_mut(source.0) else { return outputs };
         let loaded = &mut self.filters[input.filter];
         let line = syslog::trim_line_end(line);
@@ -346,6 +351,7 @@ impl Engine {
             (written.map_or(now, |at| at.min(now)), now)
         };
         outputs.outcome = Outcome::Event;
+        outputs.login = (&*loaded.filter.events[event] == LOGIN).then_some((ip, at));
         let (mut fresh, mut stale) = (false, false);
         for rule in &loaded.rules[event] {
             let fields = &loaded.state.fields;
