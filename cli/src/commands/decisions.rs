@@ -88,9 +88,12 @@ pub(crate) fn run(asked: &Arguments, online: &mut Online<'_, '_>) -> Done {
     Ok(online.output.show(&decisions, print)?)
 }
 
+/// Decisions that are read at a time: with all their evidence they fit into a reply.
+const EXPORT_PAGE: u32 = 2_000;
+
 /// All that match, oldest last, a page at a time.
 fn export(mut query: DecisionsQuery, online: &mut Online<'_, '_>) -> Done {
-    query.limit = Some(protocol::MAX_ROWS);
+    query.limit = Some(EXPORT_PAGE);
     let mut before = u64::MAX;
     loop {
         query.before = Some(before);

@@ -82,13 +82,17 @@ pub(super) fn send(
         if line.len() as u64 == MAX_LINE {
             return Err(super::usage(format!("line {number} of {} is too long", file.display())));
         }
-        match std::str::from_utf8(&line).map_err(|_| "it is no text".to_owned()).and_then(|text| read(text, now)) {
+        match std::str::from_utf8(&line)
+            .map_err(|_| "it is no text".to_owned())
+            .and_then(|text| read(text, now))
+        {
             Ok(None) => {}
             Ok(Some(decision)) => decisions.push((number, decision)),
             Err(why) => report.refuse(number, why),
         }
     }
     send_by_the_piece(decisions, &mut report, online)?;
+    report.refused.sort_by_key(|refused| refused.line);
     online.output.show(&report, print)?;
     if report.refused_count > 0 { Err(Failure::Finding) } else { Ok(()) }
 }

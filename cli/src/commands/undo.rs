@@ -28,7 +28,7 @@ fn print(output: &mut Output<'_>, undone: &Undone) -> io::Result<()> {
     let what = escape(&words);
     output.sentence(&format!("Taken back: {what} (row {}, by {}).", record.id, escape(&record.by.name)))?;
     for done in &undone.done {
-        output.sentence(&format!("{}.", escape(done)))?;
+        output.sentence(&format!("Done: {}.", escape(done)))?;
     }
     super::ban::notes(output, &undone.notes)
 }

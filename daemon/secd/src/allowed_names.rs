@@ -38,10 +38,10 @@ impl AllowedNames {
 
     /// Takes an answer. One without an address that a host could have is none: what was known stays.
     pub fn answered(&mut self, name: &Name, addresses: impl IntoIterator<Item = IpAddr>) {
-        let real = |address: &IpAddr| {
-            !(address.is_unspecified() || address.is_loopback() || address.is_multicast())
-        };
-        let addresses: BTreeSet<IpAddr> = addresses.into_iter().map(|address| address.to_canonical()).collect();
+        let real =
+            |address: &IpAddr| !(address.is_unspecified() || address.is_loopback() || address.is_multicast());
+        let addresses: BTreeSet<IpAddr> =
+            addresses.into_iter().map(|address| address.to_canonical()).collect();
         let addresses: BTreeSet<IpAddr> = addresses.into_iter().filter(real).take(MAX_ADDRESSES).collect();
         if !addresses.is_empty() {
             self.known.insert(name.clone(), addresses);

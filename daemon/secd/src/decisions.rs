@@ -26,7 +26,7 @@ use tokio::{sync::mpsc, task::JoinHandle};
 use crate::{
     clock,
     keeper::{
-        Keeper, Kernel, MAX_DECISIONS, Now, Refusal,
+        Keeper, Kernel, MAX_ALLOWS, MAX_DECISIONS, Now, Refusal,
         steps::{Mark, moved},
     },
 };
@@ -146,8 +146,7 @@ impl<K: Kernel + 'static> Decisions<K> {
             Err(error) => tracing::warn!(%error, "who was banned before is not known; bans begin anew"),
         }
         let (sender, queue) = mpsc::channel(MAX_UNSTORED);
-        let clocks =
-            Clocks { read: Box::new(read), mark: Mark::new(now, boot_id), unstored: step, kept: 0 };
+        let clocks = Clocks { read: Box::new(read), mark: Mark::new(now, boot_id), unstored: step, kept: 0 };
         let decisions = Arc::new(Self {
             keeper: Mutex::new(keeper),
             store,
@@ -278,11 +277,20 @@ impl<K: Kernel + 'static> Decisions<K> {
         let (mut taken, mut many) = (Vec::with_capacity(decisions.len()), Many::default());
         {
             let keeper = self.keeper();
-            let room = keeper.room();
+            let (room, allow_room) = keeper.room();
+            let mut allows = 0;
             for (place, decision) in decisions.into_iter().enumerate() {
-                match keeper.check(&decision, now) {
-                    Ok(()) if taken.len() < room => taken.push(decision),
-                    Ok(()) => many.refused.push((place, Refusal::Full { limit: MAX_DECISIONS })),
+                let is_allow = decision.kind == DecisionKind::Allow && decision.target.domain().is_none();
+                let checked = match keeper.check(&decision, now) {
+                    Ok(()) if taken.len() >= room => Err(Refusal::Full { limit: MAX_DECISIONS }),
+                    Ok(()) if is_allow && allows >= allow_room => Err(Refusal::Full { limit: MAX_ALLOWS }),
+                    other => other,
+                };
+                match checked {
+                    Ok(()) => {
+                        allows += usize::from(is_allow);
+                        taken.push(decision);
+                    }
                     Err(refusal) => many.refused.push((place, refusal)),
                 }
             }
@@ -299,7 +307,8 @@ impl<K: Kernel + 'static> Decisions<K> {
         }
         match taken.as_slice() {
             [one] => self.tell(one.clone(), told_as(one.kind), "ordered"),
-            _ => self.system(Severity::Notice, format!("{} decisions ordered, by {}", many.taken, actor.by.name)),
+            _ => self
+                .system(Severity::Notice, format!("{} decisions ordered, by {}", many.taken, actor.by.name)),
         }
         self.keeper().admit_many(taken, now);
         self.publish_names();
@@ -321,7 +330,8 @@ impl<K: Kernel + 'static> Decisions<K> {
         match lifted.as_slice() {
             [one] => self.tell(one.clone(), EventAction::Lift, "lifted"),
             [] => {}
-            many => self.system(Severity::Notice, format!("{} decisions lifted, by {}", many.len(), actor.by.name)),
+            many => self
+                .system(Severity::Notice, format!("{} decisions lifted, by {}", many.len(), actor.by.name)),
         }
         self.publish_names();
         self.check_kernel();

@@ -25,7 +25,9 @@ const USER_PROCESS: i16 = 7;
 #[must_use]
 pub fn open() -> BTreeSet<IpAddr> {
     let mut all = logind(Path::new("/run/systemd/sessions"));
-    all.extend(utmp(&read(Path::new("/run/utmp"), MAX_UTMP), |pid| Path::new(&format!("/proc/{pid}")).exists()));
+    all.extend(utmp(&read(Path::new("/run/utmp"), MAX_UTMP), |pid| {
+        Path::new(&format!("/proc/{pid}")).exists()
+    }));
     all
 }
 
@@ -80,7 +82,8 @@ mod tests {
 
     fn record(kind: i16, pid: i32, address: &[u8]) -> Vec<u8> {
         let mut record = vec![0; size_of::<utmpx>()];
-        let mut put = |offset: usize, bytes: &[u8]| record[offset..offset + bytes.len()].copy_from_slice(bytes);
+        let mut put =
+            |offset: usize, bytes: &[u8]| record[offset..offset + bytes.len()].copy_from_slice(bytes);
         put(offset_of!(utmpx, ut_type), &kind.to_ne_bytes());
         put(offset_of!(utmpx, ut_pid), &pid.to_ne_bytes());
         put(offset_of!(utmpx, ut_addr_v6), address);

@@ -21,13 +21,15 @@ impl Store {
     /// [`crate::StoreError::TooLong`], or if the file cannot be written.
     pub async fn keep_clock(&self, clock: &str) -> Result<()> {
         check_length("where the clock is", clock)?;
-        sqlx::query("INSERT INTO settings (name, value) VALUES (?1, ?2) ON CONFLICT (name) DO UPDATE SET value = ?2")
-            .bind(CLOCK)
-            .bind(clock)
-            .execute(&self.relaxed)
-            .await
-            .map(|_| ())
-            .map_err(self.failed("keep where the clock is"))
+        sqlx::query(
+            "INSERT INTO settings (name, value) VALUES (?1, ?2) ON CONFLICT (name) DO UPDATE SET value = ?2",
+        )
+        .bind(CLOCK)
+        .bind(clock)
+        .execute(&self.relaxed)
+        .await
+        .map(|_| ())
+        .map_err(self.failed("keep where the clock is"))
     }
 
     /// The clock was set by so many microseconds: the end of everything in force is moved by as many, and `clock` is kept,
@@ -48,12 +50,14 @@ impl Store {
         .execute(&mut *transaction)
         .await
         .map_err(failed())?;
-        sqlx::query("INSERT INTO settings (name, value) VALUES (?1, ?2) ON CONFLICT (name) DO UPDATE SET value = ?2")
-            .bind(CLOCK)
-            .bind(clock)
-            .execute(&mut *transaction)
-            .await
-            .map_err(failed())?;
+        sqlx::query(
+            "INSERT INTO settings (name, value) VALUES (?1, ?2) ON CONFLICT (name) DO UPDATE SET value = ?2",
+        )
+        .bind(CLOCK)
+        .bind(clock)
+        .execute(&mut *transaction)
+        .await
+        .map_err(failed())?;
         transaction.commit().await.map_err(failed())
     }
 }

@@ -176,9 +176,8 @@ impl Store {
                     None => (Actor::from(&decision.origin), decision.since),
                 };
                 let change = Change::Ordered { decision: stored, before };
-                row = Some(
-                    audit::write(&mut transaction, &actor, &change, at, keep).await.map_err(failed())?,
-                );
+                row =
+                    Some(audit::write(&mut transaction, &actor, &change, at, keep).await.map_err(failed())?);
             }
         }
         if let (Some((actor, at)), [first, .., last]) = (together, numbers.as_slice()) {

@@ -71,7 +71,10 @@ async fn many_at_once_are_one_row_and_end_together() {
     let rows = store.audit(AuditFilter { id: Some(row.id), ..AuditFilter::default() }).await.unwrap();
     assert_eq!(rows[0].undone_by, Some(row.id + 2));
     let last = store.last_change().await.unwrap().unwrap();
-    assert!(matches!(last.change, Change::Lifted { .. }), "neither what was undone nor the undoing: {last:?}");
+    assert!(
+        matches!(last.change, Change::Lifted { .. }),
+        "neither what was undone nor the undoing: {last:?}"
+    );
 }
 
 #[tokio::test]

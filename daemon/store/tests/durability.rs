@@ -217,8 +217,10 @@ async fn fill(store: &Store) -> u64 {
 async fn numbers(path: &Path) -> Vec<u64> {
     let mut connection =
         SqliteConnection::connect_with(&SqliteConnectOptions::new().filename(path)).await.unwrap();
-    let rows: Vec<i64> =
-        sqlx::query_scalar("SELECT seq FROM decisions ORDER BY seq").fetch_all(&mut connection).await.unwrap();
+    let rows: Vec<i64> = sqlx::query_scalar("SELECT seq FROM decisions ORDER BY seq")
+        .fetch_all(&mut connection)
+        .await
+        .unwrap();
     connection.close().await.unwrap();
     rows.into_iter().map(i64::cast_unsigned).collect()
 }

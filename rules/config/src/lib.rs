@@ -16,9 +16,9 @@ mod shape;
 mod structure;
 
 pub use checked::{
-    Api, Bans, Certificate, Config, Dns, DnsClient, DnsForward, DnsGroup, DnsZone, Events, Geoip, LeaseSource,
-    Limits, ListSource, LocalNames, LogInput, LogSource, Loki, NameEntry, PiholeApi, QueryLog, Record,
-    RecordValue, Reflect, RuleSource, Signatures, Store, Subscription, Transport, Upstream,
+    Api, Bans, Certificate, Config, Dns, DnsClient, DnsForward, DnsGroup, DnsZone, Events, Geoip,
+    LeaseSource, Limits, ListSource, LocalNames, LogInput, LogSource, Loki, NameEntry, PiholeApi, QueryLog,
+    Record, RecordValue, Reflect, RuleSource, Signatures, Store, Subscription, Transport, Upstream,
     UpstreamTransport,
 };
 pub use draft::{ListKind, Privacy, UpstreamOrder};

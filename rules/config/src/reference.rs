@@ -5,9 +5,9 @@ use serde_json::Value;
 use std::fmt::{self, Write};
 
 use crate::{
-    draft::{BansDraft, 
-        ApiDraft, DnsClientDraft, DnsDraft, DnsForwardDraft, DnsGroupDraft, Draft, EventsDraft, ForwardDraft,
-        GeoipDraft, GeoipSystemsDraft, LimitsDraft, ListDraft, LocalDraft, LogDraft, LokiDraft,
+    draft::{
+        ApiDraft, BansDraft, DnsClientDraft, DnsDraft, DnsForwardDraft, DnsGroupDraft, Draft, EventsDraft,
+        ForwardDraft, GeoipDraft, GeoipSystemsDraft, LimitsDraft, ListDraft, LocalDraft, LogDraft, LokiDraft,
         PiholeApiDraft, QueryLogDraft, ReflectDraft, RuleDraft, RuleSourceDraft, ScheduleDraft,
         SignaturesDraft, StoreDraft, ZoneDraft,
     },

@@ -60,7 +60,7 @@ mod scenario;
 pub mod syslog;
 mod time;
 
-pub use engine::{LOGIN, Engine, EngineError, Outcome, Outputs, Overflow, Source, SourceIndex, Stats};
+pub use engine::{Engine, EngineError, LOGIN, Outcome, Outputs, Overflow, Source, SourceIndex, Stats};
 pub use error::FilterError;
 pub use filter::{Filter, Found};
 pub use library::Library;

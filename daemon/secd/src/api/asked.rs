@@ -68,7 +68,15 @@ macro_rules! named {
 }
 
 named!(
-    ApplyRequest, DeviceOrder, DnsPauseOrder, Lift, ListOrder, ManyOrder, ModeRequest, Order, SettleRequest,
+    ApplyRequest,
+    DeviceOrder,
+    DnsPauseOrder,
+    Lift,
+    ListOrder,
+    ManyOrder,
+    ModeRequest,
+    Order,
+    SettleRequest,
     UndoOrder
 );
 

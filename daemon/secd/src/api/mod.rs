@@ -5,7 +5,10 @@ mod asked;
 use axum::{
     Json, Router,
     body::Body,
-    extract::{ConnectInfo, DefaultBodyLimit, Query, Request, State, rejection::JsonRejection, rejection::QueryRejection},
+    extract::{
+        ConnectInfo, DefaultBodyLimit, Query, Request, State, rejection::JsonRejection,
+        rejection::QueryRejection,
+    },
     http::{HeaderValue, StatusCode, header::CONTENT_TYPE},
     middleware::{self, Next},
     response::{IntoResponse, Response},
@@ -13,9 +16,10 @@ use axum::{
 };
 use model::{QueryFilter, QueryStatsFilter};
 use protocol::{
-    API_HEADER, API_VERSION, ApplyRequest, AuditQuery, DecisionsQuery, DeviceOrder, DiffRequest, DnsPauseOrder,
-    DnsTestQuery, ErrorReply, FlowsQuery, Lift, ListOrder, MAX_CONFIG_BYTES, MAX_REQUEST_BYTES, ManyOrder, ModeRequest,
-    Order, Peer, SettleRequest, TailQuery, TopQuery, UndoOrder, WhyQuery, path,
+    API_HEADER, API_VERSION, ApplyRequest, AuditQuery, DecisionsQuery, DeviceOrder, DiffRequest,
+    DnsPauseOrder, DnsTestQuery, ErrorReply, FlowsQuery, Lift, ListOrder, MAX_CONFIG_BYTES,
+    MAX_REQUEST_BYTES, ManyOrder, ModeRequest, Order, Peer, SettleRequest, TailQuery, TopQuery, UndoOrder,
+    WhyQuery, path,
 };
 use serde::Serialize;
 use shippers::Tailed;

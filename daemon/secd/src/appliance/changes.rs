@@ -290,7 +290,8 @@ impl Appliance {
                 continue;
             };
             let message = format!("the ban of {target} is lifted: it is protected now");
-            let lift = protocol::Lift { target, kind: Some(model::DecisionKind::Ban), user: BY_ITSELF.into() };
+            let lift =
+                protocol::Lift { target, kind: Some(model::DecisionKind::Ban), user: BY_ITSELF.into() };
             match self.decisions.lift(lift).await {
                 Ok(_) => self.system(Severity::Warning, message),
                 Err((_, reply)) => {

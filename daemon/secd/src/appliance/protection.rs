@@ -39,7 +39,8 @@ impl Appliance {
             let names = unanswered.join(", ");
             format!("{names} in `allow` cannot be looked up; the addresses known last stay protected")
         });
-        let trouble = kept.err().map(|error| format!("addresses of names in `allow` cannot be kept: {error}"));
+        let trouble =
+            kept.err().map(|error| format!("addresses of names in `allow` cannot be kept: {error}"));
         self.trouble("names in `allow`", trouble.or(unanswered));
     }
 

@@ -77,7 +77,10 @@ impl Budget {
             format!("{name} has used up its {each} bans of an hour")
         }));
         (!over.is_empty()).then(|| {
-            format!("{}; further ones are only observed until there is room (`[bans]` in the config)", over.join(", "))
+            format!(
+                "{}; further ones are only observed until there is room (`[bans]` in the config)",
+                over.join(", ")
+            )
         })
     }
 }

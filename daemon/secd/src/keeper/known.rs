@@ -34,13 +34,14 @@ pub enum Welcome {
 impl Known {
     /// Somebody logged in from there.
     pub fn login(&mut self, from: IpAddr, boot: u64) {
+        let from = from.to_canonical();
         if self.logins.len() >= MAX_LOGINS && !self.logins.contains_key(&from) {
             let oldest = self.logins.iter().min_by_key(|(address, at)| (**at, **address));
             if let Some(oldest) = oldest.map(|(address, _)| *address) {
                 self.logins.remove(&oldest);
             }
         }
-        self.logins.insert(from.to_canonical(), boot);
+        self.logins.insert(from, boot);
     }
 
     /// The sessions that are open now.

@@ -440,9 +440,9 @@ impl<K: Kernel> Keeper<K> {
         }
     }
 
-    /// How many more decisions of people have room.
-    pub fn room(&self) -> usize {
-        MAX_DECISIONS.saturating_sub(self.len())
+    /// How many more decisions of people have room, and how many more allows of addresses.
+    pub fn room(&self) -> (usize, usize) {
+        (MAX_DECISIONS.saturating_sub(self.len()), MAX_ALLOWS.saturating_sub(self.allows.prefixes()))
     }
 
     /// From when on bans are remembered.

@@ -46,7 +46,13 @@ fn later(seconds: i64) -> Now {
     }
 }
 
-pub(super) fn order(id: u64, kind: DecisionKind, target: &str, seconds: Option<i64>, by: OriginKind) -> Decision {
+pub(super) fn order(
+    id: u64,
+    kind: DecisionKind,
+    target: &str,
+    seconds: Option<i64>,
+    by: OriginKind,
+) -> Decision {
     Decision {
         id,
         kind,
@@ -229,7 +235,10 @@ fn who_comes_back_is_banned_for_longer_unless_a_person_lifted_it() {
         let ban = judged(keeper, "198.51.100.7", now).unwrap();
         let lasting = seconds(&ban);
         keeper.admit(Decision { id, ..ban }, now);
-        now = Now { wall: now.wall.plus(Duration::from_secs(lasting)), boot: now.boot + lasting * 1_000_000_000 };
+        now = Now {
+            wall: now.wall.plus(Duration::from_secs(lasting)),
+            boot: now.boot + lasting * 1_000_000_000,
+        };
         (lasting / 3600, now)
     };
     assert_eq!([again(&mut keeper, 1).0, again(&mut keeper, 2).0, again(&mut keeper, 3).0], [1, 2, 4]);
@@ -266,7 +275,10 @@ fn beyond_the_budget_bans_observe_and_people_are_not_counted() {
         .collect();
     assert_eq!(modes, [Mode::Enforce, Mode::Enforce, Mode::Observe]);
     assert!(keeper.over_budget(NOW).unwrap().contains("test has used up its 2 bans"));
-    assert!(matches!(judged(&mut keeper, "203.0.112.3", NOW), Err(Refusal::Standing { .. })), "observed once");
+    assert!(
+        matches!(judged(&mut keeper, "203.0.112.3", NOW), Err(Refusal::Standing { .. })),
+        "observed once"
+    );
     let hour = later(3700);
     assert_eq!(keeper.over_budget(hour), None);
     assert_eq!(judged(&mut keeper, "203.0.112.9", hour).unwrap().mode, Mode::Enforce);
@@ -283,7 +295,10 @@ fn who_is_in_is_not_banned() {
     let person = order(1, DecisionKind::Ban, "198.51.100.7", None, OriginKind::Person);
     assert!(keeper.check(&person, NOW).is_ok(), "a person may");
     keeper.set_sessions(["198.51.100.7".parse().unwrap()]);
-    assert!(matches!(keeper.check(&person, NOW), Err(Refusal::Welcome { .. })), "but not the session they sit in");
+    assert!(
+        matches!(keeper.check(&person, NOW), Err(Refusal::Welcome { .. })),
+        "but not the session they sit in"
+    );
 }
 
 #[test]

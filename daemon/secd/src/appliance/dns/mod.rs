@@ -281,7 +281,8 @@ impl Appliance {
             };
             (changed, before)
         };
-        let ((changed, before), pauses) = self.dns.pauses.change(change, |pauses| self.store_pauses(pauses)).await?;
+        let ((changed, before), pauses) =
+            self.dns.pauses.change(change, |pauses| self.store_pauses(pauses)).await?;
         self.look_at_groups().await;
         if changed {
             let change = Change::Pause { group: of.clone(), before, after: until };
@@ -388,7 +389,10 @@ impl Appliance {
     }
 
     /// What was answered about names is not any more.
-    pub(in crate::appliance) async fn forget_answers<'n>(&self, names: impl Iterator<Item = &'n Name> + Send) {
+    pub(in crate::appliance) async fn forget_answers<'n>(
+        &self,
+        names: impl Iterator<Item = &'n Name> + Send,
+    ) {
         if let Some(resolver) = self.resolver.read().await.as_ref() {
             for name in names {
                 resolver.flush(Some(name));
