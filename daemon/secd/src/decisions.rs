@@ -134,7 +134,8 @@ impl<K: Kernel + 'static> Decisions<K> {
             store.find(&Filter { state: State::All, limit: Some(1), ..Filter::default() }, now.wall).await?;
         let unstored = left_over(&held, anything.is_empty(), now);
         let nets = held.bans.iter().map(|(net, _)| *net);
-        keeper.restore([stored, unstored.clone()].concat(), nets, held.allows.iter().copied(), now);
+        stored.extend(unstored.iter().cloned());
+        keeper.restore(stored, nets, held.allows.iter().copied(), now);
         match store.banned_since(keeper.remembers_since(moved(now.wall, step.saturating_neg()))).await {
             Ok(banned) => {
                 for past in banned {

@@ -51,7 +51,10 @@ fn every_change_is_written_down_and_can_be_taken_back() {
     let row = last(&lab);
     let by = row["by"]["name"].as_str().unwrap();
     assert!(by.ends_with("(uid 0)"), "{row}");
-    assert_eq!((&row["change"]["what"], &row["change"]["decision"]["target"]), (&"ordered".into(), &ATTACKER.into()));
+    assert_eq!(
+        (&row["change"]["what"], &row["change"]["decision"]["target"]),
+        (&"ordered".into(), &ATTACKER.into())
+    );
     let first = held(&lab, ATTACKER);
     command(&lab, &["ban", ATTACKER, "--for", "2h"]);
     command(&lab, &["undo"]);
@@ -144,7 +147,17 @@ fn logs_do_not_ban_who_is_in_nor_more_than_their_budget() {
         })
     };
     let mut log = OpenOptions::new().append(true).open(&log).unwrap();
-    writeln!(log, "sshd[7]: Accepted publickey for ada from 198.51.100.7 port 40000 ssh2: ED25519 SHA256:x").unwrap();
+    // Read from its end on, once it is open.
+    waiter
+        .until("the log is read", SOON, || {
+            writeln!(log, "sshd[7]: Server listening on 0.0.0.0 port 22.")?;
+            let status = lab.appliance.status()?;
+            let logs = status["logs"].as_array().into_iter().flatten();
+            Ok(logs.filter(|log| log["name"] == "own").find(|log| log["lines"] != 0).map(|_| ()))
+        })
+        .unwrap();
+    writeln!(log, "sshd[7]: Accepted publickey for ada from 198.51.100.7 port 40000 ssh2: ED25519 SHA256:x")
+        .unwrap();
     failures(&mut log, "198.51.100.7");
     told("198.51.100.7 has logged in a short while ago").unwrap();
     assert_eq!(held(&lab, "198.51.100.7"), []);

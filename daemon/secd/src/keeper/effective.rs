@@ -36,6 +36,13 @@ impl Effective {
     /// Takes a decision in; says which prefixes must be written again. Decisions about domains are ignored.
     pub fn insert(&mut self, decision: Decision) -> BTreeSet<IpNet> {
         let Target::Net(net) = decision.target else { return BTreeSet::new() };
+        self.restore(decision);
+        self.within(net)
+    }
+
+    /// The same where everything is written anyway.
+    pub fn restore(&mut self, decision: Decision) {
+        let Target::Net(net) = decision.target else { return };
         let id = decision.id;
         if self.decisions.insert(id, decision).is_none() {
             let at = self.by_net.entry(net).or_default();
@@ -45,7 +52,6 @@ impl Effective {
                 *self.lengths_mut(net).entry(net.prefix_len()).or_default() += 1;
             }
         }
-        self.within(net)
     }
 
     /// Takes out what the same origin ordered about the same target. What it leaves is written by the

@@ -474,10 +474,10 @@ impl<K: Kernel> Keeper<K> {
                     self.domains.entry(name.clone()).or_default().push(decision);
                 }
                 (Target::Net(_), DecisionKind::Ban) => {
-                    self.bans.insert(decision);
+                    self.bans.restore(decision);
                 }
                 (Target::Net(_), DecisionKind::Allow) => {
-                    self.allows.insert(decision);
+                    self.allows.restore(decision);
                 }
             }
         }
