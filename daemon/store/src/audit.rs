@@ -81,7 +81,7 @@ impl Store {
     pub async fn record(&self, actor: &Actor, change: &Change, at: Timestamp) -> Result<u64> {
         let failed = || self.failed("write the audit log");
         check_length("the name of who changes something", &actor.by.name)?;
-        let mut transaction = self.durable.begin_with("BEGIN IMMEDIATE").await.map_err(failed())?;
+        let mut transaction = self.begin().await.map_err(failed())?;
         let id = write(&mut transaction, actor, change, at, self.limits.max_audit).await.map_err(failed())?;
         transaction.commit().await.map_err(failed())?;
         Ok(id)

@@ -41,7 +41,7 @@ impl Store {
         let failed = || self.failed("move the ends of decisions");
         check_length("where the clock is", clock)?;
         let by = by.clamp(-FURTHEST, FURTHEST);
-        let mut transaction = self.durable.begin_with("BEGIN IMMEDIATE").await.map_err(failed())?;
+        let mut transaction = self.begin().await.map_err(failed())?;
         sqlx::query(
             "UPDATE decisions SET until = min(until, ?1) + ?2 WHERE ended_seq IS NULL AND until IS NOT NULL",
         )

@@ -147,7 +147,7 @@ impl Store {
             check_length("the place of an origin", decision.origin.at.as_deref().unwrap_or_default())?;
         }
         let keep = self.limits.max_audit;
-        let mut transaction = self.durable.begin_with("BEGIN IMMEDIATE").await.map_err(failed())?;
+        let mut transaction = self.begin().await.map_err(failed())?;
         let mut sequence = Sequence::read(&mut transaction).await.map_err(failed())?;
         let (mut numbers, mut row) = (Vec::with_capacity(decisions.len()), None);
         for decision in decisions {
@@ -204,7 +204,7 @@ impl Store {
         let actor = Actor::person(by);
         let failed = || self.failed("lift a decision");
         check_length("the name of who lifts", by)?;
-        let mut transaction = self.durable.begin_with("BEGIN IMMEDIATE").await.map_err(failed())?;
+        let mut transaction = self.begin().await.map_err(failed())?;
         let sequence = Sequence::read(&mut transaction).await.map_err(failed())?;
         let rows = sqlx::query(
             "UPDATE decisions SET ended_seq = ?1, ended_at = ?2, ended_how = ?3, ended_by = ?4
@@ -244,7 +244,7 @@ impl Store {
         if given >= MAX_BATCH {
             return Err(StoreError::BatchTooLong { given, limit: MAX_BATCH });
         }
-        let mut transaction = self.durable.begin_with("BEGIN IMMEDIATE").await.map_err(failed())?;
+        let mut transaction = self.begin().await.map_err(failed())?;
         let sequence = Sequence::read(&mut transaction).await.map_err(failed())?;
         let rows = sqlx::query(
             "UPDATE decisions SET ended_seq = ?1, ended_at = ?2, ended_how = ?3, ended_by = ?4
@@ -306,7 +306,7 @@ impl Store {
         if !due {
             return Ok(Vec::new());
         }
-        let mut transaction = self.durable.begin_with("BEGIN IMMEDIATE").await.map_err(failed())?;
+        let mut transaction = self.begin().await.map_err(failed())?;
         let mut sequence = Sequence::read(&mut transaction).await.map_err(failed())?;
         let rows = sqlx::query(
             "UPDATE decisions SET ended_seq = ?1, ended_at = until, ended_how = ?2, ended_by = ''
@@ -447,7 +447,7 @@ impl Store {
     /// If the file cannot be written. Then nothing changed.
     pub async fn prune(&self, before: Timestamp) -> Result<u64> {
         let failed = || self.failed("remove old decisions");
-        let mut transaction = self.durable.begin_with("BEGIN IMMEDIATE").await.map_err(failed())?;
+        let mut transaction = self.begin().await.map_err(failed())?;
         let old = sqlx::query("DELETE FROM decisions WHERE ended_seq IS NOT NULL AND ended_at < ?1")
             .bind(before.0)
             .execute(&mut *transaction)

@@ -23,7 +23,7 @@ pub use error::StoreError;
 pub use offsets::LogOffset;
 pub use open::StoreOptions;
 
-use sqlx::SqlitePool;
+use sqlx::{Sqlite, SqlitePool, Transaction};
 use std::path::{Path, PathBuf};
 
 /// What the functions here return.
@@ -74,6 +74,24 @@ impl Store {
     pub async fn close(self) {
         self.relaxed.close().await;
         self.durable.close().await;
+    }
+
+    /// Begins to write. After some errors, a full disk among them, SQLite has ended the transaction by itself, which the
+    /// connection does not know and would never begin another: such a one is closed, and a new one goes on.
+    async fn begin(&self) -> sqlx::Result<Transaction<'static, Sqlite>> {
+        Self::begin_on(&self.durable).await
+    }
+
+    async fn begin_on(pool: &SqlitePool) -> sqlx::Result<Transaction<'static, Sqlite>> {
+        const BEGIN: &str = "BEGIN IMMEDIATE";
+        match pool.begin_with(BEGIN).await {
+            Err(sqlx::Error::InvalidSavePointStatement) => {
+                // What it says to its end is of no use any more.
+                pool.acquire().await?.close().await.ok();
+                pool.begin_with(BEGIN).await
+            }
+            begun => begun,
+        }
     }
 
     /// Turns an error of a statement into one that says which file and what to do.

@@ -7,7 +7,7 @@ mod common;
 mod tmpfs;
 
 use common::{START, ban};
-use model::Decision;
+use model::{Decision, Timestamp};
 use sqlx::{Connection, SqliteConnection, sqlite::SqliteConnectOptions};
 use std::{
     fs,
@@ -94,6 +94,24 @@ async fn a_full_file_is_an_error_and_nothing_is_lost() {
     let store = Store::open(&path).await.unwrap();
     assert_eq!(store.active(START).await.unwrap().len() as u64, acknowledged);
     store.add(&ban("2001:db8::1")).await.expect("with room again it goes on");
+}
+
+#[tokio::test]
+async fn a_store_that_was_full_goes_on_by_itself_when_there_is_room() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("secd.db");
+    let limits = StoreOptions { max_file_bytes: 160 * 1_024, ..StoreOptions::default() };
+    let store = Store::open_with(&path, limits).await.unwrap();
+    for n in 0..40 {
+        let ended = ban(&format!("192.0.2.{n}"));
+        store.add(&ended).await.unwrap();
+        store.lift(&ended.target, None, "ada", START).await.unwrap();
+    }
+    fill(&store).await;
+    assert!(store.add(&ban("2001:db8::1")).await.unwrap_err().is_temporary(), "and again");
+    let other = Store::open(&path).await.unwrap();
+    assert_eq!(other.prune(Timestamp(i64::MAX)).await.unwrap(), 40);
+    store.add(&ban("2001:db8::1")).await.expect("the same store goes on");
 }
 
 #[tokio::test]
