@@ -6,8 +6,9 @@ use std::fmt::{self, Write};
 
 use crate::{
     draft::{
-        ApiDraft, DnsClientDraft, DnsDraft, DnsForwardDraft, DnsGroupDraft, Draft, EventsDraft, ForwardDraft,
-        GeoipDraft, GeoipSystemsDraft, LapiDraft, LimitsDraft, ListDraft, LocalDraft, LogDraft, LokiDraft,
+        ApiDraft, BansDraft, DnsClientDraft, DnsDraft, DnsForwardDraft, DnsGroupDraft, Draft, EventsDraft,
+        ForwardDraft, GeoipDraft, GeoipSystemsDraft, LapiDraft, LimitsDraft, ListDraft, LocalDraft, LogDraft,
+        LokiDraft,
         PiholeApiDraft, QueryLogDraft, ReflectDraft, RuleDraft, RuleSourceDraft, ScheduleDraft,
         SignaturesDraft, StoreDraft, ZoneDraft,
     },
@@ -89,6 +90,7 @@ fn table(text: &mut String, keys: &[Key], path: &str, is_example: bool) {
         "geoip" => fields::<GeoipDraft>(),
         "geoip.systems" => fields::<GeoipSystemsDraft>(),
         "signatures.sources" => fields::<RuleSourceDraft>(),
+        "bans" => fields::<BansDraft>(),
         "limits" => fields::<LimitsDraft>(),
         "signatures" => fields::<SignaturesDraft>(),
         "loki" => fields::<LokiDraft>(),

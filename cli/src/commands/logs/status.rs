@@ -5,7 +5,7 @@ use std::io;
 
 use crate::{
     commands::{Done, Online, state, usage},
-    output::{Column, Field, Output, Paint, painted, plain},
+    output::{Column, Field, Output, Paint, plain},
     text::{ago, count, number},
 };
 

@@ -14,6 +14,7 @@ use model::{
 use sources::{Format, Line, Notice, Position, SourceConfig, SourceKind, Sources, Start, Tls};
 use std::{
     collections::{HashMap, HashSet},
+    net::IpAddr,
     path::Path,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
@@ -35,6 +36,8 @@ const MAX_LINES_WAITING: usize = 4096;
 const MAX_NOTICES_WAITING: usize = 64;
 /// How long a stop waits for lines to be judged.
 const JUDGE_BY: Duration = Duration::from_secs(5);
+/// A line that is older says nothing about now.
+const LOGIN_IS_NEWS: Duration = Duration::from_secs(600);
 /// How often offsets are saved.
 const SAVE_EVERY: Duration = Duration::from_secs(1);
 /// How often offsets of files that are gone are forgotten.
@@ -280,9 +283,9 @@ impl Judging {
         }
     }
 
-    /// Judges a line; returns what it leads to.
-    fn line(&mut self, line: &Line, now: Timestamp) -> Vec<Decision> {
-        let Some(source) = self.engine.source(&line.source) else { return Vec::new() };
+    /// Judges a line; returns what it leads to, and who is in by what it says.
+    fn line(&mut self, line: &Line, now: Timestamp) -> (Vec<Decision>, Option<IpAddr>) {
+        let Some(source) = self.engine.source(&line.source) else { return (Vec::new(), None) };
         let outputs = self.engine.line_written(now, line.written, source, &line.bytes);
         let is_match = match outputs.outcome {
             Outcome::Event | Outcome::Poured | Outcome::Stale => true,
@@ -296,7 +299,14 @@ impl Judging {
         if is_match && let Some(input) = self.inputs.get_mut(source.0) {
             input.last_match = Some(now);
         }
-        outputs.overflows.iter().map(|overflow| self.decision(overflow, now)).collect()
+        let login = outputs.login.and_then(|login| self.login(source, login, now));
+        (outputs.overflows.iter().map(|overflow| self.decision(overflow, now)).collect(), login)
+    }
+
+    /// Who is in, as far as nobody could have made that up and it is news.
+    fn login(&self, source: SourceIndex, (from, at): (IpAddr, Timestamp), now: Timestamp) -> Option<IpAddr> {
+        let forgeable = self.inputs.get(source.0).is_none_or(|input| input.plain_udp);
+        (!forgeable && now.since(at) < LOGIN_IS_NEWS).then_some(from)
     }
 
     /// The decision of an overflow. Anybody can send a UDP message in another's name: a ban in which such lines have a
@@ -315,7 +325,7 @@ impl Judging {
             direction: overflow.direction,
             mode,
             since: now,
-            until: Some(overflow.at.plus(overflow.ban).max(now)),
+            until: Some(overflow.at.plus(overflow.ban).clamp(now, now.plus(overflow.ban))),
             origin: Origin {
                 kind: OriginKind::Scenario,
                 name: overflow.scenario.clone(),
@@ -391,7 +401,10 @@ async fn judge<K: Kernel + 'static>(
 ) {
     while let Some(line) = lines.recv().await {
         let now = clock::now().wall;
-        let bans = lock(&judging).line(&line, now);
+        let (bans, login) = lock(&judging).line(&line, now);
+        if let Some(from) = login {
+            decisions.logged_in(from);
+        }
         for ban in bans {
             let scenario = ban.origin.name.clone();
             match decisions.ban(ban) {
