@@ -8,8 +8,7 @@ use crate::{
     draft::{
         ApiDraft, BansDraft, DnsClientDraft, DnsDraft, DnsForwardDraft, DnsGroupDraft, Draft, EventsDraft,
         ForwardDraft, GeoipDraft, GeoipSystemsDraft, LapiDraft, LimitsDraft, ListDraft, LocalDraft, LogDraft,
-        LokiDraft,
-        PiholeApiDraft, QueryLogDraft, ReflectDraft, RuleDraft, RuleSourceDraft, ScheduleDraft,
+        LokiDraft, PiholeApiDraft, QueryLogDraft, ReflectDraft, RuleDraft, RuleSourceDraft, ScheduleDraft,
         SignaturesDraft, StoreDraft, ZoneDraft,
     },
     shape::{Key, Shape, toml_key, toml_text},
