@@ -94,7 +94,13 @@ pub(crate) fn run(arguments: Arguments, environment: &Environment, output: &mut 
         Command::Config(asked) => config::run(&asked, output),
         Command::Import(asked) => import::run(&asked, output),
         Command::Inspect(asked) => inspect::run(&asked, output),
-        Command::Logs(asked) => logs::run(&asked, environment, output),
+        Command::Logs(asked) => {
+            if asked.is_offline() {
+                logs::run(&asked, environment, output)
+            } else {
+                online(&|online| logs::online(&asked, online))
+            }
+        }
         Command::Completions(asked) => completions::run(&asked, output),
         Command::Man(asked) => man::run(&asked, output),
     }

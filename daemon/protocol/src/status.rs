@@ -134,7 +134,7 @@ pub struct ListSummary {
 }
 
 /// A log source.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LogStatus {
     /// Its name.
     pub name: String,
@@ -144,8 +144,35 @@ pub struct LogStatus {
     pub matched: u64,
     /// When the last line came.
     pub last: Option<Timestamp>,
-    /// Why it is not read.
+    /// What is wrong with it: why it is not read, that it has gone silent, that nothing is understood any more.
     pub error: Option<String>,
+    /// Where its lines come from: a path, `journal`, or a listener.
+    #[serde(default)]
+    pub from: String,
+    /// The filter that reads them.
+    #[serde(default)]
+    pub filter: String,
+    /// Lines in the last minute.
+    #[serde(default)]
+    pub per_minute: u64,
+    /// When the last line came that a filter understood.
+    #[serde(default)]
+    pub last_match: Option<Timestamp>,
+    /// Files being followed.
+    #[serde(default)]
+    pub files: u64,
+    /// Connections open.
+    #[serde(default)]
+    pub connections: u64,
+    /// Lines that found no room (UDP).
+    #[serde(default)]
+    pub lost: u64,
+    /// Lines too long.
+    #[serde(default)]
+    pub oversized: u64,
+    /// Messages, connections and pushes of senders that may not send.
+    #[serde(default)]
+    pub refused: u64,
 }
 
 /// Signatures.

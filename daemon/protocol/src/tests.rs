@@ -202,7 +202,7 @@ fn replies_round_trip() {
         dns: Some(DnsStatus::default()),
         decisions: 1,
         lists: vec![ListSummary { name: "p".into(), kind: ListKind::Domains, entries: 1, error: None }],
-        logs: vec![LogStatus { name: "sshd".into(), lines: 1, matched: 0, last: None, error: None }],
+        logs: vec![LogStatus { name: "sshd".into(), lines: 1, ..LogStatus::default() }],
         signatures: SignaturesStatus::default(),
         events: EventsStatus::default(),
         memory: MemoryStatus::default(),

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::io::Write;
 use std::time::{Duration, Instant};
 
-use sources::{SourceConfig, SourceKind, Sources, Start};
+use sources::{Format, SourceConfig, SourceKind, Sources, Start};
 use tokio::sync::mpsc;
 
 const LINES: usize = 2_000;
@@ -16,7 +16,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut file = std::fs::File::create(&path)?;
     let (sender, mut lines) = mpsc::channel(64);
     let (notice, _notices) = mpsc::channel(64);
-    let kind = SourceKind::File { path, start: Start::End };
+    let kind = SourceKind::File { path, start: Start::End, format: Format::Plain };
     let config = SourceConfig { name: "log".into(), kind };
     let handle = Sources::start(vec![config], HashMap::new(), sender, notice)?;
     let mut took = Vec::with_capacity(LINES);

@@ -21,12 +21,15 @@ pub struct SourceConfig {
 /// Where lines come from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SourceKind {
-    /// A file.
+    /// A file, or all files of a pattern.
     File {
-        /// Its path. It need not be there yet.
+        /// Its path. It need not be there yet. `*`, `?` and `[…]` in it make it a pattern: files that appear are
+        /// followed, ones that go are let go.
         path: PathBuf,
         /// Where to begin when no position is known.
         start: Start,
+        /// What stands around each line.
+        format: Format,
     },
     /// A syslog listener.
     Syslog {
@@ -34,9 +37,52 @@ pub enum SourceKind {
         transport: Transport,
         /// Where to listen.
         listen: SocketAddr,
+        /// Who may send; nobody else is heard. Empty only where certificates tell who sends.
+        senders: Vec<IpNet>,
+        /// What TLS needs; nothing for the others.
+        tls: Option<Tls>,
+    },
+    /// The journal of systemd, by `journalctl`.
+    Journal {
+        /// Conditions as `journalctl` takes them, `FIELD=value`; none = every entry.
+        matches: Vec<String>,
+        /// The folder of its files; none = the one of this machine.
+        folder: Option<PathBuf>,
+    },
+    /// Pushes as Loki takes them.
+    Loki {
+        /// Where to listen. Sources with the same address share it.
+        listen: SocketAddr,
         /// Who may send; nobody else is heard.
         senders: Vec<IpNet>,
+        /// Labels that a stream has to have; the first source that fits takes it.
+        labels: Vec<(String, String)>,
+        /// File with a token that senders have to show.
+        token_file: Option<PathBuf>,
     },
+}
+
+/// What stands around each line of a file.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Format {
+    /// Nothing.
+    #[default]
+    Plain,
+    /// An object a line, as Docker's `json-file` writes.
+    Docker,
+    /// Time, stream and a tag, as Kubernetes' container runtimes write.
+    Cri,
+}
+
+/// What TLS needs. The files are read again when they change.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tls {
+    /// Certificates, PEM, the own one first.
+    pub chain: PathBuf,
+    /// Key, PEM.
+    pub key: PathBuf,
+    /// Certificate authorities of senders, PEM; none = senders need no certificate.
+    pub client_ca: Option<PathBuf>,
 }
 
 /// Where to begin in a file that is there at the start and of which no position is known. A file that appears later is
@@ -57,6 +103,8 @@ pub enum Transport {
     Udp,
     /// RFC 6587, octet counting or a line each.
     Tcp,
+    /// RFC 5425: the same in TLS.
+    Tls,
 }
 
 /// How hard it is to forge a line.
@@ -81,13 +129,18 @@ pub struct Line {
     pub trust: Trust,
     /// Who sent it, over the network.
     pub sender: Option<IpAddr>,
+    /// When it was written, where the source says so beside the line.
+    pub written: Option<Timestamp>,
     /// Behind this line in its file: what to keep once it has been dealt with.
     pub position: Option<Position>,
+    /// Under what to keep the position: the name of the source; of one file of many, that and the path.
+    pub kept_as: Arc<str>,
     /// When it was read.
     pub received: Instant,
 }
 
-/// A place in a file, and what tells the file from others. To be kept over restarts.
+/// A place in a file, and what tells the file from others. To be kept over restarts. Of a journal, its id as `device` and
+/// `inode`, an entry's number as `offset` and its time as `head`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Position {
     /// Device number.
@@ -128,6 +181,8 @@ pub struct Status {
     pub last_line: Option<Timestamp>,
     /// What is wrong now.
     pub error: Option<String>,
+    /// Files being followed.
+    pub files: usize,
     /// Where it listens.
     pub listening: Option<SocketAddr>,
     /// TCP connections open.
@@ -145,6 +200,9 @@ pub enum SourceError {
     /// Anybody could send.
     #[error("the log source `{0}` says nobody may send; add `senders = [\"10.2.0.0/24\"]`")]
     NoSenders(String),
+    /// A listener of TLS without a certificate.
+    #[error("the log source `{0}` listens by TLS and has no certificate")]
+    NoCertificate(String),
     /// Too many.
     #[error("{0} log sources; at most {max} are possible", max = crate::limits::MAX_SOURCES)]
     TooMany(usize),

@@ -2,17 +2,20 @@
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::SystemTime;
 
-use model::Timestamp;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
-use crate::config::{Line, Notice, Position, SourceConfig, SourceError, SourceKind, Status};
-use crate::syslog::Bound;
+use crate::config::{
+    Line, Notice, Position, SourceConfig, SourceError, SourceKind, Status, Transport,
+};
+use crate::file::Place;
+use crate::loki::{Receivers, Route};
+use crate::outlet::Outlet;
+use crate::syslog::{Bound, Listener};
 use crate::tail::Tail;
 use crate::watch::Watch;
-use crate::{file, limits, syslog};
+use crate::{file, files, glob, journal, limits, syslog};
 
 /// The sources of one appliance.
 #[derive(Debug)]
@@ -33,11 +36,13 @@ impl Sources {
         lines: mpsc::Sender<Line>,
         notices: mpsc::Sender<Notice>,
     ) -> Result<Handle, SourceError> {
-        let mut handle = Handle { running: Vec::new(), positions, lines, notices, watch: Watch::new() };
+        let (watch, receivers) = (Watch::new(), Receivers::default());
+        let mut handle = Handle { running: Vec::new(), positions, lines, notices, watch, receivers };
         check(&configs)?;
         for config in configs {
             handle.spawn(config);
         }
+        handle.route();
         Ok(handle)
     }
 }
@@ -51,15 +56,20 @@ pub struct Handle {
     lines: mpsc::Sender<Line>,
     notices: mpsc::Sender<Notice>,
     watch: Arc<Watch>,
+    receivers: Receivers,
 }
 
 #[derive(Debug)]
 struct Running {
     config: SourceConfig,
+    outlet: Outlet,
     status: Arc<Mutex<Status>>,
     stop: watch::Sender<bool>,
-    task: JoinHandle<Option<Position>>,
+    task: JoinHandle<Positions>,
 }
+
+/// How far lines were delivered, by what a position is kept under.
+pub(crate) type Positions = Vec<(String, Position)>;
 
 impl Handle {
     /// How each source is doing, in the order in which they were started.
@@ -69,7 +79,7 @@ impl Handle {
         self.running.iter().map(of).collect()
     }
 
-    /// How far each file was delivered, by name.
+    /// How far each single file and journal was delivered, by name.
     #[must_use]
     pub fn positions(&self) -> HashMap<String, Position> {
         self.status().into_iter().filter_map(|status| Some((status.name, status.position?))).collect()
@@ -89,20 +99,25 @@ impl Handle {
         for running in end {
             self.end(running).await;
         }
+        let order: Vec<String> = configs.iter().map(|config| config.name.clone()).collect();
         for config in configs {
             if !self.running.iter().any(|running| running.config == config) {
                 self.spawn(config);
             }
         }
+        // The first that fits takes a stream, so the order counts.
+        self.running.sort_by_key(|running| order.iter().position(|name| *name == running.config.name));
+        self.route();
         Ok(())
     }
 
-    /// Stops all and returns how far each file was delivered, by name.
+    /// Stops all and returns how far each file was delivered, by what its position is kept under.
     pub async fn stop(mut self) -> HashMap<String, Position> {
         let running = std::mem::take(&mut self.running);
         for running in &running {
             running.stop.send_replace(true);
         }
+        self.receivers.stop().await;
         for running in running {
             self.end(running).await;
         }
@@ -111,29 +126,51 @@ impl Handle {
 
     async fn end(&mut self, running: Running) {
         running.stop.send_replace(true);
-        if let Ok(Some(position)) = running.task.await {
-            self.positions.insert(running.config.name, position);
+        if let Ok(positions) = running.task.await {
+            self.positions.extend(positions);
         }
     }
 
     fn spawn(&mut self, config: SourceConfig) {
         let (stop, stopped) = watch::channel(false);
         let status = Arc::new(Mutex::new(Status { name: config.name.clone(), ..Status::default() }));
-        let outlet = Outlet {
-            name: config.name.as_str().into(),
-            lines: self.lines.clone(),
-            notices: self.notices.clone(),
-            status: Arc::clone(&status),
-            stop: stopped,
-        };
-        let task = match config.kind.clone() {
-            SourceKind::File { path, start } => {
+        let outlet = Outlet::new(
+            &config.name,
+            self.lines.clone(),
+            self.notices.clone(),
+            Arc::clone(&status),
+            stopped,
+        );
+        let task = self.task(&config, outlet.clone());
+        self.running.push(Running { config, outlet, status, stop, task });
+    }
+
+    fn task(&mut self, config: &SourceConfig, outlet: Outlet) -> JoinHandle<Positions> {
+        match config.kind.clone() {
+            SourceKind::File { path, start, format } if glob::is_pattern(&path) => {
+                let known = self.take_positions(|name| files::path_of(&config.name, name).is_some());
+                let files = files::Files::new(outlet, Arc::clone(&self.watch), path, format);
+                tokio::spawn(files.run(start, known))
+            }
+            SourceKind::File { path, start, format } => {
                 let known = self.positions.remove(&config.name);
                 let mut tail = Tail::new(path.clone(), start, known);
                 tail.prepare();
-                tokio::spawn(file::run(outlet, Arc::clone(&self.watch), path, tail))
+                outlet.status(|status| status.files = 1);
+                let name = config.name.clone();
+                let place = Place { path, format, is_one_of_many: false };
+                let following = file::run(outlet, Arc::clone(&self.watch), place, tail);
+                tokio::spawn(async move { following.await.map(|position| (name, position)).into_iter().collect() })
             }
-            SourceKind::Syslog { transport, listen, senders } => {
+            SourceKind::Journal { matches, folder } => {
+                let known = self.positions.remove(&config.name);
+                let name = config.name.clone();
+                let journal = journal::Journal::new(outlet, matches, folder, known);
+                tokio::spawn(async move {
+                    journal.run().await.map(|position| (name, position)).into_iter().collect()
+                })
+            }
+            SourceKind::Syslog { transport, listen, senders, tls } => {
                 let bound = match Bound::new(transport, listen) {
                     Ok((bound, address)) => {
                         outlet.status(|status| status.listening = Some(address));
@@ -141,13 +178,35 @@ impl Handle {
                     }
                     Err(_) => None,
                 };
+                let listener = Listener { transport, listen, senders, tls };
                 tokio::spawn(async move {
-                    syslog::run(outlet, transport, listen, senders.into(), bound).await;
-                    None
+                    syslog::run(outlet, listener, bound).await;
+                    Positions::new()
                 })
             }
-        };
-        self.running.push(Running { config, status, stop, task });
+            // Its listener runs for all sources that share it.
+            SourceKind::Loki { .. } => tokio::spawn(std::future::ready(Positions::new())),
+        }
+    }
+
+    /// Tells the listeners of pushes which sources there are.
+    fn route(&mut self) {
+        let routes = self.running.iter().filter_map(|running| match &running.config.kind {
+            SourceKind::Loki { listen, senders, labels, token_file } => {
+                let (senders, labels) = (senders.clone(), labels.clone());
+                let outlet = running.outlet.clone();
+                Some((*listen, Route { outlet, senders, labels, token_file: token_file.clone() }))
+            }
+            SourceKind::File { .. } | SourceKind::Syslog { .. } | SourceKind::Journal { .. } => None,
+        });
+        self.receivers.update(routes.collect());
+    }
+
+    fn take_positions(&mut self, is_wanted: impl Fn(&str) -> bool) -> HashMap<String, Position> {
+        let (taken, left) =
+            std::mem::take(&mut self.positions).into_iter().partition(|(name, _)| is_wanted(name));
+        self.positions = left;
+        taken
     }
 }
 
@@ -160,55 +219,20 @@ fn check(configs: &[SourceConfig]) -> Result<(), SourceError> {
         if !names.insert(&config.name) {
             return Err(SourceError::Duplicate(config.name.clone()));
         }
-        if let SourceKind::Syslog { senders, .. } = &config.kind
-            && senders.is_empty()
-        {
+        let (is_open, lacks_certificate) = match &config.kind {
+            SourceKind::Syslog { transport, senders, tls, .. } => {
+                let is_known = tls.as_ref().is_some_and(|tls| tls.client_ca.is_some());
+                (senders.is_empty() && !is_known, *transport == Transport::Tls && tls.is_none())
+            }
+            SourceKind::Loki { senders, .. } => (senders.is_empty(), false),
+            SourceKind::File { .. } | SourceKind::Journal { .. } => (false, false),
+        };
+        if is_open {
             return Err(SourceError::NoSenders(config.name.clone()));
+        }
+        if lacks_certificate {
+            return Err(SourceError::NoCertificate(config.name.clone()));
         }
     }
     Ok(())
-}
-
-/// What a source's task delivers into.
-#[derive(Clone, Debug)]
-pub(crate) struct Outlet {
-    pub(crate) name: Arc<str>,
-    pub(crate) lines: mpsc::Sender<Line>,
-    notices: mpsc::Sender<Notice>,
-    status: Arc<Mutex<Status>>,
-    pub(crate) stop: watch::Receiver<bool>,
-}
-
-impl Outlet {
-    pub(crate) fn status(&self, change: impl FnOnce(&mut Status)) {
-        change(&mut self.status.lock().unwrap_or_else(PoisonError::into_inner));
-    }
-
-    pub(crate) fn count_line(&self, position: Option<Position>) {
-        let now =
-            SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_micros());
-        self.status(|status| {
-            status.lines += 1;
-            status.last_line = Some(Timestamp(i64::try_from(now).unwrap_or(i64::MAX)));
-            status.position = position.or(status.position);
-        });
-    }
-
-    /// Tells of an error once, and that it is over.
-    pub(crate) fn set_error(&self, error: Option<String>) {
-        let mut changed = false;
-        self.status(|status| {
-            changed = status.error != error;
-            status.error.clone_from(&error);
-        });
-        if changed {
-            self.notice(error.unwrap_or_else(|| "reading again".to_owned()));
-        }
-    }
-
-    pub(crate) fn notice(&self, message: String) {
-        tracing::info!(source = &*self.name, "{message}");
-        // Notices are for people; one that finds no room is in the log.
-        drop(self.notices.try_send(Notice { source: Arc::clone(&self.name), message }));
-    }
 }

@@ -1,19 +1,29 @@
-//! Where log lines come from: files, followed over rotation and truncation, and syslog over UDP and TCP.
+//! Where log lines come from: files, followed over rotation and truncation, those of containers as well; the journal of
+//! systemd; syslog over UDP, TCP and TLS; and pushes as Loki takes them.
 //!
 //! A thin shell: it delivers lines in order into one bounded channel and knows how far it came. What they mean is
-//! decided by the log engine (`rules/logs`). A file waits when the channel is full and loses nothing; a TCP sender is
-//! made to wait; a UDP message that finds no room is lost and counted.
+//! decided by the log engine (`rules/logs`). A file waits when the channel is full and loses nothing, so does a journal; a
+//! TCP sender is made to wait; a push is answered when its lines have found room, or refused to be sent again; a UDP
+//! message that finds no room is lost and counted.
 
 mod config;
+mod container;
 mod file;
+mod files;
 mod framing;
+mod glob;
 mod handle;
+mod journal;
+mod loki;
+mod outlet;
 mod syslog;
 mod tail;
+mod tls;
 mod watch;
 
 pub use config::{
-    Line, Notice, Position, SourceConfig, SourceError, SourceKind, Start, Status, Transport, Trust,
+    Format, Line, Notice, Position, SourceConfig, SourceError, SourceKind, Start, Status, Tls, Transport,
+    Trust,
 };
 pub use handle::{Handle, Sources};
 
@@ -46,4 +56,38 @@ pub mod limits {
     pub const MAX_FOLDER: usize = 10_000;
     /// Sources at once.
     pub const MAX_SOURCES: usize = 1_024;
+    /// Files of one pattern followed at once; further ones are not read, which the status says.
+    pub const MAX_FILES: usize = 256;
+    /// Names looked at to find the files of a pattern.
+    pub const MAX_NAMES: usize = 20_000;
+    /// How often new files of a pattern are looked for.
+    pub const LOOK: Duration = Duration::from_secs(2);
+    /// A file that is not there for so long is told. Shorter is a rotation.
+    pub const MISSING: Duration = Duration::from_secs(10);
+    /// Bytes of an entry of the journal as `journalctl` writes it; a longer one is skipped and counted.
+    pub const MAX_ENTRY: usize = 4 * 1024 * 1024;
+    /// First and longest wait before `journalctl` is started again.
+    pub const RESTART: [Duration; 2] = [Duration::from_millis(500), Duration::from_secs(60)];
+    /// `journalctl` that runs for so long is well.
+    pub const RUNS_WELL: Duration = Duration::from_secs(2);
+    /// Time for a TLS handshake.
+    pub const HANDSHAKE: Duration = Duration::from_secs(10);
+    /// Bytes of a file with certificates, a key or a token.
+    pub const MAX_SECRET: u64 = 256 * 1024;
+    /// Bytes of a push as it is sent, and unpacked. Promtail, Alloy and Docker's driver send 1 MiB at most.
+    pub const MAX_PUSH: usize = 4 * 1024 * 1024;
+    /// Streams of a push.
+    pub const MAX_STREAMS: usize = 1_024;
+    /// Labels of a stream.
+    pub const MAX_LABELS: usize = 64;
+    /// Lines of a push.
+    pub const MAX_PUSH_LINES: usize = 65_536;
+    /// Pushes unpacked at once, over all listeners.
+    pub const MAX_UNPACKING: usize = 2;
+    /// How long the lines of a push may wait for room. Then it is refused with 503 and sent again by its sender.
+    pub const DELIVER: Duration = Duration::from_secs(5);
+    /// Pushes that were taken in part, so that only the rest is taken when they come again. The oldest is forgotten.
+    pub const MAX_UNFINISHED: usize = 64;
+    /// Kinds of streams that no source takes and that are told.
+    pub const MAX_STRANGERS: usize = 16;
 }

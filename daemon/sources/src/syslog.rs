@@ -4,19 +4,30 @@ use std::collections::HashMap;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Instant;
 
 use ipnet::IpNet;
-use tokio::io::AsyncReadExt;
+use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::net::{TcpListener, TcpStream, UdpSocket};
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
+use tokio_rustls::TlsAcceptor;
 
-use crate::config::{Line, Transport, Trust};
+use crate::config::{Line, Tls, Transport, Trust};
 use crate::framing::Framer;
-use crate::handle::Outlet;
 use crate::limits;
+use crate::outlet::Outlet;
+use crate::tls::Acceptors;
+
+/// A listener as the config has it.
+#[derive(Clone, Debug)]
+pub(crate) struct Listener {
+    pub(crate) transport: Transport,
+    pub(crate) listen: SocketAddr,
+    /// Who may send; empty = whoever shows a certificate.
+    pub(crate) senders: Vec<IpNet>,
+    pub(crate) tls: Option<Tls>,
+}
 
 /// A socket bound at the start, so that its address is known at once.
 #[derive(Debug)]
@@ -34,7 +45,7 @@ impl Bound {
                 let address = socket.local_addr()?;
                 Ok((Self::Udp(socket), address))
             }
-            Transport::Tcp => {
+            Transport::Tcp | Transport::Tls => {
                 let socket = std::net::TcpListener::bind(listen)?;
                 socket.set_nonblocking(true)?;
                 let address = socket.local_addr()?;
@@ -45,13 +56,9 @@ impl Bound {
 }
 
 /// Listens until told to stop. If the socket could not be opened it is tried again and again.
-pub(crate) async fn run(
-    outlet: Outlet,
-    transport: Transport,
-    listen: SocketAddr,
-    senders: Arc<[IpNet]>,
-    mut bound: Option<Bound>,
-) {
+pub(crate) async fn run(outlet: Outlet, listener: Listener, mut bound: Option<Bound>) {
+    let Listener { transport, listen, senders, tls } = listener;
+    let acceptors = tls.map(|tls| Arc::new(Acceptors::new(tls)));
     let mut stop = outlet.stop.clone();
     loop {
         if bound.is_none() {
@@ -67,7 +74,7 @@ pub(crate) async fn run(
         let listening = async {
             match bound.take() {
                 Some(Bound::Udp(socket)) => udp(&outlet, socket, &senders).await,
-                Some(Bound::Tcp(socket)) => tcp(&outlet, socket, &senders).await,
+                Some(Bound::Tcp(socket)) => tcp(&outlet, socket, &senders, acceptors.as_ref()).await,
                 None => {
                     tokio::time::sleep(limits::RETRY).await;
                     Ok(())
@@ -92,20 +99,13 @@ pub(crate) async fn run(
 }
 
 fn may_send(senders: &[IpNet], sender: IpAddr) -> bool {
-    senders.iter().any(|net| net.contains(&sender))
+    senders.is_empty() || senders.iter().any(|net| net.contains(&sender))
 }
 
 fn line(outlet: &Outlet, message: &[u8], sender: IpAddr, trust: Trust) -> Option<Line> {
     let mut bytes = Vec::with_capacity(message.len() + 16);
     logs::syslog::normalise(message, sender, &mut bytes);
-    (!bytes.is_empty()).then(|| Line {
-        source: Arc::clone(&outlet.name),
-        bytes,
-        trust,
-        sender: Some(sender),
-        position: None,
-        received: Instant::now(),
-    })
+    (!bytes.is_empty()).then(|| Line { sender: Some(sender), ..outlet.line(bytes, trust) })
 }
 
 async fn udp(outlet: &Outlet, socket: std::net::UdpSocket, senders: &[IpNet]) -> io::Result<()> {
@@ -127,7 +127,15 @@ async fn udp(outlet: &Outlet, socket: std::net::UdpSocket, senders: &[IpNet]) ->
     }
 }
 
-async fn tcp(outlet: &Outlet, socket: std::net::TcpListener, senders: &[IpNet]) -> io::Result<()> {
+async fn tcp(
+    outlet: &Outlet,
+    socket: std::net::TcpListener,
+    senders: &[IpNet],
+    acceptors: Option<&Arc<Acceptors>>,
+) -> io::Result<()> {
+    if let Some(acceptors) = acceptors {
+        outlet.set_error(usable(acceptors).await.1);
+    }
     let listener = TcpListener::from_std(socket)?;
     let per_sender = Arc::new(Mutex::new(HashMap::<IpAddr, usize>::new()));
     let mut connections = JoinSet::new();
@@ -154,9 +162,12 @@ async fn tcp(outlet: &Outlet, socket: std::net::TcpListener, senders: &[IpNet]) 
             outlet.status(|status| status.refused += 1);
             continue;
         }
-        let outlet_of_connection = outlet.clone();
+        let (outlet_of_connection, acceptors) = (outlet.clone(), acceptors.cloned());
         connections.spawn(async move {
-            connection(&outlet_of_connection, stream, sender).await;
+            match acceptors {
+                Some(acceptors) => encrypted(&outlet_of_connection, &acceptors, stream, sender).await,
+                None => connection(&outlet_of_connection, stream, sender).await,
+            }
             drop(place);
         });
         outlet.status(|status| status.connections = connections.len());
@@ -193,7 +204,28 @@ impl Drop for Place {
     }
 }
 
-async fn connection(outlet: &Outlet, mut stream: TcpStream, sender: IpAddr) {
+/// What to accept TLS by now, and what is wrong with it.
+async fn usable(acceptors: &Arc<Acceptors>) -> (Option<TlsAcceptor>, Option<String>) {
+    let acceptors = Arc::clone(acceptors);
+    let looking = tokio::task::spawn_blocking(move || acceptors.current());
+    looking.await.unwrap_or((None, Some("reading the certificate ended early".into())))
+}
+
+async fn encrypted(outlet: &Outlet, acceptors: &Arc<Acceptors>, stream: TcpStream, sender: IpAddr) {
+    let (acceptor, error) = usable(acceptors).await;
+    outlet.set_error(error);
+    let Some(acceptor) = acceptor else { return };
+    match timeout(limits::HANDSHAKE, acceptor.accept(stream)).await {
+        Ok(Ok(stream)) => connection(outlet, stream, sender).await,
+        Ok(Err(error)) => {
+            outlet.status(|status| status.refused += 1);
+            tracing::debug!(%sender, %error, "no TLS with a sender of syslog");
+        }
+        Err(_) => outlet.status(|status| status.refused += 1),
+    }
+}
+
+async fn connection(outlet: &Outlet, mut stream: impl AsyncRead + Unpin, sender: IpAddr) {
     let mut framer = Framer::default();
     let mut buffer = vec![0; 16 * 1024];
     let mut counted = 0;

@@ -22,6 +22,10 @@ pub(crate) struct Tail {
     last: Option<Position>,
     /// What happened when the file was opened ahead of the first step.
     early: Vec<String>,
+    /// No file has the name.
+    gone: bool,
+    /// What was read last holds bytes that no text has.
+    binary: bool,
     pub(crate) oversized: u64,
 }
 
@@ -47,6 +51,8 @@ impl Tail {
             chunk: vec![0; limits::CHUNK],
             last: known,
             early: Vec::new(),
+            gone: false,
+            binary: false,
             oversized: 0,
         }
     }
@@ -63,6 +69,25 @@ impl Tail {
     /// Behind the last line that was handed out.
     pub(crate) fn position(&self) -> Option<Position> {
         self.last
+    }
+
+    /// Whether no file has the name.
+    pub(crate) fn is_gone(&self) -> bool {
+        self.gone
+    }
+
+    /// What is wrong with what was read last.
+    pub(crate) fn trouble(&self) -> Option<String> {
+        let path = self.path.display();
+        if self.binary {
+            return Some(format!("{path} is no text: it holds NUL bytes; give the path of a log file"));
+        }
+        self.current.as_ref().filter(|current| current.skipping).map(|_| {
+            format!(
+                "a line of {path} has no end within {} KiB; give the path of a log file with a line for each event",
+                limits::MAX_LINE / 1024
+            )
+        })
     }
 
     /// Reads on by at most a chunk.
@@ -99,7 +124,10 @@ impl Tail {
         let Some(current) = &mut self.current else { return Ok(step) };
         match current.read(&mut self.chunk, &mut step.lines, &mut self.oversized) {
             Ok(0) => self.follow_rotation(now, &mut step),
-            Ok(_) => step.more = true,
+            Ok(read) => {
+                self.binary = self.chunk[..read].contains(&0);
+                step.more = true;
+            }
             Err(error) => {
                 self.current = None;
                 return Err(sentence(&self.path, &error));
@@ -118,7 +146,9 @@ impl Tail {
     /// At the end of the file: is it still the one that has the name?
     fn follow_rotation(&mut self, now: Instant, step: &mut Step) {
         let Some(current) = &self.current else { return };
-        let Ok(named) = std::fs::metadata(&self.path) else { return };
+        let named = std::fs::metadata(&self.path);
+        self.gone = named.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::NotFound);
+        let Ok(named) = named else { return };
         if (named.dev(), named.ino()) == (current.device, current.inode) {
             return;
         }
@@ -139,10 +169,12 @@ impl Tail {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 // When it appears, all of it is new.
                 self.start = Start::Beginning;
+                self.gone = true;
                 return Ok(false);
             }
             Err(error) => return Err(sentence(&self.path, &error)),
         };
+        self.gone = false;
         match self.known.take() {
             Some(known) if file.holds(&known) => file.go_to(known.offset),
             Some(known) => match find_rotated(&self.path, &known) {

@@ -9,7 +9,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use sources::{Handle, Line, Notice, Position, SourceConfig, SourceKind, Sources, Start, Trust};
+use sources::{Format, Handle, Line, Notice, Position, SourceConfig, SourceKind, Sources, Start, Trust};
 use tempfile::TempDir;
 use tokio::sync::mpsc::{self, Receiver};
 use tokio::time::timeout;
@@ -24,7 +24,7 @@ struct Bench {
 }
 
 fn config(path: &Path, start: Start) -> SourceConfig {
-    SourceConfig { name: "log".into(), kind: SourceKind::File { path: path.to_owned(), start } }
+    SourceConfig { name: "log".into(), kind: SourceKind::File { path: path.to_owned(), start, format: Format::Plain } }
 }
 
 impl Bench {

@@ -25,7 +25,8 @@ struct Bench {
 
 fn config(transport: Transport, senders: &[&str]) -> SourceConfig {
     let senders = senders.iter().map(|net| net.parse().unwrap()).collect();
-    let kind = SourceKind::Syslog { transport, listen: "127.0.0.1:0".parse().unwrap(), senders };
+    let listen = "127.0.0.1:0".parse().unwrap();
+    let kind = SourceKind::Syslog { transport, listen, senders, tls: None };
     SourceConfig { name: "net".into(), kind }
 }
 

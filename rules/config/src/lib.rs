@@ -17,11 +17,11 @@ mod structure;
 
 pub use checked::{
     Api, Certificate, Config, Dns, DnsClient, DnsForward, DnsGroup, DnsZone, Events, Geoip, Lapi,
-    LeaseSource, Limits, ListSource, LocalNames, LogInput, LogSource, Loki, NameEntry, PiholeApi, QueryLog,
+    LeaseSource, Limits, ListSource, LocalNames, LogInput, LogSource, LogTls, Loki, NameEntry, PiholeApi, QueryLog,
     Record, RecordValue, Reflect, RuleSource, Signatures, Store, Subscription, Transport, Upstream,
     UpstreamTransport,
 };
-pub use draft::{ListKind, Privacy, UpstreamOrder};
+pub use draft::{ListKind, LogFormat, Privacy, UpstreamOrder};
 pub use error::ConfigError;
 pub use reference::{reference, services_page};
 

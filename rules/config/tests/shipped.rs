@@ -72,6 +72,13 @@ fn the_reference_names_every_key_and_parses() {
     for key in ["syslog", "senders", "url", "catalogue", "refresh", "format", "limit", "direction"] {
         everything = everything.replace(&format!("\n#{key} = "), &format!("\n# {key} = "));
     }
+    // Of a log that is a file.
+    for key in ["units", "identifiers", "matches", "client_ca", "loki", "labels", "token_file"] {
+        everything = everything.replace(&format!("\n#{key} = "), &format!("\n# {key} = "));
+    }
+    for key in ["certificate = \"/etc/secd/logs.pem\"", "key = \"/etc/secd/logs.key\""] {
+        everything = everything.replace(&format!("\n#{key}"), &format!("\n# {key}"));
+    }
     let everything = switched_on(&everything);
     let everything = must_parse("docs/reference/secd.toml", &everything);
     assert_eq!(everything.policy.zones[0].vlan, Some(400));

@@ -311,7 +311,19 @@ impl Engine {
     /// Judges a line that has just been read. Times ahead of `now` count as `now`; what is older than a scenario's
     /// window does not count for it.
     pub fn line(&mut self, now: Timestamp, source: SourceIndex, line: &[u8]) -> Outputs {
-        self.judge(source, line, now, false)
+        self.line_written(now, None, source, line)
+    }
+
+    /// The same for a line of which the source knows when it was written: that is its time where the line names none,
+    /// and a line cannot be younger than that.
+    pub fn line_written(
+        &mut self,
+        now: Timestamp,
+        written: Option<Timestamp>,
+        source: SourceIndex,
+        line: &[u8],
+    ) -> Outputs {
+        self.judge(source, line, now, written, false)
     }
 
     /// Judges a line of a file from the past: the time is the line's own. `reference` is the time the file was written,
@@ -320,10 +332,17 @@ impl Engine {
         if self.replayed == Timestamp(0) {
             self.replayed = reference;
         }
-        self.judge(source, line, reference, true)
+        self.judge(source, line, reference, None, true)
     }
 
-    fn judge(&mut self, source: SourceIndex, line: &[u8], now: Timestamp, replay: bool) -> Outputs {
+    fn judge(
+        &mut self,
+        source: SourceIndex,
+        line: &[u8],
+        now: Timestamp,
+        beside: Option<Timestamp>,
+        replay: bool,
+    ) -> Outputs {
         let mut outputs = Outputs { outcome: Outcome::Miss, overflows: Vec::new() };
         let Some(input) = self.inputs.get_mut(source.0) else { return outputs };
         let loaded = &mut self.filters[input.filter];
@@ -348,7 +367,7 @@ impl Engine {
             (at, at)
         } else {
             self.stats.future += u64::from(written.is_some_and(|at| at > now));
-            (written.map_or(now, |at| at.min(now)), now)
+            (written.into_iter().chain(beside).fold(now, Timestamp::min), now)
         };
         outputs.outcome = Outcome::Event;
         let (mut fresh, mut stale) = (false, false);

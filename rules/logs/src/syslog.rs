@@ -67,19 +67,19 @@ pub fn repeated(message: &[u8]) -> Option<(std::ops::Range<usize>, u32)> {
 pub fn normalise(message: &[u8], sender: IpAddr, out: &mut Vec<u8>) {
     let message = trim_line_end(message);
     let text_start = if let Some(header) = split(message) {
-        escape_into(if header.time.is_empty() { b"-" } else { header.time }, out);
+        escape(if header.time.is_empty() { b"-" } else { header.time }, out);
         out.push(b' ');
         if header.host.is_empty() {
             out.extend_from_slice(sender.to_string().as_bytes());
         } else {
-            escape_into(header.host, out);
+            escape(header.host, out);
         }
         out.push(b' ');
         if !header.program.is_empty() {
-            escape_into(header.program, out);
+            escape(header.program, out);
             if !header.pid.is_empty() {
                 out.push(b'[');
-                escape_into(header.pid, out);
+                escape(header.pid, out);
                 out.push(b']');
             }
             out.extend_from_slice(b": ");
@@ -88,7 +88,7 @@ pub fn normalise(message: &[u8], sender: IpAddr, out: &mut Vec<u8>) {
     } else {
         priority(message)
     };
-    escape_into(&message[text_start..], out);
+    escape(&message[text_start..], out);
 }
 
 /// Cuts line ends and NULs off the end. Spaces stay: they count for how long a message was.
@@ -97,7 +97,8 @@ pub(crate) fn trim_line_end(line: &[u8]) -> &[u8] {
     &line[..kept]
 }
 
-fn escape_into(text: &[u8], out: &mut Vec<u8>) {
+/// Writes text with control characters as `#ooo`, so that it stays one line.
+pub fn escape(text: &[u8], out: &mut Vec<u8>) {
     for &byte in text {
         if byte < b' ' && byte != b'\t' || byte == 0x7f {
             out.extend_from_slice(&[b'#', b'0' + (byte >> 6), b'0' + (byte >> 3 & 7), b'0' + (byte & 7)]);

@@ -20,6 +20,7 @@ use crate::{
     metrics::Page,
     packets,
     process::Memory,
+    logs::SourceState,
     why::{Asking, Sources},
 };
 
@@ -46,13 +47,11 @@ impl Appliance {
             }
             None => None,
         };
-        let logs = self.logs.states().await.into_iter().map(|state| LogStatus {
-            name: state.source.name,
-            lines: state.source.lines,
-            matched: state.matched,
-            last: state.source.last_line,
-            error: state.source.error,
-        });
+        let logs: Vec<LogStatus> = self.logs.states().await.into_iter().map(log_status).collect();
+        let mut troubles: Vec<String> =
+            self.troubles.lock().map(|all| all.values().cloned().collect()).unwrap_or_default();
+        let of_log = |log: &LogStatus| Some(format!("the log {}: {}", log.name, log.error.as_ref()?));
+        troubles.extend(logs.iter().filter_map(of_log));
         let summary = |state: &crate::feeds::ListState| ListSummary {
             name: state.name.clone(),
             kind: list_kind(state.kind),
@@ -70,14 +69,14 @@ impl Appliance {
             epoch: active.epoch.into(),
             applied: current.applied,
             trial: self.trial().trial,
-            troubles: self.troubles.lock().map(|all| all.values().cloned().collect()).unwrap_or_default(),
+            troubles,
             notes: current.notes.clone(),
             interfaces: interfaces(&current),
             packets: self.packets(),
             dns,
             decisions: self.decisions.keeper().len() as u64,
             lists: current.feeds.states.iter().map(summary).collect(),
-            logs: logs.collect(),
+            logs,
             signatures: SignaturesStatus {
                 rules: current.loaded.signatures.len() as u64,
                 refused: current.loaded.signatures.refused() as u64,
@@ -592,4 +591,24 @@ fn interfaces(current: &Current) -> Vec<InterfaceStatus> {
         .into_iter()
         .map(|(name, zones)| InterfaceStatus { name: name.to_owned(), attached: attached(name), zones })
         .collect()
+}
+
+fn log_status(state: SourceState) -> LogStatus {
+    let SourceState { source, from, filter, matched, last_match, per_minute, trouble } = state;
+    LogStatus {
+        name: source.name,
+        lines: source.lines,
+        matched,
+        last: source.last_line,
+        error: trouble,
+        from,
+        filter,
+        per_minute,
+        last_match,
+        files: source.files as u64,
+        connections: source.connections as u64,
+        lost: source.lost,
+        oversized: source.oversized,
+        refused: source.refused,
+    }
 }

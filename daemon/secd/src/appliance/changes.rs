@@ -192,8 +192,7 @@ impl Appliance {
         self.domains.store(Arc::clone(&feeds.domains));
         let logs = self.logs.update(config, &loaded.library).await;
         self.trouble("logs", logs.err().map(|error| format!("the log sources are as they were: {error:#}")));
-        let names_kept: Vec<&str> = config.logs.iter().map(|log| log.name.as_str()).collect();
-        if let Err(error) = self.store.forget_offsets(&names_kept).await {
+        if let Err(error) = self.logs.forget_gone(&self.store).await {
             tracing::warn!(%error, "offsets of logs that are not read any more are kept");
         }
         self.inspection.update(&loaded).await;

@@ -107,6 +107,7 @@ impl Appliance {
             }
         });
         tokio::spawn(Arc::clone(&self.logs).keep_saving(self.store.clone()));
+        tokio::spawn(Arc::clone(&self.logs).keep_watch(super::tell(&self.sender)));
         Ok(())
     }
 

@@ -310,11 +310,12 @@ pub(super) fn listeners(
         LogInput::Syslog { transport, listen, .. } => {
             let protocol = match transport {
                 Transport::Udp => Protocol::UDP,
-                Transport::Tcp => Protocol::TCP,
+                Transport::Tcp | Transport::Tls => Protocol::TCP,
             };
             Some((protocol, *listen, log.name.as_str()))
         }
-        LogInput::File(_) => None,
+        LogInput::Loki { listen, .. } => Some((Protocol::TCP, *listen, log.name.as_str())),
+        LogInput::File { .. } | LogInput::Journal { .. } => None,
     });
     let api = pihole_api.iter().flat_map(|api| &api.listen);
     let api = api.map(|socket| (Protocol::TCP, *socket, "Pi-hole's API"));

@@ -4,6 +4,7 @@ mod countries;
 mod dns;
 mod fetch;
 mod forwards;
+mod logs;
 mod names;
 mod net;
 mod outputs;
@@ -40,7 +41,7 @@ pub(crate) fn check(draft: Draft, own_filters: &[&str], report: &mut Report<'_>)
     let dns = dns::check(&draft.dns, &others, report, &mut warnings);
     dns::other_resolvers(&mut zones, &draft.zones.0, &dns.listen, report);
     let lists = sources::lists(&draft.lists, &dns::group_names(&draft.dns.groups.0), report);
-    let logs = sources::logs(&draft.logs, own_filters, &draft.filters_dir.0, report);
+    let logs = logs::check(&draft.logs, (own_filters, &draft.filters_dir.0), &dns, report);
     let pihole_api = dns::pihole_api(&draft.pihole_api, &zones, &dns, report);
     let lapi = dns::lapi(&draft.lapi, &zones, (&dns, pihole_api.as_ref()), report);
     let doors =

@@ -21,6 +21,20 @@ const MOST_VARIABLES: usize = 256;
 
 /// An absolute path of one file or folder.
 pub(super) fn path(key: &str, text: &Located<String>, report: &mut Report<'_>) -> Option<PathBuf> {
+    let path = path_or_pattern(key, text, report)?;
+    if text.contains(['*', '?', '[']) {
+        report.add(
+            text.at,
+            format!("{} in `{key}` is a pattern", quoted(text)),
+            "write one file by its name; patterns are not expanded",
+        );
+        return None;
+    }
+    Some(path)
+}
+
+/// An absolute path, or a pattern of such.
+pub(super) fn path_or_pattern(key: &str, text: &Located<String>, report: &mut Report<'_>) -> Option<PathBuf> {
     if text.is_empty() {
         return None;
     }
@@ -34,14 +48,6 @@ pub(super) fn path(key: &str, text: &Located<String>, report: &mut Report<'_>) -
             ),
         };
         report.add(text.at, format!("{} in `{key}` is no absolute path", quoted(text)), help);
-        return None;
-    }
-    if text.contains(['*', '?', '[']) {
-        report.add(
-            text.at,
-            format!("{} in `{key}` is a pattern", quoted(text)),
-            "write one file by its name; patterns are not expanded",
-        );
         return None;
     }
     Some(path.to_owned())

@@ -18,7 +18,10 @@ use std::{
     time::Duration,
 };
 
-use crate::{ConfigError, draft::ListKind};
+use crate::{
+    ConfigError,
+    draft::{ListKind, LogFormat},
+};
 
 /// The checked configuration of one appliance.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -155,6 +158,8 @@ pub struct LogSource {
     pub filter: String,
     /// Mode of its bans.
     pub mode: Mode,
+    /// After how long a log that has spoken is told to be silent; none = never.
+    pub silent_after: Option<Duration>,
     /// Where it is configured.
     pub span: Span,
 }
@@ -162,17 +167,51 @@ pub struct LogSource {
 /// Where the lines of a log come from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum LogInput {
-    /// A file, followed over rotation and truncation.
-    File(PathBuf),
+    /// A file, followed over rotation and truncation, or all files of a pattern.
+    File {
+        /// The file, or the pattern.
+        path: PathBuf,
+        /// What stands around its lines.
+        format: LogFormat,
+    },
+    /// The journal of systemd.
+    Journal {
+        /// The folder of its files; none = the one of this machine.
+        folder: Option<PathBuf>,
+        /// Conditions on entries, `FIELD=value`.
+        matches: Vec<String>,
+    },
+    /// A listener for pushes as Loki takes them.
+    Loki {
+        /// Address to listen on; logs with the same share it.
+        listen: SocketAddr,
+        /// Who may send; never empty.
+        senders: Vec<IpNet>,
+        /// Labels that a stream has to have.
+        labels: Vec<(String, String)>,
+        /// File with the token that senders have to show.
+        token_file: Option<PathBuf>,
+    },
     /// A syslog listener.
     Syslog {
         /// How lines are carried.
         transport: Transport,
         /// Address to listen on.
         listen: SocketAddr,
-        /// Who may send; never empty.
+        /// Who may send; empty only where senders show a certificate.
         senders: Vec<IpNet>,
+        /// What TLS needs; there with it alone.
+        tls: Option<LogTls>,
     },
+}
+
+/// What a listener of TLS needs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LogTls {
+    /// Its certificate.
+    pub certificate: Certificate,
+    /// Certificate authorities of senders, PEM; none = senders need no certificate.
+    pub client_ca: Option<PathBuf>,
 }
 
 /// How syslog is carried.
@@ -182,6 +221,8 @@ pub enum Transport {
     Udp,
     /// RFC 6587.
     Tcp,
+    /// RFC 5425.
+    Tls,
 }
 
 /// Signatures.

@@ -3,15 +3,18 @@
 //! The offset of a line is kept only when the line has been judged, so nothing is skipped over a restart; after a
 //! crash the lines of the last moment are judged again, which at worst repeats a ban.
 
+mod vigil;
+
 use anyhow::{Context, Result};
-use config::{Config, LogInput};
-use logs::{Clock, Engine, Library, Limits, Overflow, Source, SourceIndex};
+use config::{Config, LogFormat, LogInput};
+use logs::{Clock, Engine, Library, Limits, Outcome, Overflow, Source, SourceIndex};
 use model::{
     Body, Decision, DecisionKind, Event, EventAction, Mode, Origin, OriginKind, Severity, Timestamp,
 };
-use sources::{Line, Notice, Position, SourceConfig, SourceKind, Sources, Start};
+use sources::{Format, Line, Notice, Position, SourceConfig, SourceKind, Sources, Start, Tls};
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
+    path::Path,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -23,6 +26,7 @@ use crate::{
     decisions::{Decisions, Tell},
     keeper::{Kernel, Refusal},
 };
+use vigil::{LOOK_EVERY, Seen, Vigil};
 
 /// Lines on their way from the sources to the engine. When full, files and TCP senders wait, UDP messages are lost and
 /// counted.
@@ -33,6 +37,8 @@ const MAX_NOTICES_WAITING: usize = 64;
 const JUDGE_BY: Duration = Duration::from_secs(5);
 /// How often offsets are saved.
 const SAVE_EVERY: Duration = Duration::from_secs(1);
+/// How often offsets of files that are gone are forgotten.
+const FORGET_EVERY: Duration = Duration::from_secs(600);
 
 /// The running pipeline.
 pub struct Pipeline {
@@ -40,12 +46,25 @@ pub struct Pipeline {
     judging: Arc<Mutex<Judging>>,
     judged: Arc<Mutex<HashMap<String, Position>>>,
     judge: Mutex<Option<JoinHandle<()>>>,
+    vigil: Mutex<Vigil>,
 }
 
-/// The engine, and which of its sources anybody can forge.
+/// The engine, and what it does not know of its sources.
 struct Judging {
     engine: Engine,
-    plain_udp: Vec<bool>,
+    inputs: Vec<Input>,
+}
+
+/// What the engine does not know of a source.
+struct Input {
+    name: String,
+    filter: String,
+    /// Where its lines come from, in words.
+    from: String,
+    /// Anybody can forge its lines.
+    plain_udp: bool,
+    silent_after: Option<Duration>,
+    last_match: Option<Timestamp>,
 }
 
 /// How one source is doing, engine included.
@@ -53,8 +72,18 @@ struct Judging {
 pub struct SourceState {
     /// As the source knows it.
     pub source: sources::Status,
+    /// Where its lines come from, in words.
+    pub from: String,
+    /// The filter that reads them.
+    pub filter: String,
     /// Lines that were events.
     pub matched: u64,
+    /// When the last of them came.
+    pub last_match: Option<Timestamp>,
+    /// Lines in the last minute.
+    pub per_minute: u64,
+    /// What is wrong with it.
+    pub trouble: Option<String>,
 }
 
 impl Pipeline {
@@ -71,6 +100,7 @@ impl Pipeline {
     ) -> Result<Self> {
         let judging = Arc::new(Mutex::new(Judging::new(config, library)?));
         let kept = store.offsets().await.context("log offsets cannot be read")?;
+        let spoke_before = kept.iter().map(|kept| source_of(&kept.source).to_owned()).collect();
         let positions = kept.into_iter().map(|kept| (kept.source.clone(), position(&kept))).collect();
         let (lines, incoming) = mpsc::channel(MAX_LINES_WAITING);
         let (notices, noticed) = mpsc::channel(MAX_NOTICES_WAITING);
@@ -83,6 +113,7 @@ impl Pipeline {
             judging,
             judged,
             judge: Mutex::new(Some(judge)),
+            vigil: Mutex::new(Vigil::new(spoke_before)),
         })
     }
 
@@ -95,7 +126,7 @@ impl Pipeline {
         {
             let mut current = lock(&self.judging);
             let former = std::mem::replace(&mut *current, fresh);
-            current.engine.adopt(former.engine);
+            current.adopt(former);
         }
         if let Some(sources) = self.sources.lock().await.as_mut() {
             sources.update(source_configs(config)).await?;
@@ -106,10 +137,45 @@ impl Pipeline {
     /// How each source is doing.
     pub async fn states(&self) -> Vec<SourceState> {
         let sources = self.sources.lock().await.as_ref().map(sources::Handle::status).unwrap_or_default();
-        let judging = lock(&self.judging);
-        let engine = &judging.engine;
-        let matched = |name: &str| engine.source(name).map_or(0, |at| engine.source_stats(at).1);
-        sources.into_iter().map(|source| SourceState { matched: matched(&source.name), source }).collect()
+        let (judging, vigil) = (lock(&self.judging), lock(&self.vigil));
+        let state = |source: sources::Status| {
+            let at = judging.engine.source(&source.name)?;
+            let input = judging.inputs.get(at.0)?;
+            Some(SourceState {
+                from: input.from.clone(),
+                filter: input.filter.clone(),
+                matched: judging.engine.source_stats(at).1,
+                last_match: input.last_match,
+                per_minute: vigil.per_minute(&source.name),
+                trouble: source.error.clone().or_else(|| vigil.trouble(&source.name)),
+                source,
+            })
+        };
+        sources.into_iter().filter_map(state).collect()
+    }
+
+    /// Looks again and again whether sources still speak and are understood, and tells what has changed.
+    pub async fn keep_watch(self: Arc<Self>, tell: Tell) {
+        let mut tick = tokio::time::interval(LOOK_EVERY);
+        loop {
+            tick.tick().await;
+            let sources = self.sources.lock().await.as_ref().map(sources::Handle::status).unwrap_or_default();
+            let seen: Vec<Seen> = {
+                let judging = lock(&self.judging);
+                let seen = |source: sources::Status| {
+                    let at = judging.engine.source(&source.name)?;
+                    let matched = judging.engine.source_stats(at).1;
+                    let silent_after = judging.inputs.get(at.0)?.silent_after;
+                    Some(Seen { name: source.name, lines: source.lines, matched, silent_after })
+                };
+                sources.into_iter().filter_map(seen).collect()
+            };
+            let now = Duration::from_nanos(clock::now().boot);
+            for (source, message) in lock(&self.vigil).look(now, seen) {
+                tracing::info!(source, "{message}");
+                tell(source_event(Severity::Warning, source, message));
+            }
+        }
     }
 
     /// Saves how far lines were judged.
@@ -121,16 +187,45 @@ impl Pipeline {
         if judged.is_empty() {
             return Ok(());
         }
-        let offsets: Vec<_> = judged.iter().map(|(source, position)| offset(source, position)).collect();
+        let fits = |source: &str| source.len() <= store::MAX_NAME;
+        let offsets: Vec<_> = judged
+            .iter()
+            .filter(|(source, _)| fits(source))
+            .map(|(source, position)| offset(source, position))
+            .collect();
         store.save_offsets(&offsets).await
+    }
+
+    /// Forgets how far sources were read that there are no more, and files of patterns that are gone.
+    ///
+    /// # Errors
+    /// The store cannot be read or written.
+    pub async fn forget_gone(&self, store: &Store) -> Result<(), store::StoreError> {
+        let names: HashSet<String> =
+            lock(&self.judging).inputs.iter().map(|input| input.name.clone()).collect();
+        let is_kept = |source: &str| {
+            names.contains(source_of(source))
+                && source.split_once('\n').is_none_or(|(_, path)| Path::new(path).exists())
+        };
+        let kept: Vec<String> = store.offsets().await?.into_iter().map(|kept| kept.source).collect();
+        let kept: Vec<&str> = kept.iter().map(String::as_str).filter(|source| is_kept(source)).collect();
+        lock(&self.judged).retain(|source, _| is_kept(source));
+        store.forget_offsets(&kept).await.map(drop)
     }
 
     /// Saves offsets every second, until the pipeline is dropped.
     pub async fn keep_saving(self: Arc<Self>, store: Store) {
         let mut tick = tokio::time::interval(SAVE_EVERY);
         let mut saved = HashMap::new();
+        let mut forgotten = tokio::time::Instant::now();
         loop {
             tick.tick().await;
+            if forgotten.elapsed() >= FORGET_EVERY {
+                forgotten = tokio::time::Instant::now();
+                if let Err(error) = self.forget_gone(&store).await {
+                    tracing::warn!(%error, "offsets of logs that are not read any more are kept");
+                }
+            }
             let judged = lock(&self.judged).clone();
             if judged != saved {
                 match self.save(&store).await {
@@ -165,9 +260,43 @@ impl Judging {
         });
         let clock = Clock::new(jiff::tz::TimeZone::system());
         let engine = Engine::new(library, sources.collect(), Limits::default(), clock)?;
-        let udp =
-            |input: &LogInput| matches!(input, LogInput::Syslog { transport: config::Transport::Udp, .. });
-        Ok(Self { engine, plain_udp: config.logs.iter().map(|log| udp(&log.input)).collect() })
+        let input = |log: &config::LogSource| Input {
+            name: log.name.clone(),
+            filter: log.filter.clone(),
+            from: words(&log.input),
+            plain_udp: matches!(log.input, LogInput::Syslog { transport: config::Transport::Udp, .. }),
+            silent_after: log.silent_after,
+            last_match: None,
+        };
+        Ok(Self { engine, inputs: config.logs.iter().map(input).collect() })
+    }
+
+    /// Takes over what the former one knew.
+    fn adopt(&mut self, former: Self) {
+        self.engine.adopt(former.engine);
+        for input in &mut self.inputs {
+            let known = former.inputs.iter().find(|known| known.name == input.name);
+            input.last_match = known.and_then(|known| known.last_match);
+        }
+    }
+
+    /// Judges a line; returns what it leads to.
+    fn line(&mut self, line: &Line, now: Timestamp) -> Vec<Decision> {
+        let Some(source) = self.engine.source(&line.source) else { return Vec::new() };
+        let outputs = self.engine.line_written(now, line.written, source, &line.bytes);
+        let is_match = match outputs.outcome {
+            Outcome::Event | Outcome::Poured | Outcome::Stale => true,
+            Outcome::Miss
+            | Outcome::Ignored
+            | Outcome::Oversized
+            | Outcome::Cut
+            | Outcome::BadAddress
+            | Outcome::Forwarded => false,
+        };
+        if is_match && let Some(input) = self.inputs.get_mut(source.0) {
+            input.last_match = Some(now);
+        }
+        outputs.overflows.iter().map(|overflow| self.decision(overflow, now)).collect()
     }
 
     /// The decision of an overflow. Anybody can send a UDP message in another's name: a ban in which such lines have a
@@ -175,8 +304,8 @@ impl Judging {
     fn decision(&self, overflow: &Overflow, now: Timestamp) -> Decision {
         // The engine tells the first 63 sources apart and names one for all the others.
         let forgeable = |source: &SourceIndex| match source.0 {
-            single @ ..63 => self.plain_udp.get(single).copied().unwrap_or(false),
-            _ => self.plain_udp.iter().skip(63).any(|udp| *udp),
+            single @ ..63 => self.inputs.get(single).is_some_and(|input| input.plain_udp),
+            _ => self.inputs.iter().skip(63).any(|input| input.plain_udp),
         };
         let mode = if overflow.sources.iter().any(forgeable) { Mode::Observe } else { overflow.mode };
         Decision {
@@ -198,18 +327,58 @@ impl Judging {
 }
 
 fn source_configs(config: &Config) -> Vec<SourceConfig> {
-    let kind = |input: &LogInput| match input {
-        LogInput::File(path) => SourceKind::File { path: path.clone(), start: Start::End },
-        LogInput::Syslog { transport, listen, senders } => SourceKind::Syslog {
+    let kind = |input: &LogInput| match input.clone() {
+        LogInput::File { path, format } => {
+            let format = match format {
+                LogFormat::Plain => Format::Plain,
+                LogFormat::Docker => Format::Docker,
+                LogFormat::Cri => Format::Cri,
+            };
+            SourceKind::File { path, start: Start::End, format }
+        }
+        LogInput::Journal { folder, matches } => SourceKind::Journal { matches, folder },
+        LogInput::Loki { listen, senders, labels, token_file } => {
+            SourceKind::Loki { listen, senders, labels, token_file }
+        }
+        LogInput::Syslog { transport, listen, senders, tls } => SourceKind::Syslog {
             transport: match transport {
                 config::Transport::Udp => sources::Transport::Udp,
                 config::Transport::Tcp => sources::Transport::Tcp,
+                config::Transport::Tls => sources::Transport::Tls,
             },
-            listen: *listen,
-            senders: senders.clone(),
+            listen,
+            senders,
+            tls: tls.map(|tls| Tls {
+                chain: tls.certificate.chain,
+                key: tls.certificate.key,
+                client_ca: tls.client_ca,
+            }),
         },
     };
     config.logs.iter().map(|log| SourceConfig { name: log.name.clone(), kind: kind(&log.input) }).collect()
+}
+
+/// Where lines come from, in words.
+fn words(input: &LogInput) -> String {
+    match input {
+        LogInput::File { path, .. } => path.display().to_string(),
+        LogInput::Journal { folder: None, .. } => "journal".into(),
+        LogInput::Journal { folder: Some(folder), .. } => format!("journal in {}", folder.display()),
+        LogInput::Loki { listen, .. } => format!("loki {listen}"),
+        LogInput::Syslog { transport, listen, .. } => {
+            let transport = match transport {
+                config::Transport::Udp => "udp",
+                config::Transport::Tcp => "tcp",
+                config::Transport::Tls => "tls",
+            };
+            format!("{transport}://{listen}")
+        }
+    }
+}
+
+/// The source of what a position is kept under.
+fn source_of(kept_as: &str) -> &str {
+    kept_as.split_once('\n').map_or(kept_as, |(name, _)| name)
 }
 
 /// Judges every line, until the sources are gone.
@@ -222,12 +391,7 @@ async fn judge<K: Kernel + 'static>(
 ) {
     while let Some(line) = lines.recv().await {
         let now = clock::now().wall;
-        let bans: Vec<Decision> = {
-            let mut judging = lock(&judging);
-            let source = judging.engine.source(&line.source);
-            let overflows = source.map(|source| judging.engine.line(now, source, &line.bytes).overflows);
-            overflows.iter().flatten().map(|overflow| judging.decision(overflow, now)).collect()
-        };
+        let bans = lock(&judging).line(&line, now);
         for ban in bans {
             let scenario = ban.origin.name.clone();
             match decisions.ban(ban) {
@@ -237,10 +401,10 @@ async fn judge<K: Kernel + 'static>(
         }
         if let Some(position) = line.position {
             let mut judged = lock(&judged);
-            match judged.get_mut(&*line.source) {
+            match judged.get_mut(&*line.kept_as) {
                 Some(known) => *known = position,
                 None => {
-                    judged.insert(line.source.to_string(), position);
+                    judged.insert(line.kept_as.to_string(), position);
                 }
             }
         }
@@ -264,14 +428,18 @@ fn refused(scenario: &str, refusal: &Refusal, now: Timestamp) -> Event {
 
 async fn tell_notices(mut notices: mpsc::Receiver<Notice>, tell: Tell) {
     while let Some(notice) = notices.recv().await {
-        tell(Event {
-            ts: clock::now().wall,
-            severity: Severity::Notice,
-            action: EventAction::Alert,
-            zone: None,
-            reason: Some("log_source".into()),
-            body: Body::Source { source: notice.source.to_string(), message: notice.message },
-        });
+        tell(source_event(Severity::Notice, notice.source.to_string(), notice.message));
+    }
+}
+
+fn source_event(severity: Severity, source: String, message: String) -> Event {
+    Event {
+        ts: clock::now().wall,
+        severity,
+        action: EventAction::Alert,
+        zone: None,
+        reason: Some("log_source".into()),
+        body: Body::Source { source, message },
     }
 }
 
