@@ -16,7 +16,7 @@ mod shape;
 mod structure;
 
 pub use checked::{
-    Api, Certificate, Config, Dns, DnsClient, DnsForward, DnsGroup, DnsZone, Events, Geoip, Lapi,
+    Api, Certificate, Config, Crowdsec, Dns, DnsClient, DnsForward, DnsGroup, DnsZone, Events, Fail2ban, Geoip, Lapi,
     LeaseSource, Limits, ListSource, LocalNames, LogInput, LogSource, LogTls, Loki, NameEntry, PiholeApi, QueryLog,
     Record, RecordValue, Reflect, RuleSource, Signatures, Store, Subscription, Transport, Upstream,
     UpstreamTransport,

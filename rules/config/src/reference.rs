@@ -6,7 +6,7 @@ use std::fmt::{self, Write};
 
 use crate::{
     draft::{
-        ApiDraft, DnsClientDraft, DnsDraft, DnsForwardDraft, DnsGroupDraft, Draft, EventsDraft, ForwardDraft,
+        ApiDraft, CrowdsecDraft, DnsClientDraft, DnsDraft, DnsForwardDraft, DnsGroupDraft, Draft, EventsDraft, Fail2banDraft, ForwardDraft,
         GeoipDraft, GeoipSystemsDraft, LapiDraft, LimitsDraft, ListDraft, LocalDraft, LogDraft, LokiDraft,
         PiholeApiDraft, QueryLogDraft, ReflectDraft, RuleDraft, RuleSourceDraft, ScheduleDraft,
         SignaturesDraft, StoreDraft, ZoneDraft,
@@ -86,6 +86,8 @@ fn table(text: &mut String, keys: &[Key], path: &str, is_example: bool) {
         "dns.reflect" => fields::<ReflectDraft>(),
         "lists" => fields::<ListDraft>(),
         "logs" => fields::<LogDraft>(),
+        "fail2ban" => fields::<Fail2banDraft>(),
+        "crowdsec" => fields::<CrowdsecDraft>(),
         "geoip" => fields::<GeoipDraft>(),
         "geoip.systems" => fields::<GeoipSystemsDraft>(),
         "signatures.sources" => fields::<RuleSourceDraft>(),
