@@ -28,6 +28,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("reflector", RULES),
     ("inspect", RULES),
     ("httpd", &["abi", "model"]),
+    ("folders", RULES),
     ("pihole", WEB),
     ("lapi", WEB),
     ("store", RULES),
@@ -61,6 +62,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "sources",
             "feeds",
             "shippers",
+            "folders",
         ],
     ),
     (
@@ -77,6 +79,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "config",
             "import",
             "protocol",
+            "folders",
         ],
     ),
     ("xtask", &[]),

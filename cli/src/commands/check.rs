@@ -13,10 +13,10 @@ use crate::{
     text::{count, escape, shell},
 };
 
-/// Check a config file and the log filters it names, and report everything that is wrong with them
+/// Check a config file, the log filters and the folders of Fail2ban and CrowdSec it names, and report everything that is wrong with them
 ///
 /// Exits with 1 if anything is wrong. Rules that decide nothing (equal to an earlier one, shadowed by earlier ones, or
-/// about flows that cannot be) are warnings.
+/// about flows that cannot be) are warnings, and so is what does not run of Fail2ban's and CrowdSec's folders.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
     /// The file
@@ -47,7 +47,11 @@ pub(crate) fn run(asked: &Arguments, output: &mut Output<'_>) -> Done {
             // The router's own addresses are not in a config, but for those that it answers DNS on.
             let own: Vec<_> = config.dns.listen.iter().map(std::net::SocketAddr::ip).collect();
             let policy::Review { findings, unsettled } = config.policy.review(&own);
-            Checked { errors: Vec::new(), warnings: config.warnings, findings, unsettled }
+            // What of other programs' folders does not run: the rest of them does.
+            let odd = folders::Dialects::read(&config).problems();
+            let mut warnings = config.warnings;
+            warnings.extend(odd.into_iter().map(::config::ConfigError::from));
+            Checked { errors: Vec::new(), warnings, findings, unsettled }
         }
         Err(errors) => Checked { errors, warnings: Vec::new(), findings: Vec::new(), unsettled: Vec::new() },
     };

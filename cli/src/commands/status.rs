@@ -100,7 +100,8 @@ fn print(output: &mut Output<'_>, status: &Status) -> io::Result<()> {
     output.facts(0, &rows)?;
     interfaces(output, status)?;
     lists(output, status)?;
-    logs(output, status)
+    logs(output, status)?;
+    scenarios(output, status)
 }
 
 fn packets(status: &Status) -> String {
@@ -230,6 +231,27 @@ fn logs(output: &mut Output<'_>, status: &Status) -> io::Result<()> {
         ],
         rows,
     )
+}
+
+/// Jails, and those scenarios that somebody did too much for: a hub has hundreds.
+fn scenarios(output: &mut Output<'_>, status: &Status) -> io::Result<()> {
+    let told = status.scenarios.iter().filter(|one| one.failures.is_some() || one.overflows > 0);
+    let rows: Vec<_> = told
+        .map(|one| {
+            let failures = one.failures.map_or_else(String::new, number);
+            vec![plain(&one.name), plain(failures), plain(number(one.overflows))]
+        })
+        .collect();
+    if rows.is_empty() {
+        return Ok(());
+    }
+    output.line("")?;
+    let columns = [
+        Column::new("JAIL OR SCENARIO").whole(),
+        Column::new("FAILURES").right(),
+        Column::new("TOO MUCH").right(),
+    ];
+    output.table(&columns, rows)
 }
 
 /// The log of questions, where there is one or ought to be.

@@ -49,6 +49,9 @@ pub struct Status {
     pub lists: Vec<ListSummary>,
     /// Log sources.
     pub logs: Vec<LogStatus>,
+    /// Fail2ban's jails and CrowdSec's scenarios.
+    #[serde(default)]
+    pub scenarios: Vec<ScenarioStatus>,
     /// Signatures.
     pub signatures: SignaturesStatus,
     /// Events and where they go.
@@ -173,6 +176,17 @@ pub struct LogStatus {
     /// Messages, connections and pushes of senders that may not send.
     #[serde(default)]
     pub refused: u64,
+}
+
+/// A jail or a scenario of another program's folder.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ScenarioStatus {
+    /// Its name as decisions carry it: `fail2ban:sshd`, `crowdsecurity/ssh-bf`.
+    pub name: String,
+    /// Failures that a jail counted; nothing for a scenario.
+    pub failures: Option<u64>,
+    /// How often somebody did too much.
+    pub overflows: u64,
 }
 
 /// Signatures.

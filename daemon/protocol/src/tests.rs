@@ -202,6 +202,7 @@ fn replies_round_trip() {
         dns: Some(DnsStatus::default()),
         decisions: 1,
         lists: vec![ListSummary { name: "p".into(), kind: ListKind::Domains, entries: 1, error: None }],
+        scenarios: vec![ScenarioStatus { name: "fail2ban:sshd".into(), failures: Some(7), overflows: 1 }],
         logs: vec![LogStatus { name: "sshd".into(), lines: 1, ..LogStatus::default() }],
         signatures: SignaturesStatus::default(),
         events: EventsStatus::default(),

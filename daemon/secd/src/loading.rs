@@ -2,6 +2,7 @@
 
 use ::logs::Library;
 use config::Config;
+use folders::Dialects;
 use model::Mode;
 use protocol::Problem;
 use signatures::{Classification, Loader, RuleSet, Variables};
@@ -28,6 +29,8 @@ pub struct Loaded {
     pub configured: Mode,
     /// Filters and scenarios.
     pub library: Library,
+    /// Files of Fail2ban's jails and CrowdSec's scenarios.
+    pub dialects: Arc<Dialects>,
     /// Signatures.
     pub signatures: Arc<RuleSet>,
     /// Rule files that could not be read, each with why.
@@ -77,7 +80,8 @@ impl Loaded {
         let configured = config.mode;
         config.mode = chosen.unwrap_or(configured);
         config.policy.mode = config.mode;
-        Ok(Self { config, configured, library, signatures, unread_rules, notes, told, text, file: name })
+        let dialects = Arc::new(Dialects::read(&config));
+        Ok(Self { config, configured, library, dialects, signatures, unread_rules, notes, told, text, file: name })
     }
 }
 

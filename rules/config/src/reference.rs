@@ -6,9 +6,10 @@ use std::fmt::{self, Write};
 
 use crate::{
     draft::{
-        ApiDraft, BansDraft, DnsClientDraft, DnsDraft, DnsForwardDraft, DnsGroupDraft, Draft, EventsDraft,
-        ForwardDraft, GeoipDraft, GeoipSystemsDraft, LapiDraft, LimitsDraft, ListDraft, LocalDraft, LogDraft,
-        LokiDraft, PiholeApiDraft, QueryLogDraft, ReflectDraft, RuleDraft, RuleSourceDraft, ScheduleDraft,
+        ApiDraft, BansDraft, CrowdsecDraft, DnsClientDraft, DnsDraft, DnsForwardDraft, DnsGroupDraft, Draft,
+        EventsDraft, Fail2banDraft, ForwardDraft, GeoipDraft, GeoipSystemsDraft, LapiDraft, LimitsDraft,
+        ListDraft, LocalDraft, LogDraft, LokiDraft, PiholeApiDraft, QueryLogDraft, ReflectDraft, RuleDraft,
+        RuleSourceDraft, ScheduleDraft,
         SignaturesDraft, StoreDraft, ZoneDraft,
     },
     shape::{Key, Shape, toml_key, toml_text},
@@ -86,6 +87,8 @@ fn table(text: &mut String, keys: &[Key], path: &str, is_example: bool) {
         "dns.reflect" => fields::<ReflectDraft>(),
         "lists" => fields::<ListDraft>(),
         "logs" => fields::<LogDraft>(),
+        "fail2ban" => fields::<Fail2banDraft>(),
+        "crowdsec" => fields::<CrowdsecDraft>(),
         "geoip" => fields::<GeoipDraft>(),
         "geoip.systems" => fields::<GeoipSystemsDraft>(),
         "signatures.sources" => fields::<RuleSourceDraft>(),

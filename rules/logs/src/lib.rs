@@ -54,6 +54,7 @@
 mod bucket;
 pub mod crowdsec;
 mod definition;
+pub mod dialect;
 mod engine;
 mod error;
 mod evidence;
@@ -64,15 +65,18 @@ mod fields;
 mod filter;
 mod go;
 mod json;
+mod judges;
 mod library;
 pub mod limits;
 mod scenario;
 pub mod syslog;
 mod time;
 
+pub use dialect::Files;
 pub use engine::{Engine, EngineError, LOGIN, Outcome, Outputs, Overflow, Source, SourceIndex, Stats};
 pub use error::FilterError;
 pub use filter::{Filter, Found};
+pub use judges::Judges;
 pub use library::Library;
 pub use limits::Limits;
 pub use scenario::Scenario;

@@ -9,7 +9,7 @@ use policy::{Policy, ZoneSet};
 use protocol::{
     API_VERSION, By, ByKind, DEFAULT_ROWS, DecisionsQuery, DnsStatus, EventsStatus, FetchedList,
     InterfaceStatus, ListRow, ListSummary, Lists, LogStatus, MAX_ROWS, MemoryStatus, ModeReply,
-    PacketsStatus, RuleRow, Rules, SignaturesStatus, Status, Subject, Why,
+    PacketsStatus, RuleRow, Rules, ScenarioStatus, SignaturesStatus, Status, Subject, Why,
 };
 use std::{collections::BTreeMap, net::IpAddr, sync::PoisonError};
 
@@ -77,6 +77,16 @@ impl Appliance {
             decisions: self.decisions.keeper().len() as u64,
             lists: current.feeds.states.iter().map(summary).collect(),
             logs,
+            scenarios: self
+                .logs
+                .tallies()
+                .into_iter()
+                .map(|tally| ScenarioStatus {
+                    name: tally.name,
+                    failures: tally.failures,
+                    overflows: tally.overflows,
+                })
+                .collect(),
             signatures: SignaturesStatus {
                 rules: current.loaded.signatures.len() as u64,
                 refused: current.loaded.signatures.refused() as u64,

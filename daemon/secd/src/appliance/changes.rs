@@ -205,8 +205,9 @@ impl Appliance {
         };
         self.end_now_protected(&ended).await;
         self.domains.store(Arc::clone(&feeds.domains));
-        let logs = self.logs.update(config, &loaded.library).await;
+        let logs = self.logs.update(config, &loaded.library, &loaded.dialects).await;
         self.trouble("logs", logs.err().map(|error| format!("the log sources are as they were: {error:#}")));
+        self.trouble("jails and scenarios", self.logs.problems());
         if let Err(error) = self.logs.forget_gone(&self.store).await {
             tracing::warn!(%error, "offsets of logs that are not read any more are kept");
         }

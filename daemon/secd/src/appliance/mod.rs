@@ -194,7 +194,7 @@ impl Appliance {
         let decisions = Decisions::start(keeper, held, store.clone(), Arc::clone(&tell)).await?;
         let logs = Pipeline::start(
             &loaded.config,
-            &loaded.library,
+            (&loaded.library, &loaded.dialects),
             &store,
             Arc::clone(&decisions),
             Arc::clone(&tell),

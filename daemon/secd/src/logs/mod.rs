@@ -7,7 +7,13 @@ mod vigil;
 
 use anyhow::{Context, Result};
 use config::{Config, LogFormat, LogInput};
-use logs::{Clock, Engine, Library, Limits, Outcome, Overflow, Source, SourceIndex};
+use folders::Dialects;
+use logs::{
+    Clock, Engine, Judges, Library, Limits, Overflow, Source, SourceIndex,
+    crowdsec::Agent,
+    dialect::{DialectAlert, Feed, FeedLine, Finds, Tally},
+    fail2ban::Jailer,
+};
 use model::{
     Body, Decision, DecisionKind, Event, EventAction, Mode, Origin, OriginKind, Severity, Timestamp,
 };
@@ -52,14 +58,24 @@ pub struct Pipeline {
     vigil: Mutex<Vigil>,
 }
 
-/// The engine, and what it does not know of its sources.
+/// How often buckets are looked at that end by time alone.
+const TICK_EVERY: Duration = Duration::from_secs(1);
+/// Parts of the folders of other programs that do not run, told one by one; the rest is counted.
+const MAX_TOLD: usize = 20;
+
+/// What judges, and what it does not know of its sources.
 struct Judging {
-    engine: Engine,
+    judges: Judges,
     inputs: Vec<Input>,
+    by_name: HashMap<String, usize>,
+    dialects: Arc<Dialects>,
+    /// What of the dialects does not run, and why: of jails, of scenarios, of sources.
+    problems: [Vec<String>; 3],
 }
 
-/// What the engine does not know of a source.
+/// What judges do not know of a source.
 struct Input {
+    kind: SourceKind,
     name: String,
     filter: String,
     /// Where its lines come from, in words.
@@ -68,6 +84,15 @@ struct Input {
     plain_udp: bool,
     silent_after: Option<Duration>,
     last_match: Option<Timestamp>,
+}
+
+/// What a line leads to.
+#[derive(Debug, Default)]
+struct Led {
+    bans: Vec<Decision>,
+    alerts: Vec<DialectAlert>,
+    /// Who is in.
+    login: Option<IpAddr>,
 }
 
 /// How one source is doing, engine included.
@@ -96,18 +121,20 @@ impl Pipeline {
     /// A filter is missing or the offsets cannot be read.
     pub async fn start<K: Kernel + 'static>(
         config: &Config,
-        library: &Library,
+        (library, dialects): (&Library, &Arc<Dialects>),
         store: &Store,
         decisions: Arc<Decisions<K>>,
         tell: Tell,
     ) -> Result<Self> {
-        let judging = Arc::new(Mutex::new(Judging::new(config, library)?));
+        let judging = Judging::new(config, engine(config, library)?, dialects, jails(dialects), agent(dialects));
+        let configs = judging.source_configs();
+        let judging = Arc::new(Mutex::new(judging));
         let kept = store.offsets().await.context("log offsets cannot be read")?;
         let spoke_before = kept.iter().map(|kept| source_of(&kept.source).to_owned()).collect();
         let positions = kept.into_iter().map(|kept| (kept.source.clone(), position(&kept))).collect();
         let (lines, incoming) = mpsc::channel(MAX_LINES_WAITING);
         let (notices, noticed) = mpsc::channel(MAX_NOTICES_WAITING);
-        let sources = Sources::start(source_configs(config), positions, lines, notices)?;
+        let sources = Sources::start(configs, positions, lines, notices)?;
         let judged = Arc::new(Mutex::new(HashMap::new()));
         tokio::spawn(tell_notices(noticed, Arc::clone(&tell)));
         let judge = tokio::spawn(judge(incoming, Arc::clone(&judging), Arc::clone(&judged), decisions, tell));
@@ -124,17 +151,58 @@ impl Pipeline {
     ///
     /// # Errors
     /// A filter is missing; then nothing is changed.
-    pub async fn update(&self, config: &Config, library: &Library) -> Result<()> {
-        let fresh = Judging::new(config, library)?;
-        {
+    pub async fn update(&self, config: &Config, library: &Library, dialects: &Arc<Dialects>) -> Result<()> {
+        let engine = engine(config, library)?;
+        let (same_jails, same_agent) = {
+            let known = &lock(&self.judging).dialects;
+            (known.jails == dialects.jails, known.agent == dialects.agent)
+        };
+        // Compiling takes its time, and lines are judged meanwhile. What is the same goes on as it is.
+        let mut jails = (!same_jails).then(|| jails(dialects));
+        let mut agent = (!same_agent).then(|| agent(dialects));
+        let configs = {
             let mut current = lock(&self.judging);
+            let (old_jails, old_agent) = current.judges.take_dialects();
+            let [jail_problems, agent_problems, _] = current.problems.clone();
+            match (&mut jails, old_jails) {
+                (Some((Some(fresh), _)), Some(old)) => fresh.adopt(old),
+                (None, old) => jails = Some((old, jail_problems)),
+                (Some(_), _) => {}
+            }
+            match (&mut agent, old_agent) {
+                (Some((Some(fresh), _)), Some(old)) => fresh.adopt(old),
+                (None, old) => agent = Some((old, agent_problems)),
+                (Some(_), _) => {}
+            }
+            let (jails, agent) = (jails.unwrap_or_default(), agent.unwrap_or_default());
+            let fresh = Judging::new(config, engine, dialects, jails, agent);
+            let configs = fresh.source_configs();
             let former = std::mem::replace(&mut *current, fresh);
             current.adopt(former);
-        }
+            configs
+        };
         if let Some(sources) = self.sources.lock().await.as_mut() {
-            sources.update(source_configs(config)).await?;
+            sources.update(configs).await?;
         }
         Ok(())
+    }
+
+    /// What does not run of Fail2ban's jails and CrowdSec's scenarios, and why.
+    #[must_use]
+    pub fn problems(&self) -> Option<String> {
+        let judging = lock(&self.judging);
+        let unread = judging.dialects.unread.iter().map(ToString::to_string);
+        let all: Vec<String> = unread.chain(judging.problems.iter().flatten().cloned()).collect();
+        let told: Vec<&str> = all.iter().take(MAX_TOLD).map(String::as_str).collect();
+        let more = all.len().checked_sub(MAX_TOLD).filter(|more| *more > 0);
+        let more = more.map_or_else(String::new, |more| format!("; and {more} more, `secctl check` tells them all"));
+        (!all.is_empty()).then(|| format!("{}{more}", told.join("; ")))
+    }
+
+    /// How jails and scenarios are doing.
+    #[must_use]
+    pub fn tallies(&self) -> Vec<Tally> {
+        lock(&self.judging).judges.tallies()
     }
 
     /// How each source is doing.
@@ -142,12 +210,12 @@ impl Pipeline {
         let sources = self.sources.lock().await.as_ref().map(sources::Handle::status).unwrap_or_default();
         let (judging, vigil) = (lock(&self.judging), lock(&self.vigil));
         let state = |source: sources::Status| {
-            let at = judging.engine.source(&source.name)?;
-            let input = judging.inputs.get(at.0)?;
+            let at = *judging.by_name.get(&source.name)?;
+            let input = judging.inputs.get(at)?;
             Some(SourceState {
                 from: input.from.clone(),
                 filter: input.filter.clone(),
-                matched: judging.engine.source_stats(at).1,
+                matched: judging.judges.matched(SourceIndex(at)),
                 last_match: input.last_match,
                 per_minute: vigil.per_minute(&source.name),
                 trouble: source.error.clone().or_else(|| vigil.trouble(&source.name)),
@@ -166,9 +234,9 @@ impl Pipeline {
             let seen: Vec<Seen> = {
                 let judging = lock(&self.judging);
                 let seen = |source: sources::Status| {
-                    let at = judging.engine.source(&source.name)?;
-                    let matched = judging.engine.source_stats(at).1;
-                    let silent_after = judging.inputs.get(at.0)?.silent_after;
+                    let at = *judging.by_name.get(&source.name)?;
+                    let matched = judging.judges.matched(SourceIndex(at));
+                    let silent_after = judging.inputs.get(at)?.silent_after;
                     Some(Seen { name: source.name, lines: source.lines, matched, silent_after })
                 };
                 sources.into_iter().filter_map(seen).collect()
@@ -255,15 +323,15 @@ impl Pipeline {
 }
 
 impl Judging {
-    fn new(config: &Config, library: &Library) -> Result<Self> {
-        let sources = config.logs.iter().map(|log| Source {
-            name: log.name.clone(),
-            filter: log.filter.clone(),
-            mode: log.mode,
-        });
-        let clock = Clock::new(jiff::tz::TimeZone::system());
-        let engine = Engine::new(library, sources.collect(), Limits::default(), clock)?;
+    fn new(
+        config: &Config,
+        engine: Engine,
+        dialects: &Arc<Dialects>,
+        (jailer, of_jails): (Option<Jailer>, Vec<String>),
+        (agent, of_agent): (Option<Agent>, Vec<String>),
+    ) -> Self {
         let input = |log: &config::LogSource| Input {
+            kind: kind(&log.input),
             name: log.name.clone(),
             filter: log.filter.clone(),
             from: words(&log.input),
@@ -271,36 +339,99 @@ impl Judging {
             silent_after: log.silent_after,
             last_match: None,
         };
-        Ok(Self { engine, inputs: config.logs.iter().map(input).collect() })
+        let inputs: Vec<Input> = config.logs.iter().map(input).collect();
+        let judges = Judges::new(engine, inputs.len(), jailer, agent);
+        let problems = [of_jails, of_agent, Vec::new()];
+        let dialects = Arc::clone(dialects);
+        let mut judging = Self { judges, inputs, by_name: HashMap::new(), dialects, problems };
+        judging.connect_feeds();
+        let names = judging.inputs.iter().enumerate().map(|(at, input)| (input.name.clone(), at));
+        judging.by_name = names.collect();
+        judging
+    }
+
+    /// Makes sources of what the dialects want to read, or lets them read along where a log reads the same.
+    fn connect_feeds(&mut self) {
+        for feed in self.judges.feeds() {
+            let kind = match &feed {
+                Feed::File(path) => {
+                    SourceKind::File { path: path.into(), start: Start::End, format: Format::Plain }
+                }
+                Feed::Journal(matches) => SourceKind::Journal { matches: matches.clone(), folder: None },
+            };
+            let known = self.inputs.iter().position(|input| input.kind == kind);
+            let at = known.unwrap_or(self.inputs.len());
+            if known.is_none() {
+                if at >= logs::limits::MAX_SOURCES {
+                    self.problems[2].push(format!("{} is not read: there are {at} sources of lines", feed.name()));
+                    continue;
+                }
+                let mut name = feed.name();
+                while self.inputs.iter().any(|input| input.name == name) {
+                    name.push('*');
+                }
+                self.inputs.push(Input {
+                    kind,
+                    name,
+                    filter: String::new(),
+                    from: feed.name(),
+                    plain_udp: false,
+                    silent_after: None,
+                    last_match: None,
+                });
+            }
+            self.judges.connect(&feed, SourceIndex(at));
+            for reader in self.judges.readers(SourceIndex(at)) {
+                let filter = &mut self.inputs[at].filter;
+                if !filter.split(", ").any(|known| known == reader) {
+                    filter.push_str(if filter.is_empty() { "" } else { ", " });
+                    filter.push_str(reader);
+                }
+            }
+        }
+    }
+
+    fn source_configs(&self) -> Vec<SourceConfig> {
+        let config = |input: &Input| SourceConfig { name: input.name.clone(), kind: input.kind.clone() };
+        self.inputs.iter().map(config).collect()
     }
 
     /// Takes over what the former one knew.
     fn adopt(&mut self, former: Self) {
-        self.engine.adopt(former.engine);
+        self.judges.adopt(former.judges);
         for input in &mut self.inputs {
             let known = former.inputs.iter().find(|known| known.name == input.name);
             input.last_match = known.and_then(|known| known.last_match);
         }
     }
 
-    /// Judges a line; returns what it leads to, and who is in by what it says.
-    fn line(&mut self, line: &Line, now: Timestamp) -> (Vec<Decision>, Option<IpAddr>) {
-        let Some(source) = self.engine.source(&line.source) else { return (Vec::new(), None) };
-        let outputs = self.engine.line_written(now, line.written, source, &line.bytes);
-        let is_match = match outputs.outcome {
-            Outcome::Event | Outcome::Poured | Outcome::Stale => true,
-            Outcome::Miss
-            | Outcome::Ignored
-            | Outcome::Oversized
-            | Outcome::Cut
-            | Outcome::BadAddress
-            | Outcome::Forwarded => false,
+    /// Judges a line; returns what it leads to.
+    fn line(&mut self, line: &Line, now: Timestamp) -> Led {
+        let Some(at) = self.by_name.get(&*line.source).copied() else { return Led::default() };
+        let fed = FeedLine {
+            now,
+            source: SourceIndex(at),
+            name: &line.source,
+            written: line.written,
+            bytes: &line.bytes,
         };
-        if is_match && let Some(input) = self.inputs.get_mut(source.0) {
+        let finds = self.judges.line(&fed);
+        if finds.matched && let Some(input) = self.inputs.get_mut(at) {
             input.last_match = Some(now);
         }
-        let login = outputs.login.and_then(|login| self.login(source, login, now));
-        (outputs.overflows.iter().map(|overflow| self.decision(overflow, now)).collect(), login)
+        let login = finds.login.and_then(|login| self.login(SourceIndex(at), login, now));
+        Led { login, ..self.led(finds, now) }
+    }
+
+    /// Ends what ends by time alone.
+    fn tick(&mut self, now: Timestamp) -> Led {
+        let finds = self.judges.tick(now);
+        self.led(finds, now)
+    }
+
+    fn led(&self, finds: Finds, now: Timestamp) -> Led {
+        let bans = finds.overflows.iter().map(|overflow| self.decision(overflow, now)).collect();
+        Led { bans, alerts: finds.alerts, login: None }
     }
 
     /// Who is in, as far as nobody could have made that up and it is news.
@@ -325,7 +456,9 @@ impl Judging {
             direction: overflow.direction,
             mode,
             since: now,
-            until: Some(overflow.at.plus(overflow.ban).clamp(now, now.plus(overflow.ban))),
+            // A jail's negative `bantime` is for ever.
+            until: (overflow.ban < Duration::MAX)
+                .then(|| overflow.at.plus(overflow.ban).clamp(now, now.plus(overflow.ban))),
             origin: Origin {
                 kind: OriginKind::Scenario,
                 name: overflow.scenario.clone(),
@@ -336,8 +469,31 @@ impl Judging {
     }
 }
 
-fn source_configs(config: &Config) -> Vec<SourceConfig> {
-    let kind = |input: &LogInput| match input.clone() {
+/// The native engine.
+fn engine(config: &Config, library: &Library) -> Result<Engine> {
+    let sources = config.logs.iter().map(|log| Source {
+        name: log.name.clone(),
+        filter: log.filter.clone(),
+        mode: log.mode,
+    });
+    let clock = Clock::new(jiff::tz::TimeZone::system());
+    Ok(Engine::new(library, sources.collect(), Limits::default(), clock)?)
+}
+
+/// Fail2ban's jails, and what of them does not run.
+fn jails(dialects: &Dialects) -> (Option<Jailer>, Vec<String>) {
+    let Some((jailer, errors)) = dialects.jails.as_ref().map(Jailer::load) else { return Default::default() };
+    (Some(jailer), errors.iter().map(ToString::to_string).collect())
+}
+
+/// CrowdSec's scenarios, and what of them does not run.
+fn agent(dialects: &Dialects) -> (Option<Agent>, Vec<String>) {
+    let Some((agent, errors)) = dialects.agent.as_ref().map(Agent::load) else { return Default::default() };
+    (Some(agent), errors.iter().map(ToString::to_string).collect())
+}
+
+fn kind(input: &LogInput) -> SourceKind {
+    match input.clone() {
         LogInput::File { path, format } => {
             let format = match format {
                 LogFormat::Plain => Format::Plain,
@@ -364,8 +520,7 @@ fn source_configs(config: &Config) -> Vec<SourceConfig> {
                 client_ca: tls.client_ca,
             }),
         },
-    };
-    config.logs.iter().map(|log| SourceConfig { name: log.name.clone(), kind: kind(&log.input) }).collect()
+    }
 }
 
 /// Where lines come from, in words.
@@ -399,11 +554,26 @@ async fn judge<K: Kernel + 'static>(
     decisions: Arc<Decisions<K>>,
     tell: Tell,
 ) {
-    while let Some(line) = lines.recv().await {
+    let mut tick = tokio::time::interval(TICK_EVERY);
+    tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
+    loop {
+        let line = tokio::select! {
+            line = lines.recv() => match line {
+                Some(line) => Some(line),
+                None => return,
+            },
+            _ = tick.tick() => None,
+        };
         let now = clock::now().wall;
-        let (bans, login) = lock(&judging).line(&line, now);
+        let Led { bans, alerts, login } = match &line {
+            Some(line) => lock(&judging).line(line, now),
+            None => lock(&judging).tick(now),
+        };
         if let Some(from) = login {
             decisions.logged_in(from);
+        }
+        for alert in alerts {
+            tell(alerted(alert, now));
         }
         for ban in bans {
             let scenario = ban.origin.name.clone();
@@ -412,6 +582,7 @@ async fn judge<K: Kernel + 'static>(
                 Err(refusal) => tell(refused(&scenario, &refusal, now)),
             }
         }
+        let Some(line) = line else { continue };
         if let Some(position) = line.position {
             let mut judged = lock(&judged);
             match judged.get_mut(&*line.kept_as) {
@@ -436,6 +607,18 @@ fn refused(scenario: &str, refusal: &Refusal, now: Timestamp) -> Event {
         zone: None,
         reason: Some("ban_refused".into()),
         body: Body::System { message: format!("scenario {scenario}: {refusal}"), count: None },
+    }
+}
+
+/// A scenario that tells, and bans nobody.
+fn alerted(alert: DialectAlert, now: Timestamp) -> Event {
+    Event {
+        ts: now,
+        severity: Severity::Notice,
+        action: EventAction::Alert,
+        zone: None,
+        reason: Some("scenario".into()),
+        body: Body::System { message: format!("{}: {}", alert.scenario, alert.message), count: None },
     }
 }
 
@@ -488,7 +671,13 @@ mod tests {
             [[logs]]\nname = 'file'\npath = '/var/log/auth.log'\nfilter = 'sshd'\n\
             [[logs]]\nname = 'net'\nsyslog = 'udp://127.0.0.1:5514'\nsenders = ['10.2.0.0/24']\nfilter = 'sshd'\n";
         let config = config::parse("secd.toml", text).unwrap();
-        let judging = Judging::new(&config, &Library::builtin()).unwrap();
+        let judging = Judging::new(
+            &config,
+            engine(&config, &Library::builtin()).unwrap(),
+            &Arc::default(),
+            Default::default(),
+            Default::default(),
+        );
         let mode = |sources: &[usize]| {
             let overflow = Overflow {
                 scenario: "ssh-bruteforce".into(),

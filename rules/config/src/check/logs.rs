@@ -6,8 +6,8 @@ use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
 
 use super::{net, outputs};
 use crate::{
-    checked::{Certificate, Dns, LogInput, LogSource, LogTls, Transport},
-    draft::{LogDraft, LogFormat},
+    checked::{Certificate, Crowdsec, Dns, Fail2ban, LogInput, LogSource, LogTls, Transport},
+    draft::{CrowdsecDraft, Fail2banDraft, LogDraft, LogFormat},
     error::{Report, all, listed, nearest, quoted},
     located::Located,
 };
@@ -18,6 +18,8 @@ const MOST_LOGS: usize = 256;
 const MOST_SENDERS: usize = 256;
 /// Units, identifiers or conditions of a journal, and labels of streams; a config with more is refused.
 const MOST_CONDITIONS: usize = 64;
+/// Jails that can be named; a config with more is refused.
+const MOST_JAILS: usize = 256;
 /// Where Loki's pushes go when no port is written: beside Loki's own 3100.
 const LOKI_PORT: u16 = 3101;
 /// The shortest and longest silence that can be told.
@@ -67,6 +69,39 @@ pub(super) fn check(
         sources.push(source);
     }
     sources
+}
+
+/// Fail2ban's jails, where a folder is named.
+pub(super) fn fail2ban(draft: &Fail2banDraft, report: &mut Report<'_>) -> Option<Fail2ban> {
+    let Some(folder) = &draft.folder else {
+        if let Some(jails) = draft.jails.as_ref().filter(|_| !report.is_misfit("fail2ban.folder")) {
+            report.add(
+                jails.at,
+                "`[fail2ban]` has no `folder`: no jail runs",
+                "add for example `folder = \"/etc/secd/fail2ban\"`",
+            );
+        }
+        return None;
+    };
+    if let Some(jails) = &draft.jails {
+        if jails.is_empty() {
+            let help = "name jails, or remove the line: those that are enabled run then";
+            report.add(jails.at, "`jails` is empty: no jail runs", help);
+        }
+        if jails.len() > MOST_JAILS {
+            let message = format!("`jails` has {} entries", jails.len());
+            report.add(jails.at, message, format!("write at most {MOST_JAILS}, or remove the line"));
+        }
+        super::unique("jail", jails.iter(), report);
+    }
+    let jails = draft.jails.as_ref().map(|jails| jails.iter().map(|jail| jail.value.clone()).collect());
+    Some(Fail2ban { folder: outputs::path("folder", folder, report)?, jails, mode: draft.mode })
+}
+
+/// CrowdSec's scenarios, where a folder is named.
+pub(super) fn crowdsec(draft: &CrowdsecDraft, report: &mut Report<'_>) -> Option<Crowdsec> {
+    let folder = outputs::path("folder", draft.folder.as_ref()?, report)?;
+    Some(Crowdsec { folder, mode: draft.mode })
 }
 
 /// A log behind one that takes all of its streams would get none.

@@ -45,6 +45,8 @@ pub(crate) fn check(draft: Draft, own_filters: &[&str], report: &mut Report<'_>)
     dns::other_resolvers(&mut zones, &draft.zones.0, &dns.listen, report);
     let lists = sources::lists(&draft.lists, &dns::group_names(&draft.dns.groups.0), report);
     let logs = logs::check(&draft.logs, (own_filters, &draft.filters_dir.0), &dns, report);
+    let fail2ban = logs::fail2ban(&draft.fail2ban, report);
+    let crowdsec = logs::crowdsec(&draft.crowdsec, report);
     let pihole_api = dns::pihole_api(&draft.pihole_api, &zones, &dns, report);
     let lapi = dns::lapi(&draft.lapi, &zones, (&dns, pihole_api.as_ref()), report);
     let doors =
@@ -97,6 +99,8 @@ pub(crate) fn check(draft: Draft, own_filters: &[&str], report: &mut Report<'_>)
         dns,
         lists,
         logs,
+        fail2ban,
+        crowdsec,
         signatures,
         loki,
         store,

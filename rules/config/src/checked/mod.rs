@@ -46,6 +46,10 @@ pub struct Config {
     pub lists: Vec<ListSource>,
     /// Logs in the order of the file.
     pub logs: Vec<LogSource>,
+    /// Fail2ban's jails; none = off.
+    pub fail2ban: Option<Fail2ban>,
+    /// CrowdSec's scenarios; none = off.
+    pub crowdsec: Option<Crowdsec>,
     /// Signatures.
     pub signatures: Signatures,
     /// Loki; none = off.
@@ -204,6 +208,26 @@ pub struct LogSource {
     pub silent_after: Option<Duration>,
     /// Where it is configured.
     pub span: Span,
+}
+
+/// Fail2ban's filters and jails.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fail2ban {
+    /// The folder with `jail.conf` and `filter.d`.
+    pub folder: PathBuf,
+    /// These jails alone; none = those that are enabled.
+    pub jails: Option<Vec<String>>,
+    /// Mode of their bans.
+    pub mode: Mode,
+}
+
+/// CrowdSec's parsers and scenarios.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Crowdsec {
+    /// The folder with `parsers`, `scenarios`, `acquis.yaml` and so on.
+    pub folder: PathBuf,
+    /// Mode of their bans.
+    pub mode: Mode,
 }
 
 /// Where the lines of a log come from.

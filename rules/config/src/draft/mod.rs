@@ -68,6 +68,10 @@ pub(crate) struct Draft {
     pub(crate) logs: Vec<Located<LogDraft>>,
     /// How long and how many the bans are that logs lead to.
     pub(crate) bans: BansDraft,
+    /// Fail2ban's filters and jails, unmodified. They read what their `logpath` and `journalmatch` name.
+    pub(crate) fail2ban: Fail2banDraft,
+    /// CrowdSec's parsers and scenarios, unmodified. They read what `acquis.yaml` and `acquis.d` name.
+    pub(crate) crowdsec: CrowdsecDraft,
     /// Signatures (Suricata rules) for the zones with `inspect = true`.
     pub(crate) signatures: SignaturesDraft,
     /// Events to Grafana Loki.
@@ -654,6 +658,32 @@ impl Default for LogDraft {
             mode: Mode::default(),
         }
     }
+}
+
+/// Fail2ban's filters and jails.
+#[derive(Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Fail2banDraft {
+    /// The folder with `jail.conf`, `jail.local`, `jail.d` and `filter.d`. Left out: no jails.
+    #[schemars(length(min = 1), extend("examples" = ["/etc/secd/fail2ban"]))]
+    pub(crate) folder: Option<Located<String>>,
+    /// These jails alone, whether their files enable them or not. Left out: those that are enabled.
+    #[schemars(extend("examples" = [["sshd"]]))]
+    pub(crate) jails: Option<Located<Vec<Located<String>>>>,
+    /// Mode of the bans by jails.
+    pub(crate) mode: Mode,
+}
+
+/// CrowdSec's parsers and scenarios.
+#[derive(Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct CrowdsecDraft {
+    /// The folder with `parsers`, `scenarios`, `postoverflows`, `patterns`, `data`, `profiles.yaml`, `acquis.yaml` and
+    /// `acquis.d`. Left out: no scenarios.
+    #[schemars(length(min = 1), extend("examples" = ["/etc/secd/crowdsec"]))]
+    pub(crate) folder: Option<Located<String>>,
+    /// Mode of the bans by scenarios.
+    pub(crate) mode: Mode,
 }
 
 /// Signatures.

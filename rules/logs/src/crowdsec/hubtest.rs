@@ -21,8 +21,7 @@ use crate::{
     expr::{Scope, Time, Value},
 };
 
-/// Files by their path, with `/` between folders.
-pub type Files = BTreeMap<String, Vec<u8>>;
+pub use crate::dialect::Files;
 
 /// Bounds of a `config.yaml`.
 const CONFIG_LIMITS: yaml::Limits =

@@ -4,6 +4,8 @@
 //! A [`Pipeline`] is made of named texts ([`Items`]) and takes events one after another. What a file of parsers may
 //! hold is refused by name and line where it is not supported; nothing is left out silently.
 
+mod acquis;
+mod agent;
 mod alert;
 pub mod assert;
 mod blackhole;
@@ -25,6 +27,7 @@ pub mod profile;
 pub mod scenario;
 mod stash;
 
+pub use agent::{Agent, AgentSettings};
 pub use data::Data;
 pub use enrich::{City, Lookups};
 pub use event::{Event, Kind, Line, Mode, Texts};

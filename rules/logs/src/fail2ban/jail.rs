@@ -31,6 +31,8 @@ pub struct Jails {
 pub struct Jail {
     /// Its name.
     pub name: String,
+    /// Where it is enabled, `file:line`.
+    pub defined: String,
     /// Its filter's name.
     pub filter: String,
     /// What the filter says, with the jail's own options over it.
@@ -131,6 +133,12 @@ impl Jails {
     /// Reads `jail.conf` and what goes with it in `folder` (`""`, or ending in `/`), and the filters in its `filter.d`.
     #[must_use]
     pub fn read(texts: &Texts, folder: &str) -> Self {
+        Self::read_only(texts, folder, None)
+    }
+
+    /// As [`Jails::read`]; with names these jails alone, whether they are enabled or not.
+    #[must_use]
+    pub fn read_only(texts: &Texts, folder: &str, only: Option<&[String]>) -> Self {
         let mut settings = match Settings::read(texts, &format!("{folder}jail")) {
             Ok(settings) => settings,
             Err(problems) => return Self { problems, ..Self::default() },
@@ -140,7 +148,16 @@ impl Jails {
         let mut jails = Self::default();
         let names: Vec<String> =
             settings.sections().filter(|name| *name != "INCLUDES").map(str::to_owned).collect();
+        for unknown in only.into_iter().flatten().filter(|name| !names.contains(name)) {
+            let help = format!("the jails are {}", names.join(", "));
+            let file = format!("{folder}jail.conf");
+            jails.problems.push(mistake(&file, 1, format!("there is no jail `{unknown}`"), &help));
+        }
         for name in names {
+            if only.is_some_and(|only| !only.contains(&name)) {
+                jails.disabled.push(name);
+                continue;
+            }
             if jails.jails.len() >= MAX_JAILS {
                 let (file, line) = settings.place(&name, "enabled");
                 let message = format!("more than {MAX_JAILS} jails");
@@ -148,7 +165,7 @@ impl Jails {
                 break;
             }
             let mut read = Reading { settings: &mut settings, name: &name, problems: Vec::new() };
-            match read.jail(texts, folder) {
+            match read.jail(texts, folder, only.is_some()) {
                 Some(Some(jail)) if read.problems.is_empty() => jails.jails.push(jail),
                 Some(None) => jails.disabled.push(name.clone()),
                 Some(Some(_)) | None => {}
@@ -224,8 +241,8 @@ impl Reading<'_> {
     }
 
     /// The jail, or nothing if it is not enabled.
-    fn jail(&mut self, texts: &Texts, folder: &str) -> Option<Option<Jail>> {
-        if !self.switch("enabled", false) {
+    fn jail(&mut self, texts: &Texts, folder: &str, chosen: bool) -> Option<Option<Jail>> {
+        if !chosen && !self.switch("enabled", false) {
             return Some(None);
         }
         let backend = self.filled("backend").unwrap_or_else(|| "auto".into());
@@ -324,8 +341,10 @@ impl Reading<'_> {
             reading.settings.get(reading.name, key, &BTreeMap::new()).ok().flatten().unwrap_or_default()
         };
         let actions = information(self, "action");
+        let (file, line) = self.settings.place(self.name, "enabled");
         Some(Some(Jail {
             name: self.name.to_owned(),
+            defined: format!("{file}:{line}"),
             filter,
             definition,
             backend,
