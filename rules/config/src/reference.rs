@@ -6,10 +6,10 @@ use std::fmt::{self, Write};
 
 use crate::{
     draft::{
-        ApiDraft, CrowdsecDraft, DnsClientDraft, DnsDraft, DnsForwardDraft, DnsGroupDraft, Draft, EventsDraft, Fail2banDraft, ForwardDraft,
-        GeoipDraft, GeoipSystemsDraft, LapiDraft, LimitsDraft, ListDraft, LocalDraft, LogDraft, LokiDraft,
-        PiholeApiDraft, QueryLogDraft, ReflectDraft, RuleDraft, RuleSourceDraft, ScheduleDraft,
-        SignaturesDraft, StoreDraft, ZoneDraft,
+        ApiDraft, CrowdsecDraft, DnsClientDraft, DnsDraft, DnsForwardDraft, DnsGroupDraft, Draft,
+        EventsDraft, Fail2banDraft, ForwardDraft, GeoipDraft, GeoipSystemsDraft, LapiDraft, LimitsDraft,
+        ListDraft, LocalDraft, LogDraft, LokiDraft, PiholeApiDraft, QueryLogDraft, ReflectDraft, RuleDraft,
+        RuleSourceDraft, ScheduleDraft, SignaturesDraft, StoreDraft, ZoneDraft,
     },
     shape::{Key, Shape, toml_key, toml_text},
 };

@@ -91,7 +91,8 @@ fn print(output: &mut Output<'_>, explained: &Explained) -> io::Result<()> {
             let title = output.paint(stage, Paint::Title);
             output.line(&title)?;
         }
-        let (says, paint) = if step.success { ("takes it", Paint::Good) } else { ("does not take it", Paint::Warn) };
+        let (says, paint) =
+            if step.success { ("takes it", Paint::Good) } else { ("does not take it", Paint::Warn) };
         let parser = output.paint(&escape(&step.parser), paint);
         output.line(&format!("  {parser} {says}"))?;
         for (name, value) in &step.set {

@@ -5,7 +5,7 @@ use std::io;
 
 use crate::{
     commands::{Done, Online, state, usage},
-    output::{Column, Field, Output, Paint, painted, plain},
+    output::{Column, Field, Output, Paint, plain},
     text::{ago, count, number},
 };
 
@@ -84,7 +84,10 @@ fn losses(log: &LogStatus) -> Option<String> {
         parts.push(format!("{} too long", count(log.oversized, "line was", "lines were")));
     }
     if log.refused > 0 {
-        parts.push(format!("{} from who may not send", count(log.refused, "message was refused", "messages were refused")));
+        parts.push(format!(
+            "{} from who may not send",
+            count(log.refused, "message was refused", "messages were refused")
+        ));
     }
     (!parts.is_empty()).then(|| format!("{}.", parts.join("; ")))
 }

@@ -17,10 +17,10 @@ use super::{Appliance, Current, resolved::About};
 use crate::{
     clock,
     decisions::Failure,
+    logs::SourceState,
     metrics::Page,
     packets,
     process::Memory,
-    logs::SourceState,
     why::{Asking, Sources},
 };
 

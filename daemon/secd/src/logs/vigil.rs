@@ -206,7 +206,11 @@ mod tests {
     fn lines_that_are_not_understood_any_more_are_told_once() {
         let mut play = Play::new(&[]);
         for _ in 0..4 {
-            assert_eq!(play.step(1_000, 0, HOUR / 2), Vec::<String>::new(), "none ever was: the filter sees other things");
+            assert_eq!(
+                play.step(1_000, 0, HOUR / 2),
+                Vec::<String>::new(),
+                "none ever was: the filter sees other things"
+            );
         }
         assert_eq!(play.step(10, 1, HOUR / 2), Vec::<String>::new());
         assert_eq!(play.step(MIN_LINES - 1, 0, HOUR / 2), Vec::<String>::new(), "too few to tell");

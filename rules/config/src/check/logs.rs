@@ -105,16 +105,14 @@ pub(super) fn crowdsec(draft: &CrowdsecDraft, report: &mut Report<'_>) -> Option
 }
 
 /// A log behind one that takes all of its streams would get none.
-fn same_streams(
-    source: &LogSource,
-    before: &[LogSource],
-    text: &Located<String>,
-    report: &mut Report<'_>,
-) {
+fn same_streams(source: &LogSource, before: &[LogSource], text: &Located<String>, report: &mut Report<'_>) {
     let LogInput::Loki { listen, senders, labels, token_file } = &source.input else { return };
     let taker = before.iter().find(|other| match &other.input {
         LogInput::Loki { listen: at, senders: from, labels: taken, token_file: token } => {
-            at == listen && from == senders && token == token_file && taken.iter().all(|label| labels.contains(label))
+            at == listen
+                && from == senders
+                && token == token_file
+                && taken.iter().all(|label| labels.contains(label))
         }
         LogInput::File { .. } | LogInput::Journal { .. } | LogInput::Syslog { .. } => false,
     });
