@@ -25,8 +25,16 @@ pub const MAX_DEPTH: usize = 6;
 /// What Fail2ban's folder is read for.
 const FAIL2BAN: [&str; 5] = ["jail.conf", "jail.local", "jail.d", "filter.d", "paths-"];
 /// What CrowdSec's folder is read for.
-const CROWDSEC: [&str; 8] =
-    ["parsers", "scenarios", "postoverflows", "patterns", "data", "profiles.yaml", "acquis.", "simulation.yaml"];
+const CROWDSEC: [&str; 8] = [
+    "parsers",
+    "scenarios",
+    "postoverflows",
+    "patterns",
+    "data",
+    "profiles.yaml",
+    "acquis.",
+    "simulation.yaml",
+];
 
 /// The files of both dialects, as far as the config names their folders.
 #[derive(Clone, Debug, Default)]
@@ -162,5 +170,35 @@ mod tests {
         long.set_len(MAX_FILE_BYTES + 1).unwrap();
         assert!(folder_of(folder.path(), &FAIL2BAN).unwrap_err().to_string().contains("filter.d/long.conf"));
         assert!(folder_of(&folder.path().join("gone"), &FAIL2BAN).is_err());
+    }
+
+    #[test]
+    fn what_does_not_run_is_told_with_its_place() {
+        let folder = tempfile::tempdir().unwrap();
+        let write = |file: &str, text: &str| {
+            let path = folder.path().join(file);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, text).unwrap();
+        };
+        write("f/jail.conf", "[door]\nenabled = true\nfilter = door\nlogpath = /x\n");
+        write("f/filter.d/door.conf", "[Definition]\nfailregex = ^no (<HOST>$\n");
+        write("c/scenarios/odd.yaml", "type: sticky\nname: a/b\n");
+        write("c/acquis.yaml", "source: kafka\nlabels: {type: x}\n");
+        let path = folder.path().display();
+        let text = format!(
+            "[zones.wan]\ninterface = 'wan0'\nwan = true\n[fail2ban]\nfolder = '{path}/f'\n[crowdsec]\nfolder = '{path}/c'\n"
+        );
+        let config = config::parse("secd.toml", &text).unwrap();
+        let told: Vec<String> = Dialects::read(&config).problems().iter().map(ToString::to_string).collect();
+        for part in [
+            "/f/jail.conf:2: jail `door`",
+            "/f/filter.d/door.conf:2",
+            "/c/scenarios/odd.yaml:1",
+            "/c/acquis.yaml:1",
+        ] {
+            assert!(told.iter().any(|told| told.starts_with(&format!("{path}{part}"))), "{part}: {told:#?}");
+        }
+        let gone = config::parse("secd.toml", &text.replace("/f'", "/gone'")).unwrap();
+        assert!(Dialects::read(&gone).problems()[0].message.contains("cannot be read"));
     }
 }

@@ -69,7 +69,7 @@ pub use error::{ErrorBody, ErrorReply, Problem};
 pub use programs::{Program, ProgramAction, ProgramOrder, ProgramOrdered, Programs};
 pub use status::{
     Detached, DnsLogStatus, DnsStatus, EventsStatus, InterfaceStatus, ListSummary, LogStatus, MemoryStatus,
-    ModeReply, ModeRequest, PacketsStatus, Reloaded, SignaturesStatus, Status, ScenarioStatus,
+    ModeReply, ModeRequest, PacketsStatus, Reloaded, ScenarioStatus, SignaturesStatus, Status,
 };
 pub use tables::{
     DeviceOrder, DeviceOrdered, DeviceRow, Devices, FetchedList, FlowOrder, FlowRow, Flows, FlowsQuery,

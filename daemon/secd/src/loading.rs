@@ -81,7 +81,18 @@ impl Loaded {
         config.mode = chosen.unwrap_or(configured);
         config.policy.mode = config.mode;
         let dialects = Arc::new(Dialects::read(&config));
-        Ok(Self { config, configured, library, dialects, signatures, unread_rules, notes, told, text, file: name })
+        Ok(Self {
+            config,
+            configured,
+            library,
+            dialects,
+            signatures,
+            unread_rules,
+            notes,
+            told,
+            text,
+            file: name,
+        })
     }
 }
 

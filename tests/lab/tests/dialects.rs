@@ -27,7 +27,8 @@ const PARSED: &str = "name: lab/ssh\nfilter: evt.Parsed.program == 'sshd'\nonsuc
     grok:\n  pattern: '^Failed password for (?:invalid user )?%{DATA:user} from %{IP:address} port %{INT:port} ssh2$'\n  apply_on: message\n\
     statics:\n  - meta: log_type\n    value: door\n  - meta: source_ip\n    expression: evt.Parsed.address\n  - meta: user\n    expression: evt.Parsed.user\n";
 const ENRICHED: &str = "name: lab/dates\nfilter: evt.StrTime != ''\n\
-    statics:\n  - method: ParseDate\n    expression: evt.StrTime\n";
+    statics:\n  - method: ParseDate\n    expression: evt.StrTime\n\
+    \x20 - target: evt.MarshaledTime\n    expression: evt.Enriched.MarshaledTime\n";
 const SCENARIO: &str = "type: leaky\nname: lab/door-rattling\ndescription: tries the door again and again\n\
     filter: evt.Meta.log_type == 'door'\ngroupby: evt.Meta.source_ip\nleakspeed: 1m\ncapacity: 2\nblackhole: 1m\n\
     labels:\n  remediation: true\n";
@@ -54,7 +55,11 @@ fn copy(from: &Path, to: &Path) {
     for entry in fs::read_dir(from).unwrap() {
         let path = entry.unwrap().path();
         let target = to.join(path.file_name().unwrap());
-        if path.is_dir() { copy(&path, &target) } else { drop(fs::copy(&path, &target).unwrap()) }
+        if path.is_dir() {
+            copy(&path, &target);
+        } else {
+            fs::copy(&path, &target).unwrap();
+        }
     }
 }
 
@@ -79,11 +84,14 @@ fn overflows(lab: &Lab, scenario: &str) -> u64 {
     let status = status(lab);
     let all = status["scenarios"].as_array().unwrap();
     let one = all.iter().find(|one| one["name"] == scenario);
-    one.unwrap_or_else(|| panic!("{scenario} does not run: {}", status["troubles"]))["overflows"].as_u64().unwrap()
+    one.unwrap_or_else(|| panic!("{scenario} does not run: {}", status["troubles"]))["overflows"]
+        .as_u64()
+        .unwrap()
 }
 
 /// Attacks until the scenario has had enough; returns the decision about the attacker.
 fn attack(lab: &Lab, scenario: &str) -> Value {
+    let before = overflows(lab, scenario);
     for attempt in 0..MOST_LOGINS {
         let mut looked = Instant::now();
         let user = ["root", "admin", "ubuntu", "pi"][attempt % 4];
@@ -92,10 +100,10 @@ fn attack(lab: &Lab, scenario: &str) -> Value {
             if look {
                 looked = Instant::now();
             }
-            Ok(look && overflows(lab, scenario) > 0)
+            Ok(look && overflows(lab, scenario) > before)
         });
         tried.unwrap();
-        if overflows(lab, scenario) > 0 {
+        if overflows(lab, scenario) > before {
             let shown = || lab.appliance.ask(&["decisions"]).unwrap().json;
             let found = lab.waiter.until("the decision", SOON, || {
                 let shown = shown();
@@ -176,7 +184,11 @@ fn parsers_and_a_scenario_of_crowdsec_ban() {
     write(&folder, "parsers/s01-parse/ssh.yaml", PARSED);
     write(&folder, "parsers/s02-enrich/dates.yaml", ENRICHED);
     write(&folder, "scenarios/door.yaml", SCENARIO);
-    write(&folder, "scenarios/odd.yaml", &SCENARIO.replace("lab/door-rattling", "lab/odd").replace("leaky", "sticky"));
+    write(
+        &folder,
+        "scenarios/odd.yaml",
+        &SCENARIO.replace("lab/door-rattling", "lab/odd").replace("leaky", "sticky"),
+    );
     write(&folder, "profiles.yaml", PROFILES);
     write(&folder, "acquis.yaml", &format!("filenames:\n  - {}\nlabels:\n  type: syslog\n", log(&lab)));
     write(&folder, "acquis.d/kafka.yaml", "source: kafka\nlabels:\n  type: x\n");

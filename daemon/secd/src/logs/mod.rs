@@ -126,7 +126,8 @@ impl Pipeline {
         decisions: Arc<Decisions<K>>,
         tell: Tell,
     ) -> Result<Self> {
-        let judging = Judging::new(config, engine(config, library)?, dialects, jails(dialects), agent(dialects));
+        let judging =
+            Judging::new(config, engine(config, library)?, dialects, jails(dialects), agent(dialects));
         let configs = judging.source_configs();
         let judging = Arc::new(Mutex::new(judging));
         let kept = store.offsets().await.context("log offsets cannot be read")?;
@@ -158,8 +159,9 @@ impl Pipeline {
             (known.jails == dialects.jails, known.agent == dialects.agent)
         };
         // Compiling takes its time, and lines are judged meanwhile. What is the same goes on as it is.
-        let mut jails = (!same_jails).then(|| jails(dialects));
-        let mut agent = (!same_agent).then(|| agent(dialects));
+        let (mut jails, mut agent) = tokio::task::block_in_place(|| {
+            ((!same_jails).then(|| jails(dialects)), (!same_agent).then(|| agent(dialects)))
+        });
         let configs = {
             let mut current = lock(&self.judging);
             let (old_jails, old_agent) = current.judges.take_dialects();
@@ -195,7 +197,8 @@ impl Pipeline {
         let all: Vec<String> = unread.chain(judging.problems.iter().flatten().cloned()).collect();
         let told: Vec<&str> = all.iter().take(MAX_TOLD).map(String::as_str).collect();
         let more = all.len().checked_sub(MAX_TOLD).filter(|more| *more > 0);
-        let more = more.map_or_else(String::new, |more| format!("; and {more} more, `secctl check` tells them all"));
+        let more =
+            more.map_or_else(String::new, |more| format!("; and {more} more, `secctl check` tells them all"));
         (!all.is_empty()).then(|| format!("{}{more}", told.join("; ")))
     }
 
@@ -363,7 +366,8 @@ impl Judging {
             let at = known.unwrap_or(self.inputs.len());
             if known.is_none() {
                 if at >= logs::limits::MAX_SOURCES {
-                    self.problems[2].push(format!("{} is not read: there are {at} sources of lines", feed.name()));
+                    self.problems[2]
+                        .push(format!("{} is not read: there are {at} sources of lines", feed.name()));
                     continue;
                 }
                 let mut name = feed.name();
@@ -416,7 +420,9 @@ impl Judging {
             bytes: &line.bytes,
         };
         let finds = self.judges.line(&fed);
-        if finds.matched && let Some(input) = self.inputs.get_mut(at) {
+        if finds.matched
+            && let Some(input) = self.inputs.get_mut(at)
+        {
             input.last_match = Some(now);
         }
         let login = finds.login.and_then(|login| self.login(SourceIndex(at), login, now));
@@ -695,5 +701,51 @@ mod tests {
             judging.decision(&overflow, Timestamp(0)).mode
         };
         assert_eq!((mode(&[0]), mode(&[1]), mode(&[0, 1])), (Mode::Enforce, Mode::Observe, Mode::Observe));
+    }
+
+    #[test]
+    fn what_jails_and_acquisitions_want_to_read_is_read_once() {
+        let text = "[zones.wan]\ninterface = 'wan0'\nwan = true\n\
+            [[logs]]\nname = 'file'\npath = '/var/log/auth.log'\nfilter = 'sshd'\n";
+        let config = config::parse("secd.toml", text).unwrap();
+        let jail = "[DEFAULT]\nenabled = true\nfilter = door\n[a]\nlogpath = /var/log/auth.log\n[b]\nlogpath = /var/log/auth.log\n\
+            [c]\nbackend = systemd\njournalmatch = _SYSTEMD_UNIT=doord.service\n";
+        let files = |files: &[(&str, &str)]| -> logs::Files {
+            files.iter().map(|(path, text)| ((*path).to_owned(), text.as_bytes().to_vec())).collect()
+        };
+        let door = "[Definition]\nfailregex = no <HOST>$\n";
+        let dialects = Dialects {
+            jails: Some(logs::fail2ban::JailerSettings {
+                files: files(&[("jail.conf", jail), ("filter.d/door.conf", door)]),
+                folder: "/f".into(),
+                only: None,
+                mode: Mode::Enforce,
+            }),
+            agent: Some(logs::crowdsec::AgentSettings {
+                files: files(&[(
+                    "acquis.yaml",
+                    "filenames: [/var/log/auth.log, /var/log/door*.log]\nlabels: {type: syslog}\n---\n\
+                     source: journalctl\njournalctl_filter: [_SYSTEMD_UNIT=doord.service]\nlabels: {type: syslog}\n",
+                )]),
+                folder: "/c".into(),
+                mode: Mode::Enforce,
+            }),
+            unread: Vec::new(),
+        };
+        let engine = engine(&config, &Library::builtin()).unwrap();
+        let judging =
+            Judging::new(&config, engine, &Arc::new(dialects.clone()), jails(&dialects), agent(&dialects));
+        assert_eq!(judging.problems.concat(), Vec::<String>::new());
+        let read: Vec<_> =
+            judging.inputs.iter().map(|input| (input.name.as_str(), input.filter.as_str())).collect();
+        assert_eq!(
+            read,
+            [
+                ("file", "sshd, fail2ban, crowdsec"),
+                ("journal _SYSTEMD_UNIT=doord.service", "fail2ban, crowdsec"),
+                ("/var/log/door*.log", "crowdsec"),
+            ]
+        );
+        assert_eq!(judging.source_configs().len(), 3);
     }
 }

@@ -62,7 +62,12 @@ pub(super) fn read(
                 for acquisition in found {
                     if acquisitions.len() >= MAX_FEEDS {
                         let message = format!("more than {MAX_FEEDS} files and journals");
-                        errors.push(mistake_at(file, node.line, &message, "name several files by one pattern"));
+                        errors.push(mistake_at(
+                            file,
+                            node.line,
+                            &message,
+                            "name several files by one pattern",
+                        ));
                         return;
                     }
                     acquisitions.push(acquisition);
@@ -111,7 +116,9 @@ fn acquisition(node: &Node) -> Result<Vec<Acquisition>, (usize, String, &'static
             return wrong(node, "an acquisition without `filenames`".into(), "write the files to read");
         }
         "file" => match paths().into_iter().find(|path| !path.starts_with('/')) {
-            Some(path) => return wrong(node, format!("`{path}` is no absolute path"), "write the whole path"),
+            Some(path) => {
+                return wrong(node, format!("`{path}` is no absolute path"), "write the whole path");
+            }
             None => paths().into_iter().map(|path| Feed::File(path.to_owned())).collect(),
         },
         "journalctl" => {
@@ -127,7 +134,6 @@ fn acquisition(node: &Node) -> Result<Vec<Acquisition>, (usize, String, &'static
         }
     };
     let module: Arc<str> = source.into();
-    let labelled =
-        |feed| Acquisition { feed, module: Arc::clone(&module), labels: Arc::clone(&labels) };
+    let labelled = |feed| Acquisition { feed, module: Arc::clone(&module), labels: Arc::clone(&labels) };
     Ok(feeds.into_iter().map(labelled).collect())
 }

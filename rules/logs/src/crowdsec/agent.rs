@@ -103,7 +103,10 @@ impl Agent {
                     None => {
                         let path = places.get(&scenario.name).map_or("", String::as_str);
                         let path = path.strip_prefix(&format!("{}/", settings.folder)).unwrap_or(path);
-                        let what = format!("unsupported: data file `{}` of {} is not there", file.name, scenario.name);
+                        let what = format!(
+                            "unsupported: data file `{}` of {} is not there",
+                            file.name, scenario.name
+                        );
                         errors.push(mistake_at(path, 1, &what, "put it into the folder `data`"));
                     }
                 }
@@ -269,7 +272,9 @@ impl Agent {
         let mut scope = Asked { decisions: &self.decisions, now: line.now };
         let decided = match profile::decide(&self.profiles, alert, &mut scope) {
             Ok(decided) => decided,
-            Err((profile, problem)) => return tell(&format!("nobody is banned: the profile {profile}: {problem}")),
+            Err((profile, problem)) => {
+                return tell(&format!("nobody is banned: the profile {profile}: {problem}"));
+            }
         };
         if decided.is_empty() {
             return tell("nobody is banned: no profile decides so");
@@ -281,7 +286,10 @@ impl Agent {
                 _ => None,
             };
             let Some(target) = target else {
-                finds.tell(&alert.scenario, format!("{who}: {}; nobody is banned: only Ip and Range are", alert.message));
+                finds.tell(
+                    &alert.scenario,
+                    format!("{who}: {}; nobody is banned: only Ip and Range are", alert.message),
+                );
                 continue;
             };
             if decision.kind != "ban" {
@@ -297,7 +305,8 @@ impl Agent {
             let evidence = alert.events[first..].iter().map(|event| {
                 let at = event.timestamp.parse::<jiff::Timestamp>().ok();
                 let at = at.map_or(line.now, |at| Timestamp(at.as_microsecond()));
-                let known: Vec<String> = event.meta.iter().map(|(name, value)| format!("{name}={value}")).collect();
+                let known: Vec<String> =
+                    event.meta.iter().map(|(name, value)| format!("{name}={value}")).collect();
                 Evidence::new(at, line.name, &known.join(" "))
             });
             finds.ban(Overflow {
@@ -429,4 +438,140 @@ fn time(at: Timestamp) -> Time {
 
 fn nanoseconds(at: Timestamp) -> i64 {
     at.0.saturating_mul(1_000)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::SourceIndex;
+
+    const RAW: &str = "name: t/raw\nfilter: \"evt.Line.Labels.type == 'door'\"\nonsuccess: next_stage\n\
+        grok:\n  pattern: '^%{TIMESTAMP_ISO8601:time} %{WORD:what} %{NOTSPACE:who}'\n  apply_on: Line.Raw\n\
+        statics:\n  - target: evt.StrTime\n    expression: evt.Parsed.time\n  - meta: source_ip\n    expression: evt.Parsed.who\n\
+        \x20 - meta: what\n    expression: evt.Parsed.what\n";
+    const DATES: &str = "name: t/dates\nfilter: \"evt.StrTime != ''\"\nstatics:\n  - method: ParseDate\n    expression: evt.StrTime\n\
+        \x20 - target: evt.MarshaledTime\n    expression: evt.Enriched.MarshaledTime\n";
+    const WHITE: &str = "name: t/white\nwhitelist:\n  reason: ours\n  ip: [192.0.2.9]\n";
+    const DOOR: &str = "type: leaky\nname: t/door\ndescription: rattles\nfilter: evt.Meta.what == 'no'\n\
+        groupby: evt.Meta.source_ip\nleakspeed: 10s\ncapacity: 1\nlabels:\n  remediation: true\n";
+    const PROFILES: &str = "name: longer\nfilters:\n - Alert.Remediation == true && Alert.GetScope() == 'Ip'\n\
+        decisions:\n - type: ban\n   duration: 1h\n\
+        duration_expr: Sprintf('%dh', (GetDecisionsCount(Alert.GetValue()) + 1) * 2)\non_success: break\n";
+    const ACQUIS: &str = "filenames: [/var/log/door, /var/log/gate*.log]\nlabels:\n  type: door\n---\nsource: kafka\nlabels:\n  type: x\n";
+
+    const START: i64 = 1_700_000_000;
+
+    fn settings(more: &[(&str, &str)]) -> AgentSettings {
+        let mut files = Files::new();
+        let stock = [
+            ("parsers/s00-raw/raw.yaml", RAW),
+            ("parsers/s01-enrich/dates.yaml", DATES),
+            ("parsers/s01-enrich/white.yaml", WHITE),
+            ("scenarios/door.yaml", DOOR),
+            ("profiles.yaml", PROFILES),
+            ("acquis.yaml", ACQUIS),
+        ];
+        for (path, text) in stock.iter().chain(more) {
+            files.insert((*path).to_owned(), text.as_bytes().to_vec());
+        }
+        AgentSettings { files, folder: "/c".into(), mode: Mode::Enforce }
+    }
+
+    fn at(seconds: i64) -> Timestamp {
+        Timestamp((START + seconds) * 1_000_000)
+    }
+
+    fn line(agent: &mut Agent, now: i64, written: i64, who: &str) -> Finds {
+        let text = format!("{} no {who}", at(written));
+        let line = FeedLine {
+            now: at(now),
+            source: SourceIndex(0),
+            name: "/var/log/door",
+            written: None,
+            bytes: text.as_bytes(),
+        };
+        let mut finds = Finds::default();
+        agent.line(0, &line, &mut finds);
+        finds
+    }
+
+    #[test]
+    fn lines_ban_and_profiles_say_for_how_long() {
+        let (mut agent, errors) = Agent::load(&settings(&[]));
+        assert_eq!(errors.len(), 1, "{errors:?}");
+        assert!(
+            errors[0].to_string().starts_with("/c/acquis.yaml:5: unsupported: `source: kafka`"),
+            "{}",
+            errors[0]
+        );
+        assert_eq!(
+            agent.feeds(),
+            [Feed::File("/var/log/door".into()), Feed::File("/var/log/gate*.log".into())]
+        );
+        assert_eq!(line(&mut agent, 0, 0, "192.0.2.7").overflows, []);
+        let finds = line(&mut agent, 1, 1, "192.0.2.7");
+        let overflow = &finds.overflows[0];
+        assert_eq!(
+            (overflow.scenario.as_str(), overflow.target.to_string()),
+            ("t/door", "192.0.2.7/32".to_owned())
+        );
+        assert_eq!((overflow.ban.as_secs(), overflow.at, overflow.mode), (2 * 3_600, at(1), Mode::Enforce));
+        assert_eq!((overflow.defined.as_str(), overflow.evidence.len()), ("/c/scenarios/door.yaml:1", 2));
+        line(&mut agent, 100, 100, "192.0.2.7");
+        let finds = line(&mut agent, 101, 101, "192.0.2.7");
+        assert_eq!(finds.overflows[0].ban.as_secs(), 4 * 3_600, "the second decision lasts longer");
+        for second in 0..5 {
+            let finds = line(&mut agent, second, second, "192.0.2.9");
+            assert_eq!((finds.matched, finds.overflows.len()), (false, 0), "whitelisted");
+        }
+        assert_eq!(agent.tallies().next().unwrap().overflows, 2);
+    }
+
+    #[test]
+    fn lines_that_come_late_count_when_they_were_written() {
+        let (mut agent, _) = Agent::load(&settings(&[]));
+        // A minute apart, and read at once.
+        for minute in 0..5 {
+            let finds = line(&mut agent, 86_400, minute * 60, "192.0.2.7");
+            assert_eq!((finds.matched, finds.overflows.len()), (true, 0));
+        }
+        line(&mut agent, 86_400, 500, "192.0.2.8");
+        let finds = line(&mut agent, 86_400, 501, "192.0.2.8");
+        let overflow = &finds.overflows[0];
+        assert!(overflow.at.plus(overflow.ban) < at(86_400), "long over: {overflow:?}");
+    }
+
+    #[test]
+    fn what_bans_nobody_is_told() {
+        let quiet = DOOR.replace("t/door", "t/quiet").replace("remediation: true", "remediation: false");
+        let user =
+            DOOR.replace("t/door", "t/user") + "scope:\n  type: Username\n  expression: evt.Meta.what\n";
+        let simulation = "simulation: false\nexclusions: [t/door]\n";
+        let more = [
+            ("scenarios/quiet.yaml", quiet.as_str()),
+            ("scenarios/user.yaml", &user),
+            ("simulation.yaml", simulation),
+        ];
+        let (mut agent, errors) = Agent::load(&settings(&more));
+        assert_eq!(errors.len(), 1, "{errors:?}");
+        line(&mut agent, 0, 0, "192.0.2.7");
+        let finds = line(&mut agent, 1, 1, "192.0.2.7");
+        assert_eq!((finds.overflows.len(), finds.overflows[0].mode), (1, Mode::Observe), "{finds:?}");
+        let told: Vec<&str> = finds.alerts.iter().map(|alert| alert.scenario.as_str()).collect();
+        assert_eq!(told, ["t/quiet", "t/user"], "{finds:?}");
+        assert!(finds.alerts.iter().all(|alert| alert.message.contains("nobody is banned")), "{finds:?}");
+    }
+
+    #[test]
+    fn a_file_with_a_mistake_is_told_and_the_rest_runs() {
+        let bad = DOOR.replace("leaky", "sticky").replace("t/door", "t/bad");
+        let (mut agent, errors) =
+            Agent::load(&settings(&[("scenarios/bad.yaml", &bad), ("acquis.d/x.yaml", "a: [\n")]));
+        let said: Vec<String> = errors.iter().map(ToString::to_string).collect();
+        for part in ["/c/scenarios/bad.yaml:1", "/c/acquis.d/x.yaml:"] {
+            assert!(said.iter().any(|said| said.contains(part)), "{part}: {said:#?}");
+        }
+        line(&mut agent, 0, 0, "192.0.2.7");
+        assert_eq!(line(&mut agent, 1, 1, "192.0.2.7").overflows.len(), 1);
+    }
 }

@@ -113,7 +113,8 @@ impl Jailer {
                 errors.push(of_jail(&jail, &what, "write the addresses into `ignoreip`"));
             }
             if !jail.ignore_names.is_empty() {
-                let what = format!("`ignoreip` names {}: names are not looked up", jail.ignore_names.join(", "));
+                let what =
+                    format!("`ignoreip` names {}: names are not looked up", jail.ignore_names.join(", "));
                 errors.push(of_jail(&jail, &what, "write their addresses"));
             }
             cells.push(Cell {
@@ -185,14 +186,7 @@ impl Jailer {
 }
 
 /// Somebody failed too often.
-fn full_cell(
-    cell: &Cell,
-    full: &Full,
-    line: &FeedLine<'_>,
-    mode: Mode,
-    bans: &mut Bans,
-    finds: &mut Finds,
-) {
+fn full_cell(cell: &Cell, full: &Full, line: &FeedLine<'_>, mode: Mode, bans: &mut Bans, finds: &mut Finds) {
     let jail = &cell.jail;
     let target = full.address.and_then(|address| IpNet::new(address, full.prefix).ok());
     let (Some(target), Some(ip)) = (target, full.address) else {
@@ -301,11 +295,15 @@ fn feeds_of(jail: &Jail, filter: &Filter, errors: &mut Vec<FilterError>) -> Vec<
 mod tests {
     use super::*;
 
-    const FILTER: &str = "[Definition]\nfailregex = ^%(__prefix_line)sno <HOST>$\n__prefix_line = \\s*(?:\\S+ )?doord(?:\\[\\d+\\])?: \n";
+    const FILTER: &str = "[Definition]\nfailregex = ^%(__prefix_line)sno <HOST>$\n__prefix_line = \\s*(?:\\S+ )?doord(?:\\[\\d+\\])?:\\s+\n";
     const START: i64 = 1_700_000_000;
 
     fn settings(jail: &str) -> JailerSettings {
-        let files = [("jail.conf", jail), ("filter.d/door.conf", FILTER), ("filter.d/odd.conf", "[Definition]\nfailregex = (\n")];
+        let files = [
+            ("jail.conf", jail),
+            ("filter.d/door.conf", FILTER),
+            ("filter.d/odd.conf", "[Definition]\nfailregex = (\n"),
+        ];
         JailerSettings {
             files: files.iter().map(|(path, text)| ((*path).to_owned(), text.as_bytes().to_vec())).collect(),
             folder: "/f".into(),
@@ -339,8 +337,14 @@ mod tests {
         assert_eq!(line(&mut jailer, 0, "192.0.2.7").overflows, []);
         let finds = line(&mut jailer, 30, "192.0.2.7");
         let overflow = &finds.overflows[0];
-        assert_eq!((overflow.scenario.as_str(), overflow.target.to_string()), ("fail2ban:door", "192.0.2.7/32".into()));
-        assert_eq!((overflow.defined.as_str(), overflow.ban.as_secs(), overflow.at), ("/f/jail.conf:2", 600, at(30)));
+        assert_eq!(
+            (overflow.scenario.as_str(), overflow.target.to_string()),
+            ("fail2ban:door", "192.0.2.7/32".into())
+        );
+        assert_eq!(
+            (overflow.defined.as_str(), overflow.ban.as_secs(), overflow.at),
+            ("/f/jail.conf:2", 600, at(30))
+        );
         assert_eq!((overflow.evidence.len(), overflow.sources[0].0, overflow.mode), (2, 3, Mode::Enforce));
         for seconds in 0..5 {
             let finds = line(&mut jailer, seconds, "192.0.2.9");
@@ -358,7 +362,8 @@ mod tests {
         let text = format!("{DOOR}bantime.increment = true\nmaxretry = 1\n").replace("maxretry = 2\n", "");
         let (mut jailer, errors) = Jailer::load(&settings(&text));
         assert_eq!(errors, []);
-        let ban = |jailer: &mut Jailer, seconds| line(jailer, seconds, "192.0.2.7").overflows[0].ban.as_secs();
+        let ban =
+            |jailer: &mut Jailer, seconds| line(jailer, seconds, "192.0.2.7").overflows[0].ban.as_secs();
         assert_eq!((ban(&mut jailer, 0), ban(&mut jailer, 10)), (600, 1_200));
         let (mut fresh, _) = Jailer::load(&settings(&text));
         fresh.adopt(jailer);
@@ -375,9 +380,14 @@ mod tests {
              ignorecommand = /bin/true\nignoreip = home.example\n"
         );
         let (jailer, errors) = Jailer::load(&settings(&text));
-        assert_eq!(jailer.tallies().map(|tally| tally.name).collect::<Vec<_>>(), ["fail2ban:door", "fail2ban:cmd"]);
+        assert_eq!(
+            jailer.tallies().map(|tally| tally.name).collect::<Vec<_>>(),
+            ["fail2ban:cmd", "fail2ban:door"]
+        );
         let said: Vec<String> = errors.iter().map(ToString::to_string).collect();
-        for part in ["jail `odd`: does not run", "filter.d/odd.conf", "logpath = x", "ignorecommand", "home.example"] {
+        for part in
+            ["jail `odd`: does not run", "filter.d/odd.conf", "logpath = x", "ignorecommand", "home.example"]
+        {
             assert!(said.iter().any(|said| said.contains(part)), "{part}: {said:#?}");
         }
         let only = JailerSettings { only: Some(vec!["odd".into(), "none".into()]), ..settings(&text) };
