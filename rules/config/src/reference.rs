@@ -9,8 +9,7 @@ use crate::{
         ApiDraft, BansDraft, CrowdsecDraft, DnsClientDraft, DnsDraft, DnsForwardDraft, DnsGroupDraft, Draft,
         EventsDraft, Fail2banDraft, ForwardDraft, GeoipDraft, GeoipSystemsDraft, LapiDraft, LimitsDraft,
         ListDraft, LocalDraft, LogDraft, LokiDraft, PiholeApiDraft, QueryLogDraft, ReflectDraft, RuleDraft,
-        RuleSourceDraft, ScheduleDraft,
-        SignaturesDraft, StoreDraft, ZoneDraft,
+        RuleSourceDraft, ScheduleDraft, SignaturesDraft, StoreDraft, ZoneDraft,
     },
     shape::{Key, Shape, toml_key, toml_text},
 };
