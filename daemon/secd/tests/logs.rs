@@ -4,6 +4,7 @@
 mod common;
 
 use common::{Run, Tables, start, until};
+use folders::Dialects;
 use logs::Library;
 use secd::logs::Pipeline;
 use std::{fs::OpenOptions, io::Write as _, path::Path, sync::Arc};
@@ -18,9 +19,9 @@ fn configured(folder: &Path) -> config::Config {
 
 async fn pipeline(run: &Run, config: &config::Config) -> Pipeline {
     let library = Library::builtin();
-    Pipeline::start(config, &library, &run.store, Arc::clone(&run.decisions), Arc::clone(&run.tell))
-        .await
-        .unwrap()
+    let dialects = Arc::new(Dialects::read(config));
+    let (decisions, tell) = (Arc::clone(&run.decisions), Arc::clone(&run.tell));
+    Pipeline::start(config, (&library, &dialects), &run.store, decisions, tell).await.unwrap()
 }
 
 /// A failed login as OpenSSH writes it, now.
@@ -66,4 +67,50 @@ async fn failed_logins_become_a_ban_and_a_restart_goes_on_where_it_stopped() {
     );
     assert_eq!(again.states().await[0].source.lines, 20, "written while nobody read, and nothing twice");
     again.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_jail_counts_on_over_a_reload_that_leaves_it_as_it_is() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path();
+    let put = |file: &str, text: &str| {
+        let file = path.join(file);
+        std::fs::create_dir_all(file.parent().unwrap()).unwrap();
+        std::fs::write(file, text).unwrap();
+    };
+    let jail = format!(
+        "[door]\nenabled = true\nfilter = door\nmaxretry = 3\nlogpath = {}\n",
+        path.join("auth.log").display()
+    );
+    put("f/jail.conf", &jail);
+    put("f/filter.d/door.conf", "[Definition]\nfailregex = Failed password for \\S+ from <HOST> port\n");
+    let text = format!(
+        "[zones.wan]\ninterface = 'wan0'\nwan = true\n[fail2ban]\nfolder = '{}'\n",
+        path.join("f").display()
+    );
+    let config = config::parse("secd.toml", &text).unwrap();
+    write(path, &[]);
+    let run = start(path, Tables::default()).await;
+    let logs = pipeline(&run, &config).await;
+    assert_eq!(logs.problems(), None);
+    write(path, &vec![failed("198.51.100.7"); 2]);
+    until("two failures", async || logs.tallies()[0].failures == Some(2)).await;
+
+    // Another jail that is wrong, and the same one as before.
+    put("f/jail.d/more.conf", "[wrong]\nenabled = true\nfilter = none\nlogpath = /x\n");
+    let dialects = Arc::new(Dialects::read(&config));
+    logs.update(&config, &Library::builtin(), &dialects).await.unwrap();
+    assert!(logs.problems().unwrap().contains("more.conf"), "{:?}", logs.problems());
+    assert!(run.tables.banned().is_empty());
+    write(path, &[failed("198.51.100.7")]);
+    until("the ban", async || !run.tables.banned().is_empty()).await;
+    assert_eq!(run.tables.banned(), ["198.51.100.7/32"]);
+
+    // Nothing has changed: nothing is forgotten.
+    write(path, &vec![failed("198.51.100.8"); 2]);
+    until("two more", async || logs.tallies()[0].failures == Some(5)).await;
+    logs.update(&config, &Library::builtin(), &dialects).await.unwrap();
+    write(path, &[failed("198.51.100.8")]);
+    until("the second ban", async || run.tables.banned().len() == 2).await;
+    logs.stop().await;
 }
