@@ -54,6 +54,8 @@ pub(crate) enum Command {
     Unban(commands::unban::Arguments),
     Allow(commands::allow::Arguments),
     Decisions(commands::decisions::Arguments),
+    Audit(commands::audit::Arguments),
+    Undo(commands::undo::Arguments),
     Lists(commands::lists::Arguments),
     Bouncers(commands::bouncers::Arguments),
     Machines(commands::machines::Arguments),

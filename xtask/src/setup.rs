@@ -38,6 +38,9 @@ const LAB: &[&str] = &[
     "dnsmasq-base",
     "udhcpc",
     "python3-zeroconf",
+    "rsyslog",
+    "rsyslog-gnutls",
+    "systemd-journal-remote",
     "crowdsec-firewall-bouncer",
     "crowdsec-custom-bouncer",
 ];
@@ -56,6 +59,8 @@ const SERVICES: &[(&str, &[&str])] = &[
     ("nftables", &[]),
     ("crowdsec-firewall-bouncer", &["crowdsec-firewall-bouncer"]),
     ("crowdsec-custom-bouncer", &["crowdsec-custom-bouncer"]),
+    ("rsyslog", &["rsyslog"]),
+    ("systemd-journal-remote", &[]),
 ];
 /// The linker of BPF programs, by exact version.
 const BPF_LINKER: &str = "0.13.0";

@@ -1,8 +1,11 @@
 //! `secctl ban`.
 
-use model::{ClientName, DecisionKind, Direction, Target};
+use model::{ClientName, Decision, DecisionKind, Direction, Evidence, Mode, Origin, OriginKind, Target};
 use protocol::{Lasting, Order, Ordered, path};
-use std::io;
+use std::{
+    io,
+    path::{Path, PathBuf},
+};
 
 use super::{Done, Online};
 use crate::{
@@ -10,14 +13,18 @@ use crate::{
     text::{escape, left},
 };
 
-/// Ban an address, a range or a name
+/// Ban an address, a range or a name, or a file of them
 ///
 /// A ban stops what the target starts, and not the replies to our own connections, unless --direction says otherwise.
 /// It is stored and in force when the command returns.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
     /// An address (192.0.2.7), range (198.51.100.0/24) or name (ads.example, and everything below)
-    target: Target,
+    #[arg(required_unless_present = "file", conflicts_with = "file")]
+    target: Option<Target>,
+    /// All of this file, an address, range or name a line (`-`: standard input; `#` begins a comment)
+    #[arg(long, value_name = "FILE", conflicts_with = "client")]
+    file: Option<PathBuf>,
     /// For this client of the resolver alone: its name in the config, or an address
     #[arg(long, value_name = "CLIENT")]
     client: Option<ClientName>,
@@ -54,15 +61,53 @@ impl From<Way> for Direction {
 }
 
 pub(crate) fn run(asked: &Arguments, online: &mut Online<'_, '_>) -> Done {
+    let target = match (&asked.file, &asked.target) {
+        (Some(file), _) => return from_file(file, asked, online),
+        (None, Some(target)) => target,
+        (None, None) => return Err(super::usage("name an address, a range or a name".into())),
+    };
     let order = Order {
         kind: DecisionKind::Ban,
-        target: super::target(&asked.target, asked.client.as_ref())?,
+        target: super::target(target, asked.client.as_ref())?,
         lasting: asked.lasting,
         direction: asked.direction.into(),
         comment: asked.comment.clone(),
         user: online.environment.user.clone(),
     };
     send(&order, online)
+}
+
+/// Bans what stands in a file.
+fn from_file(file: &Path, asked: &Arguments, online: &mut Online<'_, '_>) -> Done {
+    // What holds for one holds for each.
+    let order = Order {
+        kind: DecisionKind::Ban,
+        target: Target::address([0, 0, 0, 0].into()),
+        lasting: asked.lasting,
+        direction: asked.direction.into(),
+        comment: asked.comment.clone(),
+        user: online.environment.user.clone(),
+    };
+    order.check().map_err(super::usage)?;
+    super::many::send(file, online, |line, now| {
+        let text = line.split('#').next().unwrap_or_default().trim();
+        if text.is_empty() {
+            return Ok(None);
+        }
+        let target: Target = text.parse().map_err(|error: model::TargetError| error.to_string())?;
+        Ok(Some(Decision {
+            id: 0,
+            kind: order.kind,
+            target,
+            direction: order.direction,
+            mode: Mode::Enforce,
+            since: now,
+            until: order.lasting.map(|Lasting(lasting)| now.plus(lasting)),
+            // Whoever asks.
+            origin: Origin { kind: OriginKind::Person, name: String::new(), at: None },
+            evidence: order.comment.iter().map(|text| Evidence::new(now, "comment", text)).collect(),
+        }))
+    })
 }
 
 /// Orders and prints what came of it.

@@ -53,7 +53,9 @@ pub(crate) fn run(asked: &Arguments, online: &mut Online<'_, '_>) -> Done {
         }
     };
     let ordered: ProgramOrdered = online.client.post(path::ORDER_BOUNCER, &order)?;
-    Ok(online.output.show(&ordered, |output, ordered| print_ordered(output, ordered, "Its key"))?)
+    Ok(online
+        .output
+        .show(&ordered, |output, ordered| print_ordered(output, ordered, "Its key", "deleted"))?)
 }
 
 fn print(output: &mut Output<'_>, programs: &Programs) -> io::Result<()> {
@@ -92,17 +94,19 @@ pub(super) fn row(program: &Program, now: Timestamp) -> Vec<Field> {
     ]
 }
 
+/// `done`: what was done with one that was not added.
 pub(super) fn print_ordered(
     output: &mut Output<'_>,
     ordered: &ProgramOrdered,
     secret: &str,
+    done: &str,
 ) -> io::Result<()> {
     match &ordered.secret {
         Some(text) => {
             output.line(&format!("{} is added. {secret}, which is not shown again:", ordered.name))?;
             output.line(&crate::text::escape(text))?;
         }
-        None => output.line(&format!("Done: {}.", ordered.name))?,
+        None => output.line(&format!("{} is {done}.", ordered.name))?,
     }
     super::ban::notes(output, &ordered.notes)
 }

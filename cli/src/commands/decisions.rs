@@ -2,17 +2,20 @@
 
 use model::{Decision, DecisionKind, Direction, Mode, OriginKind, Target, Timestamp};
 use protocol::{Decisions, DecisionsQuery, path};
-use std::io;
+use std::{io, path::PathBuf};
 
 use super::{Done, Online};
 use crate::{
     output::{Column, Field, Output, Paint, painted, plain},
-    text::{ago, left, number},
+    text::{ago, json_line, left, number},
 };
 
 /// Show the bans and allows in force, newest first
 #[derive(Debug, clap::Args)]
+#[command(args_conflicts_with_subcommands = true)]
 pub(crate) struct Arguments {
+    #[command(subcommand)]
+    what: Option<What>,
     /// Only those that hold for this address, range or name
     target: Option<Target>,
     /// Only this kind
@@ -24,6 +27,18 @@ pub(crate) struct Arguments {
     /// At most this many
     #[arg(long, default_value_t = protocol::DEFAULT_ROWS, value_name = "N")]
     limit: u32,
+    /// All of them, a JSON object a line, for `secctl decisions import` on another appliance
+    #[arg(long, conflicts_with = "limit")]
+    export: bool,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum What {
+    /// Take over what `secctl decisions --export` wrote, with its ends, origins and evidence
+    Import {
+        /// The file; `-`: standard input
+        file: PathBuf,
+    },
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -43,6 +58,15 @@ enum Who {
 }
 
 pub(crate) fn run(asked: &Arguments, online: &mut Online<'_, '_>) -> Done {
+    if let Some(What::Import { file }) = &asked.what {
+        return super::many::send(file, online, |line, _| {
+            let text = line.trim();
+            if text.is_empty() {
+                return Ok(None);
+            }
+            serde_json::from_str(text).map(Some).map_err(|error| format!("it is no decision: {error}"))
+        });
+    }
     let query = DecisionsQuery {
         target: asked.target.clone(),
         kind: asked.kind.map(|kind| match kind {
@@ -55,9 +79,31 @@ pub(crate) fn run(asked: &Arguments, online: &mut Online<'_, '_>) -> Done {
             Who::Signature => OriginKind::Signature,
         }),
         limit: Some(asked.limit),
+        before: None,
     };
+    if asked.export {
+        return export(query, online);
+    }
     let decisions: Decisions = online.client.get(path::DECISIONS, &query)?;
     Ok(online.output.show(&decisions, print)?)
+}
+
+/// Decisions that are read at a time: with all their evidence they fit into a reply.
+const EXPORT_PAGE: u32 = 2_000;
+
+/// All that match, oldest last, a page at a time.
+fn export(mut query: DecisionsQuery, online: &mut Online<'_, '_>) -> Done {
+    query.limit = Some(EXPORT_PAGE);
+    let mut before = u64::MAX;
+    loop {
+        query.before = Some(before);
+        let page: Decisions = online.client.get(path::DECISIONS, &query)?;
+        let Some(last) = page.decisions.last() else { return Ok(()) };
+        before = last.id;
+        for decision in &page.decisions {
+            online.output.line(&json_line(decision)?)?;
+        }
+    }
 }
 
 fn print(output: &mut Output<'_>, decisions: &Decisions) -> io::Result<()> {

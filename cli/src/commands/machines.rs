@@ -61,8 +61,11 @@ pub(crate) fn run(asked: &Arguments, online: &mut Online<'_, '_>) -> Done {
             ProgramOrder { name: name.clone(), action: ProgramAction::Delete, secret: None, user }
         }
     };
+    let done = if order.action == ProgramAction::Validate { "let in" } else { "deleted" };
     let ordered: ProgramOrdered = online.client.post(path::ORDER_MACHINE, &order)?;
-    Ok(online.output.show(&ordered, |output, ordered| print_ordered(output, ordered, "Its password"))?)
+    Ok(online
+        .output
+        .show(&ordered, |output, ordered| print_ordered(output, ordered, "Its password", done))?)
 }
 
 fn print(output: &mut Output<'_>, programs: &Programs) -> io::Result<()> {

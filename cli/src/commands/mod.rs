@@ -2,6 +2,7 @@
 
 pub(crate) mod allow;
 pub(crate) mod apply;
+pub(crate) mod audit;
 pub(crate) mod ban;
 pub(crate) mod bouncers;
 pub(crate) mod capture;
@@ -22,6 +23,7 @@ pub(crate) mod lists;
 pub(crate) mod logs;
 pub(crate) mod machines;
 pub(crate) mod man;
+mod many;
 pub(crate) mod mode;
 pub(crate) mod reload;
 pub(crate) mod rules;
@@ -29,6 +31,7 @@ pub(crate) mod status;
 pub(crate) mod tail;
 pub(crate) mod top;
 pub(crate) mod unban;
+pub(crate) mod undo;
 pub(crate) mod why;
 
 use crate::{
@@ -69,6 +72,8 @@ pub(crate) fn run(arguments: Arguments, environment: &Environment, output: &mut 
         Command::Decisions(asked) => online(&|online| decisions::run(&asked, online)),
         Command::Bouncers(asked) => online(&|online| bouncers::run(&asked, online)),
         Command::Machines(asked) => online(&|online| machines::run(&asked, online)),
+        Command::Audit(asked) => online(&|online| audit::run(&asked, online)),
+        Command::Undo(asked) => online(&|online| undo::run(&asked, online)),
         Command::Lists(asked) => online(&|online| lists::run(&asked, online)),
         Command::Device(asked) => online(&|online| device::run(&asked, online)),
         Command::Dns(asked) => {

@@ -50,8 +50,12 @@ fn answer(target: &str) -> Vec<u8> {
             ok(typed::<Why>(name))
         }
         path::DECISIONS if query.is_empty() => ok(typed::<Ordered>("ordered")),
+        path::DECISIONS if query.ends_with("before=7") => ok(r#"{"decisions":[],"total":3}"#.into()),
         path::DECISIONS if query.contains("allow") => ok(r#"{"decisions":[],"total":3}"#.into()),
         path::DECISIONS => ok(typed::<Decisions>("decisions")),
+        path::DECISIONS_MANY => ok(typed::<protocol::ManyOrdered>("many")),
+        path::AUDIT => ok(typed::<protocol::Audit>("audit")),
+        path::UNDO => ok(typed::<protocol::Undone>("undone")),
         path::LIFT => ok(typed::<Lifted>("lifted")),
         path::LISTS => ok(typed::<Lists>("lists")),
         path::BOUNCERS => ok(typed::<protocol::Programs>("bouncers")),

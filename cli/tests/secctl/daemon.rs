@@ -105,6 +105,12 @@ fn requests_are_what_the_protocol_says() {
             vec!["decisions", "192.0.2.7", "--kind", "ban", "--by", "scenario", "--limit", "5"],
             request("GET /v1/decisions?target=192.0.2.7&kind=ban&origin=scenario&limit=5", ""),
         ),
+        (
+            vec!["audit", "--since", "1h", "--limit", "5"],
+            request("GET /v1/audit?since=2026-09-21T14%3A13%3A20.000000Z&limit=5", ""),
+        ),
+        (vec!["undo"], request("POST /v1/undo", r#"{"user":"ada"}"#)),
+        (vec!["undo", "7"], request("POST /v1/undo", r#"{"id":7,"user":"ada"}"#)),
         (vec!["lists"], request("GET /v1/lists", "")),
         (vec!["rules"], request("GET /v1/rules", "")),
         (

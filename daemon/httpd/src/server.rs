@@ -2,7 +2,11 @@
 
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::{
-    Method, Request, Response, body::Incoming, header::CONNECTION, header::HeaderValue, server::conn::http1,
+    Method, Request, Response,
+    body::{Body as _, Incoming},
+    header::CONNECTION,
+    header::HeaderValue,
+    server::conn::http1,
     service::service_fn,
 };
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -16,7 +20,7 @@ use std::{
 };
 use tokio::{
     net::{TcpListener, TcpStream},
-    sync::watch,
+    sync::{Semaphore, watch},
     task::JoinHandle,
     time::{sleep, timeout},
 };
@@ -30,6 +34,12 @@ use crate::{
 const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
 /// How long connections have to end when the server stops or their life is over.
 const END_WITHIN: Duration = Duration::from_secs(1);
+
+/// Bytes of a body up to which it needs no turn.
+const SMALL_BODY: u64 = 16 * 1024;
+/// Larger bodies that are read at once; others wait for their turn. Bodies are read before anything is known of who sends
+/// them: together with [`crate::Limits`] this bounds what strangers can make the server hold.
+const LARGE_BODIES: usize = 8;
 
 /// Who may connect.
 pub type Admits = Arc<dyn Fn(IpAddr) -> bool + Send + Sync>;
@@ -48,12 +58,18 @@ struct Shared<S> {
     site: Arc<S>,
     admits: Admits,
     open: Arc<Open>,
+    large: Arc<Semaphore>,
 }
 
 impl<S: Site> Server<S> {
     /// Listens on every address that can be listened on.
     pub async fn start(listen: &[SocketAddr], site: Arc<S>, admits: Admits) -> Self {
-        let shared = Arc::new(Shared { site, admits, open: Arc::default() });
+        let shared = Arc::new(Shared {
+            site,
+            admits,
+            open: Arc::default(),
+            large: Arc::new(Semaphore::new(LARGE_BODIES)),
+        });
         let stop = watch::Sender::new(false);
         let mut server =
             Self { addresses: Vec::new(), unopened: Vec::new(), stop, tasks: Vec::new(), shared };
@@ -119,10 +135,10 @@ async fn accept<S: Site>(listener: TcpListener, shared: Arc<Shared<S>>, mut stop
                     continue;
                 }
                 let Some(place) = Open::enter(&shared.open, from, &S::LIMITS) else { continue };
-                let (site, stopped) = (Arc::clone(&shared.site), stopped.clone());
+                let (shared, stopped) = (Arc::clone(&shared), stopped.clone());
                 tokio::spawn(async move {
                     let _place = place;
-                    converse(stream, from, site, stopped).await;
+                    converse(stream, from, shared, stopped).await;
                 });
             }
             Err(error) => {
@@ -137,14 +153,14 @@ async fn accept<S: Site>(listener: TcpListener, shared: Arc<Shared<S>>, mut stop
 async fn converse<S: Site>(
     stream: TcpStream,
     from: IpAddr,
-    site: Arc<S>,
+    shared: Arc<Shared<S>>,
     mut stopped: watch::Receiver<bool>,
 ) {
     // Small answers must not wait for each other's acknowledgement.
     stream.set_nodelay(true).ok();
     let service = service_fn(move |request| {
-        let site = Arc::clone(&site);
-        async move { Ok::<_, Infallible>(answer(request, from, site).await) }
+        let shared = Arc::clone(&shared);
+        async move { Ok::<_, Infallible>(answer(request, from, &shared).await) }
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
@@ -163,11 +179,11 @@ async fn converse<S: Site>(
 }
 
 /// One request. What was ordered is done to its end also when nobody waits for the answer any more.
-async fn answer<S: Site>(request: Request<Incoming>, from: IpAddr, site: Arc<S>) -> Response<Body> {
-    match answered(request, from, &site).await {
+async fn answer<S: Site>(request: Request<Incoming>, from: IpAddr, shared: &Shared<S>) -> Response<Body> {
+    match answered(request, from, shared).await {
         Ok(response) => response,
         Err(failure) => {
-            let mut response = site.failed(failure);
+            let mut response = shared.site.failed(failure);
             if failure.is_last() {
                 response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
             }
@@ -179,17 +195,22 @@ async fn answer<S: Site>(request: Request<Incoming>, from: IpAddr, site: Arc<S>)
 async fn answered<S: Site>(
     request: Request<Incoming>,
     from: IpAddr,
-    site: &Arc<S>,
+    shared: &Shared<S>,
 ) -> Result<Response<Body>, Failure> {
     let (head, body) = request.into_parts();
-    let body = match timeout(S::LIMITS.body_within, Limited::new(body, S::LIMITS.body).collect()).await {
+    let is_small = body.size_hint().upper().is_some_and(|bytes| bytes <= SMALL_BODY);
+    let read = async {
+        let _turn = if is_small { None } else { shared.large.acquire().await.ok() };
+        Limited::new(body, S::LIMITS.body).collect().await
+    };
+    let body = match timeout(S::LIMITS.body_within, read).await {
         Err(_) => return Err(Failure::Slow),
         Ok(Err(error)) if error.is::<LengthLimitError>() => return Err(Failure::Large),
         Ok(Err(_)) => return Err(Failure::Broken),
         Ok(Ok(body)) => body.to_bytes(),
     };
     let is_read = head.method == Method::GET || head.method == Method::HEAD;
-    let answer = tokio::spawn(Arc::clone(site).answer(Request::from_parts(head, body), from));
+    let answer = tokio::spawn(Arc::clone(&shared.site).answer(Request::from_parts(head, body), from));
     let _asked = is_read.then(|| AbortOnDrop(answer.abort_handle()));
     match timeout(S::LIMITS.answer_within, answer).await {
         Ok(Ok(response)) => Ok(response),

@@ -16,8 +16,8 @@ pub(crate) fn duration_text(micros: i64) -> String {
     };
     match left {
         0 => "0s".into(),
-        ..1_000 => format!("{sign}{left}µs"),
-        ..SECOND => format!("{sign}{}ms", fraction(left, 1_000)),
+        1..1_000 => format!("{sign}{left}µs"),
+        1_000..SECOND => format!("{sign}{}ms", fraction(left, 1_000)),
         _ => {
             let (hours, minutes) = (left / (3600 * SECOND), left / (60 * SECOND) % 60);
             let mut text = sign.to_owned();

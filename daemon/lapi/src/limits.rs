@@ -53,8 +53,8 @@ pub const PASSWORD_ROUNDS: u32 = 100_000;
 
 /// Alerts in one order. More is answered with 400.
 pub const MAX_ALERTS: usize = 1000;
-/// Decisions in one alert. More is answered with 400.
-pub const MAX_ORDERS: usize = 1000;
+/// Decisions in one order of alerts: each is stored before the next. More is answered with 400.
+pub const MAX_ORDERS: usize = 2000;
 /// Alerts in an answer where no number is named, as in CrowdSec.
 pub const ALERTS: usize = 100;
 /// Decisions that are looked through for an answer about alerts, the newest.

@@ -127,6 +127,9 @@ pub struct DecisionsQuery {
     /// At most this many, [`crate::DEFAULT_ROWS`] if left out, at most [`crate::MAX_ROWS`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limit: Option<u32>,
+    /// Those with smaller numbers, by falling number: for reading all of them by pages.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub before: Option<u64>,
 }
 
 /// Reply to a [`DecisionsQuery`].

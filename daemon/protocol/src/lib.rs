@@ -7,9 +7,12 @@
 //! | `GET /v1/why` | [`WhyQuery`] | [`Why`] |
 //! | `GET /v1/decisions` | [`DecisionsQuery`] | [`Decisions`] |
 //! | `POST /v1/decisions` | [`Order`] | [`Ordered`] |
+//! | `POST /v1/decisions/many` | [`ManyOrder`] | [`ManyOrdered`] |
 //! | `POST /v1/lift` | [`Lift`] | [`Lifted`] |
 //! | `GET /v1/bouncers`, `GET /v1/machines` | | [`Programs`] |
 //! | `POST /v1/bouncers/order`, `POST /v1/machines/order` | [`ProgramOrder`] | [`ProgramOrdered`] |
+//! | `GET /v1/audit` | [`AuditQuery`] | [`Audit`] |
+//! | `POST /v1/undo` | [`UndoOrder`] | [`Undone`] |
 //! | `GET /v1/lists` | | [`Lists`] |
 //! | `POST /v1/lists/refresh` | [`ListOrder`] | [`ListOrdered`] |
 //! | `POST /v1/lists/accept` | [`ListOrder`] | [`ListOrdered`] |
@@ -39,6 +42,7 @@
 //! [`Peer::check`].
 
 mod apply;
+mod audit;
 mod decisions;
 mod dns;
 mod doctor;
@@ -54,6 +58,7 @@ pub use apply::{
     Applied, ApplyRequest, DiffRequest, Difference, FlowChange, MAX_CONFIG_BYTES, MAX_FLOWS_COMPARED,
     MAX_TRIAL_SECONDS, MIN_TRIAL_SECONDS, PolicyChange, SettleRequest, Settled, Trial, TrialReply,
 };
+pub use audit::{Audit, AuditQuery, ManyOrder, ManyOrdered, UndoOrder, Undone};
 pub use decisions::{Decisions, DecisionsQuery, Lasting, Lift, Lifted, Order, Ordered};
 pub use dns::{
     DnsClientRow, DnsClients, DnsGroupRow, DnsGroups, DnsPause, DnsPauseOrder, DnsPaused, DnsTest,
@@ -101,6 +106,12 @@ pub mod path {
     pub const WHY: &str = "/v1/why";
     /// `GET`: [`Decisions`](crate::Decisions); `POST`: [`Order`](crate::Order).
     pub const DECISIONS: &str = "/v1/decisions";
+    /// `POST`: [`ManyOrder`](crate::ManyOrder).
+    pub const DECISIONS_MANY: &str = "/v1/decisions/many";
+    /// `GET`: [`Audit`](crate::Audit).
+    pub const AUDIT: &str = "/v1/audit";
+    /// `POST`: [`UndoOrder`](crate::UndoOrder).
+    pub const UNDO: &str = "/v1/undo";
     /// `POST`: [`Lift`](crate::Lift).
     pub const LIFT: &str = "/v1/lift";
     /// `GET`: [`Programs`](crate::Programs).

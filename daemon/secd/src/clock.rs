@@ -14,3 +14,10 @@ pub fn now() -> Now {
         boot: u64::try_from(nanoseconds).unwrap_or(0),
     }
 }
+
+/// Which start of the machine this is; empty where the kernel does not say.
+#[must_use]
+pub fn boot_id() -> String {
+    let read = std::fs::read_to_string("/proc/sys/kernel/random/boot_id");
+    read.map(|text| text.trim().to_owned()).unwrap_or_default()
+}

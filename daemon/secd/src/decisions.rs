@@ -13,18 +13,22 @@ use model::{
 };
 use protocol::{ErrorReply, Lift, Lifted, Order, Ordered};
 use std::{
+    net::IpAddr,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
 };
-use store::{Filter, State, Store, StoreError};
+use store::{Actor, Filter, State, Store, StoreError};
 use tokio::{sync::mpsc, task::JoinHandle};
 
 use crate::{
     clock,
-    keeper::{Keeper, Kernel, Now, Refusal},
+    keeper::{
+        Keeper, Kernel, MAX_ALLOWS, MAX_DECISIONS, Now, Refusal,
+        steps::{Mark, moved},
+    },
 };
 
 /// Tells an event; never waits.
@@ -39,6 +43,9 @@ const STORE_BATCH: usize = 256;
 const MAX_PAUSE: Duration = Duration::from_secs(30);
 /// Ids of what is not stored yet start here; stored ones stay below, also in the kernel's 32 bits.
 const UNSTORED: u64 = 1 << 31;
+
+/// How often where the clock is gets kept, in nanoseconds: how much of a restart's time is not known.
+const KEEP_CLOCK_EVERY: u64 = 60_000_000_000;
 
 /// A status and a reply of the control socket.
 pub type Failure = (u16, ErrorReply);
@@ -59,7 +66,30 @@ pub struct Decisions<K> {
     behind: Mutex<Option<String>>,
     /// What is over for the keeper is over in the store too, as far as is known.
     ended_in_store: AtomicBool,
+    clocks: Mutex<Clocks>,
     tell: Tell,
+}
+
+/// What the wall clock is measured by.
+struct Clocks {
+    read: Box<dyn Fn() -> Now + Send>,
+    /// Where they were last.
+    mark: Mark,
+    /// By how much the clock was set that the store does not know of yet, in microseconds.
+    unstored: i64,
+    /// When the mark was kept last, in nanoseconds since boot.
+    kept: u64,
+}
+
+/// What became of many decisions that were ordered at once.
+#[derive(Debug, Default)]
+pub struct Many {
+    /// How many are in force.
+    pub taken: usize,
+    /// Those that are not, by their place, and why.
+    pub refused: Vec<(usize, Refusal)>,
+    /// The row of the audit log.
+    pub audit: Option<u64>,
 }
 
 /// What an earlier run left in the kernel.
@@ -76,20 +106,48 @@ impl<K: Kernel + 'static> Decisions<K> {
     ///
     /// # Errors
     /// The stored decisions cannot be read.
-    pub async fn start(
+    pub async fn start(keeper: Keeper<K>, held: Held, store: Store, tell: Tell) -> anyhow::Result<Arc<Self>> {
+        Self::start_by(keeper, held, store, tell, clock::now, &clock::boot_id()).await
+    }
+
+    /// The same by other clocks than this machine's.
+    ///
+    /// # Errors
+    /// As [`Self::start`].
+    pub async fn start_by(
         mut keeper: Keeper<K>,
         held: Held,
         store: Store,
         tell: Tell,
+        read: impl Fn() -> Now + Send + 'static,
+        boot_id: &str,
     ) -> anyhow::Result<Arc<Self>> {
-        let now = clock::now();
-        let stored = store.active(now.wall).await?;
+        let now = read();
+        let mark = store.clock().await?.and_then(|text| serde_json::from_str::<Mark>(&text).ok());
+        let step = mark.map_or(0, |mark| mark.step(now, boot_id));
+        // What was in force by the clock as it was, and what was left of it.
+        let mut stored = store.active(moved(now.wall, step.saturating_neg())).await?;
+        for decision in &mut stored {
+            decision.until = decision.until.map(|until| moved(until, step));
+        }
         let anything =
             store.find(&Filter { state: State::All, limit: Some(1), ..Filter::default() }, now.wall).await?;
         let unstored = left_over(&held, anything.is_empty(), now);
         let nets = held.bans.iter().map(|(net, _)| *net);
-        keeper.restore([stored, unstored.clone()].concat(), nets, held.allows.iter().copied(), now);
+        stored.extend(unstored.iter().cloned());
+        keeper.restore(stored, nets, held.allows.iter().copied(), now);
+        match store.banned_since(keeper.remembers_since(moved(now.wall, step.saturating_neg()))).await {
+            Ok(banned) => {
+                for past in banned {
+                    if let Target::Net(net) = past.target {
+                        keeper.recall(net, past.times, past.until.map(|until| moved(until, step)));
+                    }
+                }
+            }
+            Err(error) => tracing::warn!(%error, "who was banned before is not known; bans begin anew"),
+        }
         let (sender, queue) = mpsc::channel(MAX_UNSTORED);
+        let clocks = Clocks { read: Box::new(read), mark: Mark::new(now, boot_id), unstored: step, kept: 0 };
         let decisions = Arc::new(Self {
             keeper: Mutex::new(keeper),
             store,
@@ -100,8 +158,12 @@ impl<K: Kernel + 'static> Decisions<K> {
             storing: Mutex::default(),
             behind: Mutex::default(),
             ended_in_store: AtomicBool::new(false),
+            clocks: Mutex::new(clocks),
             tell,
         });
+        if step != 0 {
+            decisions.tell_step(step);
+        }
         decisions.publish_names();
         decisions.check_kernel();
         let storing = tokio::spawn(Arc::clone(&decisions).store_unstored(queue));
@@ -110,6 +172,52 @@ impl<K: Kernel + 'static> Decisions<K> {
             decisions.store_later(decision);
         }
         Ok(decisions)
+    }
+
+    /// Both clocks, now. Where the wall clock was set, every end has moved with it before this returns. Never called with
+    /// the keeper held.
+    pub fn now(&self) -> Now {
+        let mut clocks = lock(&self.clocks);
+        let now = (clocks.read)();
+        let step = clocks.mark.step(now, &clocks.mark.boot_id);
+        (clocks.mark.boot, clocks.mark.wall) = (now.boot, now.wall.0);
+        if step != 0 {
+            clocks.unstored = clocks.unstored.saturating_add(step);
+            self.keeper().move_ends(step);
+            drop(clocks);
+            self.tell_step(step);
+        }
+        now
+    }
+
+    /// Tells the store what it does not know of the clock yet; before anything else is written to it.
+    async fn settle_clock(&self) -> Result<(), StoreError> {
+        let (step, mark) = {
+            let clocks = lock(&self.clocks);
+            (clocks.unstored, clocks.mark.clone())
+        };
+        if step != 0 {
+            self.store.move_ends(step, &text(&mark)).await?;
+            let mut clocks = lock(&self.clocks);
+            clocks.unstored = clocks.unstored.saturating_sub(step);
+        }
+        Ok(())
+    }
+
+    /// Keeps where the clock is, now and then.
+    async fn keep_clock(&self, at_once: bool) {
+        let mark = {
+            let mut clocks = lock(&self.clocks);
+            let due = at_once || clocks.mark.boot.saturating_sub(clocks.kept) >= KEEP_CLOCK_EVERY;
+            if !due || clocks.unstored != 0 {
+                return;
+            }
+            clocks.kept = clocks.mark.boot;
+            clocks.mark.clone()
+        };
+        if let Err(error) = self.store.keep_clock(&text(&mark)).await {
+            tracing::warn!(%error, "where the clock is was not kept");
+        }
     }
 
     /// The keeper. Held only for moments, never over an await.
@@ -129,7 +237,7 @@ impl<K: Kernel + 'static> Decisions<K> {
     /// 400 the order makes no sense, 409 it is refused, 503 it could not be stored. Nothing is in force then.
     pub async fn order(&self, order: Order) -> Result<Ordered, Failure> {
         order.check().map_err(|message| (400, ErrorReply::new(message, None)))?;
-        let now = clock::now();
+        let now = self.now();
         let mut decision = Decision {
             id: 0,
             kind: order.kind,
@@ -151,11 +259,84 @@ impl<K: Kernel + 'static> Decisions<K> {
     /// 409 it is refused, 503 it could not be stored. Nothing is in force then.
     pub async fn take(&self, mut decision: Decision) -> Result<u64, Failure> {
         let _both = self.both.lock().await;
-        self.keeper().check(&decision, clock::now()).map_err(refused)?;
+        let now = self.now();
+        self.keeper().check(&decision, now).map_err(refused)?;
+        self.settle_clock().await.map_err(not_stored)?;
         decision.id = self.store.add(&decision).await.map_err(not_stored)?;
         let number = decision.id;
         self.admit(decision);
         Ok(number)
+    }
+
+    /// Puts many decisions in force at once; what is refused is left out. One row of the audit log, and one event.
+    ///
+    /// # Errors
+    /// 503 they could not be stored. Nothing is in force then.
+    pub async fn take_many(&self, decisions: Vec<Decision>, actor: &Actor) -> Result<Many, Failure> {
+        let _both = self.both.lock().await;
+        let now = self.now();
+        let (mut taken, mut many) = (Vec::with_capacity(decisions.len()), Many::default());
+        {
+            let keeper = self.keeper();
+            let (room, allow_room) = keeper.room();
+            let mut allows = 0;
+            for (place, decision) in decisions.into_iter().enumerate() {
+                let is_allow = decision.kind == DecisionKind::Allow && decision.target.domain().is_none();
+                let checked = match keeper.check(&decision, now) {
+                    Ok(()) if taken.len() >= room => Err(Refusal::Full { limit: MAX_DECISIONS }),
+                    Ok(()) if is_allow && allows >= allow_room => Err(Refusal::Full { limit: MAX_ALLOWS }),
+                    other => other,
+                };
+                match checked {
+                    Ok(()) => {
+                        allows += usize::from(is_allow);
+                        taken.push(decision);
+                    }
+                    Err(refusal) => many.refused.push((place, refusal)),
+                }
+            }
+        }
+        many.taken = taken.len();
+        if taken.is_empty() {
+            return Ok(many);
+        }
+        self.settle_clock().await.map_err(not_stored)?;
+        let (numbers, audit) = self.store.add_together(&taken, actor, now.wall).await.map_err(not_stored)?;
+        many.audit = audit;
+        for (decision, number) in taken.iter_mut().zip(numbers) {
+            decision.id = number;
+        }
+        match taken.as_slice() {
+            [one] => self.tell(one.clone(), told_as(one.kind), "ordered"),
+            _ => self
+                .system(Severity::Notice, format!("{} decisions ordered, by {}", many.taken, actor.by.name)),
+        }
+        self.keeper().admit_many(taken, now);
+        self.publish_names();
+        self.check_kernel();
+        Ok(many)
+    }
+
+    /// Ends what is in force of the decisions with these numbers, from the first to the last.
+    ///
+    /// # Errors
+    /// 503 the end could not be stored; everything stays in force then.
+    pub async fn lift_numbers(&self, numbers: (u64, u64), actor: &Actor) -> Result<Vec<Decision>, Failure> {
+        let _both = self.both.lock().await;
+        let now = self.now();
+        self.settle_clock().await.map_err(not_stored)?;
+        let lifted = self.store.lift_numbers(numbers, actor, now.wall).await.map_err(not_stored)?;
+        let ids: Vec<u64> = lifted.iter().map(|decision| decision.id).collect();
+        self.keeper().end_as_mistakes(&ids, now);
+        match lifted.as_slice() {
+            [one] => self.tell(one.clone(), EventAction::Lift, "lifted"),
+            [] => {}
+            many => self
+                .system(Severity::Notice, format!("{} decisions lifted, by {}", many.len(), actor.by.name)),
+        }
+        self.publish_names();
+        self.check_kernel();
+        Ok(lifted)
     }
 
     /// Ends what stands at exactly a target.
@@ -164,7 +345,8 @@ impl<K: Kernel + 'static> Decisions<K> {
     /// 503 the end could not be stored; everything stays in force then.
     pub async fn lift(&self, lift: Lift) -> Result<Lifted, Failure> {
         let _both = self.both.lock().await;
-        let now = clock::now();
+        let now = self.now();
+        self.settle_clock().await.map_err(not_stored)?;
         self.store.lift(&lift.target, lift.kind, &lift.user, now.wall).await.map_err(not_stored)?;
         let kinds = match lift.kind {
             Some(kind) => vec![kind],
@@ -185,17 +367,24 @@ impl<K: Kernel + 'static> Decisions<K> {
     ///
     /// # Errors
     /// Why it was not taken.
-    pub fn ban(&self, mut decision: Decision) -> Result<(), Refusal> {
-        self.keeper().check(&decision, clock::now())?;
+    pub fn ban(&self, decision: Decision) -> Result<(), Refusal> {
+        let now = self.now();
+        let mut decision = self.keeper().judge(decision, now)?;
         decision.id = UNSTORED + (self.next_unstored.fetch_add(1, Ordering::Relaxed) & (UNSTORED - 1));
         self.admit(decision.clone());
         self.store_later(decision);
         Ok(())
     }
 
+    /// Somebody logged in from there: engines do not ban it for a while.
+    pub fn logged_in(&self, from: IpAddr) {
+        let now = self.now();
+        self.keeper().logged_in(from, now);
+    }
+
     /// Ends what is over and tells the kernel again what it refused. Called every second.
     pub async fn expire(&self) {
-        let now = clock::now();
+        let now = self.now();
         let ended = self.keeper().expire(now);
         self.check_kernel();
         if !ended.is_empty() {
@@ -204,6 +393,16 @@ impl<K: Kernel + 'static> Decisions<K> {
                 self.tell(decision, EventAction::Lift, "expired");
             }
             self.publish_names();
+        }
+        self.keep_clock(false).await;
+        let settled = {
+            let _both = self.both.lock().await;
+            self.settle_clock().await
+        };
+        if let Err(error) = settled {
+            // By the clock as the store knows it nothing may end.
+            tracing::warn!(%error, "the store does not know yet that the clock was set");
+            return;
         }
         if self.ended_in_store.swap(true, Ordering::AcqRel) {
             return;
@@ -230,15 +429,14 @@ impl<K: Kernel + 'static> Decisions<K> {
                 "some bans were not stored; they hold in the kernel, and the next start stores them"
             );
         }
+        self.keep_clock(true).await;
     }
 
     fn admit(&self, decision: Decision) {
-        let action = match decision.kind {
-            DecisionKind::Ban => EventAction::Ban,
-            DecisionKind::Allow => EventAction::Allow,
-        };
+        let action = told_as(decision.kind);
+        let now = self.now();
         let domain = decision.target.domain().is_some();
-        self.keeper().admit(decision.clone(), clock::now());
+        self.keeper().admit(decision.clone(), now);
         self.tell(decision, action, "ordered");
         self.check_kernel();
         if domain {
@@ -294,15 +492,29 @@ impl<K: Kernel + 'static> Decisions<K> {
         });
     }
 
-    fn trouble(&self, message: String) {
+    /// A message of the daemon itself.
+    fn system(&self, severity: Severity, message: String) {
         (self.tell)(Event {
             ts: clock::now().wall,
-            severity: Severity::Error,
+            severity,
             action: EventAction::Alert,
             zone: None,
             reason: Some("decision".into()),
             body: Body::System { message, count: None },
         });
+    }
+
+    fn tell_step(&self, step: i64) {
+        let by = model::duration_text(Duration::from_micros(step.unsigned_abs()));
+        let way = if step < 0 { "back" } else { "forward" };
+        self.system(
+            Severity::Notice,
+            format!("the clock was set {way} by {by}; bans and allows last as long as before"),
+        );
+    }
+
+    fn trouble(&self, message: String) {
+        self.system(Severity::Error, message);
     }
 
     /// Stores what engines banned, in order, trying again until it works.
@@ -321,8 +533,17 @@ impl<K: Kernel + 'static> Decisions<K> {
     /// Stores a batch and gives it its numbers. What the store will never take is told and left out.
     async fn store_batch(&self, batch: &mut Vec<Decision>) -> Result<(), StoreError> {
         let _both = self.both.lock().await;
-        // What ended meanwhile must not come back at the next start.
-        batch.retain(|decision| self.keeper().get(decision.id).is_some());
+        loop {
+            self.settle_clock().await?;
+            // While this is held the clock is not set, for all anybody here knows.
+            let clocks = lock(&self.clocks);
+            if clocks.unstored == 0 {
+                // What ended meanwhile must not come back at the next start.
+                let keeper = self.keeper();
+                *batch = batch.iter().filter_map(|decision| keeper.get(decision.id).cloned()).collect();
+                break;
+            }
+        }
         match self.store.add_many(batch).await {
             Ok(ids) => self.number(batch, &ids),
             Err(error) if error.is_temporary() => return Err(error),
@@ -347,7 +568,7 @@ impl<K: Kernel + 'static> Decisions<K> {
     }
 
     fn number(&self, stored: &[Decision], ids: &[u64]) {
-        let now = clock::now();
+        let now = self.now();
         for (decision, id) in stored.iter().zip(ids) {
             self.keeper().renumber(decision.id, *id, now);
         }
@@ -378,6 +599,17 @@ fn left_over(held: &Held, store_is_new: bool, now: Now) -> Vec<Decision> {
     (0..).zip(held).map(decision).collect()
 }
 
+fn told_as(kind: DecisionKind) -> EventAction {
+    match kind {
+        DecisionKind::Ban => EventAction::Ban,
+        DecisionKind::Allow => EventAction::Allow,
+    }
+}
+
+fn text(mark: &Mark) -> String {
+    serde_json::to_string(mark).unwrap_or_default()
+}
+
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -387,6 +619,7 @@ fn refused(refusal: Refusal) -> Failure {
         Refusal::Protected { .. } => {
             "what is protected cannot be banned; change `allow` or the zones in secd.toml first"
         }
+        Refusal::Welcome { .. } => "`[bans] after_login` in secd.toml says for how long a login protects",
         Refusal::TooWide { .. } => "for a country or a provider use an address list",
         Refusal::Standing { .. } => "see `secctl decisions`",
         Refusal::Full { .. } => "for many addresses use an address list",

@@ -1,6 +1,7 @@
 //! The daemon: wires the engines to the kernel, the sockets and the store.
 
 pub mod alerts;
+pub mod allowed_names;
 pub mod api;
 pub mod appliance;
 pub mod clock;
@@ -27,6 +28,7 @@ pub mod privacy;
 pub mod process;
 pub mod resolved;
 pub mod sandbox;
+pub mod sessions;
 pub mod standing;
 pub mod subscriptions;
 pub mod trial;

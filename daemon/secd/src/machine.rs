@@ -9,7 +9,7 @@ use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
 };
 
-use crate::keeper::Protected;
+use crate::{allowed_names::Named, keeper::Protected};
 
 /// Addresses and interfaces of this machine, in its network namespace.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -18,6 +18,8 @@ pub struct Machine {
     pub addresses: BTreeSet<IpAddr>,
     /// Next hops of the default routes.
     pub gateways: BTreeSet<IpAddr>,
+    /// What the names of `allow` resolve to.
+    pub named: Named,
     /// Interface names by index.
     pub interfaces: BTreeMap<u32, String>,
 }
@@ -44,6 +46,12 @@ impl Machine {
         machine
     }
 
+    /// [`Self::read`], and what names resolve to.
+    #[must_use]
+    pub fn with(named: Named) -> Self {
+        Self { named, ..Self::read() }
+    }
+
     /// What no ban may touch: this machine, its gateways and resolvers, the allow-list, trusted proxies, ranges that are
     /// nobody's, and each zone's network as a whole.
     #[must_use]
@@ -62,6 +70,10 @@ impl Machine {
         );
         let proxies = config.lapi.iter().flat_map(|api| &api.trusted_proxies);
         all.extend(proxies.map(|net| protected(*net, "a reverse proxy (`trusted_proxies` in the config)")));
+        for (name, addresses) in &self.named {
+            let why = format!("{name}, on the allow-list (`allow` in the config)");
+            all.extend(addresses.iter().map(|address| host(address, &why)));
+        }
         all.extend(NOBODYS.iter().map(|(net, why)| protected(*net, why)));
         for zone in &config.policy.zones {
             let why = format!("the network of zone {}", zone.name);
@@ -78,11 +90,13 @@ fn protected(net: IpNet, why: &str) -> Protected {
 }
 
 /// Ranges whose ban would cut the link itself or mean nothing.
-const NOBODYS: [(IpNet, &str); 6] = [
+const NOBODYS: [(IpNet, &str); 7] = [
     (IpNet::V4(Ipv4Net::new_assert(Ipv4Addr::new(0, 0, 0, 0), 8)), "\"this network\" (RFC 1122)"),
     (IpNet::V4(Ipv4Net::new_assert(Ipv4Addr::new(127, 0, 0, 0), 8)), "loopback"),
     (IpNet::V4(Ipv4Net::new_assert(Ipv4Addr::new(224, 0, 0, 0), 3)), "multicast or reserved"),
     (IpNet::V6(Ipv6Net::new_assert(Ipv6Addr::LOCALHOST, 128)), "loopback"),
+    // In the packet path every IPv4 address lies in there.
+    (IpNet::V6(Ipv6Net::new_assert(Ipv6Addr::new(0, 0, 0, 0, 0, 0xffff, 0, 0), 96)), "all of IPv4"),
     (IpNet::V6(Ipv6Net::new_assert(Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 0), 10)), "link-local"),
     (IpNet::V6(Ipv6Net::new_assert(Ipv6Addr::new(0xff00, 0, 0, 0, 0, 0, 0, 0), 8)), "multicast"),
 ];

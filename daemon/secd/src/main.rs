@@ -67,7 +67,7 @@ async fn run(flags: Flags, listener: UnixListener) -> Result<()> {
         tokio::select! {
             _ = hangup.recv() => {
                 notify(&[NotifyState::Reloading, NotifyState::monotonic_usec_now()?]);
-                match appliance.reload().await {
+                match appliance.reload("SIGHUP").await {
                     Ok(reloaded) => tracing::info!("reloaded: {}", reloaded.changes.join(", ")),
                     Err((_, reply)) => {
                         tracing::error!("{}", reply.error.message);

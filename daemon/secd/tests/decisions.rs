@@ -2,6 +2,8 @@
 #![allow(clippy::unwrap_used, reason = "a test ends where its own world cannot be built")]
 
 mod common;
+#[path = "decisions/held.rs"]
+mod held;
 
 use common::{Tables, start, until};
 use model::{

@@ -68,7 +68,9 @@ impl Unwrap {
         let format = match self.format {
             _ if !self.unreadable => return None,
             Format::Plain => return None,
-            Format::Docker => "its lines are not as Docker's `json-file` writes them; is `format = \"docker\"` right?",
+            Format::Docker => {
+                "its lines are not as Docker's `json-file` writes them; is `format = \"docker\"` right?"
+            }
             Format::Cri => "its lines are not as CRI runtimes write them; is `format = \"cri\"` right?",
         };
         Some(format)
@@ -203,7 +205,13 @@ mod tests {
         );
         assert_eq!(found, [("whole line".to_owned(), Some(10)), ("first, second".to_owned(), Some(30))]);
         assert_eq!(unwrap.trouble(), None);
-        for wrong in ["", "x", "2026-11-23T18:00:00Z stdout X x", "yesterday stdout F x", "2026-11-23T18:00:00Z in F x"] {
+        for wrong in [
+            "",
+            "x",
+            "2026-11-23T18:00:00Z stdout X x",
+            "yesterday stdout F x",
+            "2026-11-23T18:00:00Z in F x",
+        ] {
             let (found, unwrap) = all(Format::Cri, &[wrong]);
             assert!(found.is_empty() && unwrap.trouble().unwrap().contains("cri"), "{wrong}");
         }

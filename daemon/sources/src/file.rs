@@ -67,7 +67,9 @@ pub(crate) async fn run(outlet: Outlet, watch: Arc<Watch>, place: Place, mut tai
         }
         let unreadable = || Some(format!("{}: {}", place.path.display(), unwrap.trouble()?));
         error = error.or_else(unreadable);
-        if gone_since.is_some_and(|since| now.duration_since(since) >= limits::MISSING) && !place.is_one_of_many {
+        if gone_since.is_some_and(|since| now.duration_since(since) >= limits::MISSING)
+            && !place.is_one_of_many
+        {
             error = Some(format!(
                 "there is no {}; it is read from its beginning as soon as it is there",
                 place.path.display()

@@ -58,7 +58,8 @@ pub(crate) fn expand(pattern: &Path) -> Found {
         }
         places = next;
     }
-    let is_packed = |path: &Path| path.extension().is_some_and(|end| PACKED.iter().any(|packed| end == *packed));
+    let is_packed =
+        |path: &Path| path.extension().is_some_and(|end| PACKED.iter().any(|packed| end == *packed));
     found.files = places.into_iter().filter(|path| !is_packed(path) && path.exists()).collect();
     found.files.sort_unstable();
     found.more |= found.files.len() > limits::MAX_FILES;
@@ -152,7 +153,9 @@ mod tests {
     #[test]
     fn files_are_found_in_many_folders_packed_and_hidden_ones_left_out() {
         let folder = tempfile::tempdir().unwrap();
-        for name in ["b/b-json.log", "a/a-json.log", "a/a-json.log.gz", "a/.x-json.log", ".c/c-json.log", "d/other"] {
+        for name in
+            ["b/b-json.log", "a/a-json.log", "a/a-json.log.gz", "a/.x-json.log", ".c/c-json.log", "d/other"]
+        {
             let path = folder.path().join(name);
             std::fs::create_dir_all(path.parent().unwrap()).unwrap();
             std::fs::write(path, "").unwrap();

@@ -6,9 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
-use crate::config::{
-    Line, Notice, Position, SourceConfig, SourceError, SourceKind, Status, Transport,
-};
+use crate::config::{Line, Notice, Position, SourceConfig, SourceError, SourceKind, Status, Transport};
 use crate::file::Place;
 use crate::loki::{Receivers, Route};
 use crate::outlet::Outlet;
@@ -134,13 +132,8 @@ impl Handle {
     fn spawn(&mut self, config: SourceConfig) {
         let (stop, stopped) = watch::channel(false);
         let status = Arc::new(Mutex::new(Status { name: config.name.clone(), ..Status::default() }));
-        let outlet = Outlet::new(
-            &config.name,
-            self.lines.clone(),
-            self.notices.clone(),
-            Arc::clone(&status),
-            stopped,
-        );
+        let outlet =
+            Outlet::new(&config.name, self.lines.clone(), self.notices.clone(), Arc::clone(&status), stopped);
         let task = self.task(&config, outlet.clone());
         self.running.push(Running { config, outlet, status, stop, task });
     }
@@ -160,7 +153,9 @@ impl Handle {
                 let name = config.name.clone();
                 let place = Place { path, format, is_one_of_many: false };
                 let following = file::run(outlet, Arc::clone(&self.watch), place, tail);
-                tokio::spawn(async move { following.await.map(|position| (name, position)).into_iter().collect() })
+                tokio::spawn(
+                    async move { following.await.map(|position| (name, position)).into_iter().collect() },
+                )
             }
             SourceKind::Journal { matches, folder } => {
                 let known = self.positions.remove(&config.name);

@@ -35,7 +35,10 @@ struct Last {
 
 impl std::fmt::Debug for Last {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Last").field("stamps", &self.stamps).field("error", &self.error).finish_non_exhaustive()
+        f.debug_struct("Last")
+            .field("stamps", &self.stamps)
+            .field("error", &self.error)
+            .finish_non_exhaustive()
     }
 }
 

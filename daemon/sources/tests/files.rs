@@ -24,7 +24,10 @@ struct Bench {
 }
 
 fn config(path: &Path, start: Start) -> SourceConfig {
-    SourceConfig { name: "log".into(), kind: SourceKind::File { path: path.to_owned(), start, format: Format::Plain } }
+    SourceConfig {
+        name: "log".into(),
+        kind: SourceKind::File { path: path.to_owned(), start, format: Format::Plain },
+    }
 }
 
 impl Bench {

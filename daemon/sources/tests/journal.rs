@@ -14,11 +14,15 @@ use sources::{SourceKind, Trust};
 
 const REMOTE: &str = "/lib/systemd/systemd-journal-remote";
 
+/// Children are counted, so one test at a time.
+static ALONE: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+
 /// An entry in the form of export.
 fn entry(number: u64, unit: &str, identifier: &str, message: &str) -> Vec<u8> {
     let time = 1_795_456_800_000_000 + number * 1_000_000;
     // From the hundredth on the machine runs anew.
-    let boot = if number < 100 { "5b0c4b8d1f0a4d0e9f3c2b1a0d9e8f70" } else { "6b0c4b8d1f0a4d0e9f3c2b1a0d9e8f71" };
+    let boot =
+        if number < 100 { "5b0c4b8d1f0a4d0e9f3c2b1a0d9e8f70" } else { "6b0c4b8d1f0a4d0e9f3c2b1a0d9e8f71" };
     let mut bytes = format!(
         "__REALTIME_TIMESTAMP={time}\n__MONOTONIC_TIMESTAMP={number}\n_BOOT_ID={boot}\n_HOSTNAME=gate\n_PID=12\n\
          _SYSTEMD_UNIT={unit}\nSYSLOG_IDENTIFIER={identifier}\nMESSAGE\n"
@@ -53,6 +57,7 @@ async fn entries_become_lines_and_a_restart_goes_on_behind_the_last() {
     if !is_ready("entries_become_lines_and_a_restart_goes_on_behind_the_last") {
         return;
     }
+    let _alone = ALONE.lock().await;
     let folder = tempfile::tempdir().unwrap();
     write(folder.path(), &[entry(1, "ssh.service", "sshd", "before")]);
     let mut bench = Bench::start(journal(folder.path(), &["_SYSTEMD_UNIT=ssh.service"]), 16, HashMap::new());
@@ -90,8 +95,13 @@ async fn entries_become_lines_and_a_restart_goes_on_behind_the_last() {
     assert_eq!(positions.len(), 1);
 
     write(folder.path(), &[entry(103, "ssh.service", "sshd", "meanwhile")]);
-    let mut again = Bench::start(journal(folder.path(), &["_SYSTEMD_UNIT=ssh.service"]), 16, positions.clone());
-    assert_eq!(again.text().await, "2026-11-23T18:01:43.000000Z gate sshd[12]: meanwhile", "nothing twice, nothing lost");
+    let mut again =
+        Bench::start(journal(folder.path(), &["_SYSTEMD_UNIT=ssh.service"]), 16, positions.clone());
+    assert_eq!(
+        again.text().await,
+        "2026-11-23T18:01:43.000000Z gate sshd[12]: meanwhile",
+        "nothing twice, nothing lost"
+    );
     again.handle.stop().await;
 
     // Where the journal that the position is of is gone, the time says where to go on.
@@ -108,6 +118,7 @@ async fn a_reader_that_ends_is_told_and_started_again_and_leaves_no_zombie() {
     if !is_ready("a_reader_that_ends_is_told_and_started_again_and_leaves_no_zombie") {
         return;
     }
+    let _alone = ALONE.lock().await;
     let folder = tempfile::tempdir().unwrap();
     write(folder.path(), &[entry(0, "a.service", "a", "zero")]);
     let config = journal(folder.path(), &["no condition"]);

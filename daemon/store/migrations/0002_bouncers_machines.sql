@@ -22,6 +22,3 @@ CREATE TABLE machines (
     address   TEXT    NOT NULL,
     agent     TEXT    NOT NULL
 ) STRICT, WITHOUT ROWID;
-
--- A bouncer that begins anew is told what has ended lately.
-CREATE INDEX decisions_ended_at ON decisions (ended_at, ended_seq) WHERE ended_seq IS NOT NULL;

@@ -1,12 +1,12 @@
 //! Decisions: added, replaced, lifted, expired, found. A row is never changed but to say that it ended.
 
 use ipnet::IpNet;
-use model::{Decision, DecisionKind, OriginKind, Target, Timestamp};
+use model::{Change, Decision, DecisionKind, Mode, OriginKind, Target, Timestamp};
 use serde::{Deserialize, Serialize};
-use sqlx::{QueryBuilder, Sqlite, SqliteConnection};
+use sqlx::{QueryBuilder, Sqlite, SqliteConnection, sqlite::SqliteRow};
 
 use crate::{
-    MAX_BATCH, Result, Store, StoreError,
+    Actor, MAX_BATCH, Result, Store, StoreError, audit,
     row::{Row, check_length, evidence_text, word},
 };
 
@@ -46,6 +46,19 @@ pub enum EndedHow {
     Expired,
     /// The same origin ordered the same again, with other times or evidence.
     Replaced,
+}
+
+/// How often an address or range was banned.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Banned {
+    /// Which.
+    pub target: Target,
+    /// How often.
+    pub times: u32,
+    /// When last.
+    pub last: Timestamp,
+    /// Until when, at the longest; none = until it is lifted.
+    pub until: Option<Timestamp>,
 }
 
 /// Which decisions to find.
@@ -96,11 +109,35 @@ impl Store {
         Ok(numbers.first().copied().unwrap_or_default())
     }
 
-    /// Adds decisions in one transaction, all or none; returns their numbers in the same order.
+    /// Adds decisions in one transaction, all or none; returns their numbers in the same order. The audit log says of each
+    /// that its origin ordered it.
     ///
     /// # Errors
     /// As [`Store::add`], and [`StoreError::BatchTooLong`].
     pub async fn add_many(&self, decisions: &[Decision]) -> Result<Vec<u64>> {
+        Ok(self.add_all(decisions, None).await?.0)
+    }
+
+    /// The same; the audit log says that `actor` did it, in one row, whose number is returned, too. Their numbers follow
+    /// each other.
+    ///
+    /// # Errors
+    /// As [`Store::add_many`].
+    pub async fn add_together(
+        &self,
+        decisions: &[Decision],
+        actor: &Actor,
+        now: Timestamp,
+    ) -> Result<(Vec<u64>, Option<u64>)> {
+        check_length("the name of who orders", &actor.by.name)?;
+        self.add_all(decisions, Some((actor, now))).await
+    }
+
+    async fn add_all(
+        &self,
+        decisions: &[Decision],
+        together: Option<(&Actor, Timestamp)>,
+    ) -> Result<(Vec<u64>, Option<u64>)> {
         let failed = || self.failed("store a decision");
         if decisions.len() > MAX_BATCH {
             return Err(StoreError::BatchTooLong { given: decisions.len(), limit: MAX_BATCH });
@@ -109,29 +146,47 @@ impl Store {
             check_length("the name of an origin", &decision.origin.name)?;
             check_length("the place of an origin", decision.origin.at.as_deref().unwrap_or_default())?;
         }
-        let mut transaction = self.durable.begin_with("BEGIN IMMEDIATE").await.map_err(failed())?;
+        let keep = self.limits.max_audit;
+        let mut transaction = self.begin().await.map_err(failed())?;
         let mut sequence = Sequence::read(&mut transaction).await.map_err(failed())?;
-        let mut numbers = Vec::with_capacity(decisions.len());
+        let (mut numbers, mut row) = (Vec::with_capacity(decisions.len()), None);
         for decision in decisions {
             sequence.last += 1;
             let replaced = end_replaced(&mut transaction, sequence.last, decision).await.map_err(failed())?;
-            sequence.in_force = sequence.in_force - replaced.cast_signed() + 1;
+            sequence.in_force += 1 - i64::try_from(replaced.len()).unwrap_or(0);
             let reserved = match decision.origin.kind {
                 OriginKind::Person => 0,
                 OriginKind::Scenario | OriginKind::Signature => {
                     RESERVED_FOR_PEOPLE.min(self.limits.max_decisions / 10)
                 }
             };
-            if replaced == 0 && sequence.in_force.cast_unsigned() > self.limits.max_decisions - reserved {
+            if replaced.is_empty() && sequence.in_force.cast_unsigned() > self.limits.max_decisions - reserved
+            {
                 // Dropping the transaction rolls it back.
                 return Err(StoreError::TooManyDecisions { limit: self.limits.max_decisions });
             }
             insert(&mut transaction, sequence.last, decision).await.map_err(failed())?;
             numbers.push(sequence.last.cast_unsigned());
+            let alone = together.is_none() || decisions.len() == 1;
+            if alone {
+                let stored = Decision { id: sequence.last.cast_unsigned(), ..audit::bare(decision) };
+                let before = audit::few(&self.decisions_of(&replaced)?);
+                let (actor, at) = match together {
+                    Some((actor, at)) => (actor.clone(), at),
+                    None => (Actor::from(&decision.origin), decision.since),
+                };
+                let change = Change::Ordered { decision: stored, before };
+                row =
+                    Some(audit::write(&mut transaction, &actor, &change, at, keep).await.map_err(failed())?);
+            }
+        }
+        if let (Some((actor, at)), [first, .., last]) = (together, numbers.as_slice()) {
+            let change = Change::OrderedMany { count: numbers.len() as u64, first: *first, last: *last };
+            row = Some(audit::write(&mut transaction, actor, &change, at, keep).await.map_err(failed())?);
         }
         sequence.write(&mut transaction).await.map_err(failed())?;
         transaction.commit().await.map_err(failed())?;
-        Ok(numbers)
+        Ok((numbers, row))
     }
 
     /// Ends what is in force for exactly `target` (of `kind` only, if given) and returns it, oldest first. When this
@@ -146,10 +201,11 @@ impl Store {
         by: &str,
         now: Timestamp,
     ) -> Result<Vec<Decision>> {
+        let actor = Actor::person(by);
         let failed = || self.failed("lift a decision");
         check_length("the name of who lifts", by)?;
-        let mut transaction = self.durable.begin_with("BEGIN IMMEDIATE").await.map_err(failed())?;
-        let mut sequence = Sequence::read(&mut transaction).await.map_err(failed())?;
+        let mut transaction = self.begin().await.map_err(failed())?;
+        let sequence = Sequence::read(&mut transaction).await.map_err(failed())?;
         let rows = sqlx::query(
             "UPDATE decisions SET ended_seq = ?1, ended_at = ?2, ended_how = ?3, ended_by = ?4
              WHERE ended_seq IS NULL AND target = ?5 AND (?6 IS NULL OR kind = ?6)
@@ -165,14 +221,72 @@ impl Store {
         .fetch_all(&mut *transaction)
         .await
         .map_err(failed())?;
-        if rows.is_empty() {
-            return Ok(Vec::new());
-        }
-        sequence.ended(rows.len());
-        sequence.write(&mut transaction).await.map_err(failed())?;
         let lifted = self.decisions_of(&rows)?;
-        transaction.commit().await.map_err(failed())?;
+        let change = Change::Lifted { before: audit::few(&lifted) };
+        self.lifted(transaction, sequence, lifted.len(), &actor, &change, now).await?;
         Ok(lifted)
+    }
+
+    /// Ends what is in force of the decisions with the numbers from `first` to `last` and returns it, oldest first. When
+    /// this returns, it is durable.
+    ///
+    /// # Errors
+    /// If the file cannot be written, and [`StoreError::BatchTooLong`]. Then nothing changed.
+    pub async fn lift_numbers(
+        &self,
+        (first, last): (u64, u64),
+        actor: &Actor,
+        now: Timestamp,
+    ) -> Result<Vec<Decision>> {
+        let failed = || self.failed("lift decisions");
+        check_length("the name of who lifts", &actor.by.name)?;
+        let given = usize::try_from(last.saturating_sub(first)).unwrap_or(usize::MAX);
+        if given >= MAX_BATCH {
+            return Err(StoreError::BatchTooLong { given, limit: MAX_BATCH });
+        }
+        let mut transaction = self.begin().await.map_err(failed())?;
+        let sequence = Sequence::read(&mut transaction).await.map_err(failed())?;
+        let rows = sqlx::query(
+            "UPDATE decisions SET ended_seq = ?1, ended_at = ?2, ended_how = ?3, ended_by = ?4
+             WHERE ended_seq IS NULL AND seq BETWEEN ?5 AND ?6 AND (until IS NULL OR until > ?2)
+             RETURNING *",
+        )
+        .bind(sequence.last + 1)
+        .bind(now.0)
+        .bind(word(&EndedHow::Lifted))
+        .bind(&actor.by.name)
+        .bind(first.cast_signed())
+        .bind(last.cast_signed())
+        .fetch_all(&mut *transaction)
+        .await
+        .map_err(failed())?;
+        let lifted = self.decisions_of(&rows)?;
+        let change = match lifted.as_slice() {
+            [_] => Change::Lifted { before: audit::few(&lifted) },
+            many => Change::LiftedMany { count: many.len() as u64, first, last },
+        };
+        self.lifted(transaction, sequence, lifted.len(), actor, &change, now).await?;
+        Ok(lifted)
+    }
+
+    /// Finishes a transaction that has ended `count` decisions under the next number.
+    async fn lifted(
+        &self,
+        mut transaction: sqlx::Transaction<'_, Sqlite>,
+        mut sequence: Sequence,
+        count: usize,
+        actor: &Actor,
+        change: &Change,
+        now: Timestamp,
+    ) -> Result<()> {
+        let failed = || self.failed("lift decisions");
+        if count == 0 {
+            return Ok(());
+        }
+        sequence.ended(count);
+        sequence.write(&mut transaction).await.map_err(failed())?;
+        audit::write(&mut transaction, actor, change, now, self.limits.max_audit).await.map_err(failed())?;
+        transaction.commit().await.map_err(failed())
     }
 
     /// Ends what is past its `until` and returns it, oldest first, at most [`MAX_BATCH`]: call again while it returns
@@ -192,7 +306,7 @@ impl Store {
         if !due {
             return Ok(Vec::new());
         }
-        let mut transaction = self.durable.begin_with("BEGIN IMMEDIATE").await.map_err(failed())?;
+        let mut transaction = self.begin().await.map_err(failed())?;
         let mut sequence = Sequence::read(&mut transaction).await.map_err(failed())?;
         let rows = sqlx::query(
             "UPDATE decisions SET ended_seq = ?1, ended_at = until, ended_how = ?2, ended_by = ''
@@ -228,6 +342,47 @@ impl Store {
         .await
         .map_err(self.failed("read decisions"))?;
         self.decisions_of(&rows)
+    }
+
+    /// How often engines have banned each address or range since `since`, for bans that grow. What only observed, what a
+    /// person lifted and what another ban of the same origin replaced does not count. At most [`crate::MAX_HISTORY`], the
+    /// newest.
+    ///
+    /// # Errors
+    /// If the file cannot be read, or a row of it.
+    pub async fn banned_since(&self, since: Timestamp) -> Result<Vec<Banned>> {
+        let rows: Vec<(String, i64, i64, Option<i64>)> = sqlx::query_as(
+            "SELECT target, count(*), max(since), max(min(coalesce(ended_at, until), coalesce(until, ended_at)))
+             FROM decisions
+             WHERE kind = ?1 AND mode = ?2 AND origin_kind <> ?3 AND since >= ?4
+               AND coalesce(ended_how, '') NOT IN (?5, ?6)
+             GROUP BY target ORDER BY max(since) DESC LIMIT ?7",
+        )
+        .bind(word(&DecisionKind::Ban))
+        .bind(word(&Mode::Enforce))
+        .bind(word(&OriginKind::Person))
+        .bind(since.0)
+        .bind(word(&EndedHow::Replaced))
+        .bind(word(&EndedHow::Lifted))
+        .bind(self.limits.max_history.cast_signed())
+        .fetch_all(&self.relaxed)
+        .await
+        .map_err(self.failed("read how often was banned"))?;
+        rows.into_iter()
+            .map(|(target, times, last, until)| {
+                let row = |error: model::TargetError| StoreError::Row {
+                    path: self.path.clone(),
+                    seq: 0,
+                    detail: error.to_string(),
+                };
+                Ok(Banned {
+                    target: target.parse().map_err(row)?,
+                    times: u32::try_from(times).unwrap_or(u32::MAX),
+                    last: Timestamp(last),
+                    until: until.map(Timestamp),
+                })
+            })
+            .collect()
     }
 
     /// How many decisions are in force. Counts those past their `until` until [`Store::expire`] has swept them.
@@ -292,7 +447,7 @@ impl Store {
     /// If the file cannot be written. Then nothing changed.
     pub async fn prune(&self, before: Timestamp) -> Result<u64> {
         let failed = || self.failed("remove old decisions");
-        let mut transaction = self.durable.begin_with("BEGIN IMMEDIATE").await.map_err(failed())?;
+        let mut transaction = self.begin().await.map_err(failed())?;
         let old = sqlx::query("DELETE FROM decisions WHERE ended_seq IS NOT NULL AND ended_at < ?1")
             .bind(before.0)
             .execute(&mut *transaction)
@@ -304,7 +459,7 @@ impl Store {
         Ok(old + above)
     }
 
-    fn decisions_of(&self, rows: &[sqlx::sqlite::SqliteRow]) -> Result<Vec<Decision>> {
+    fn decisions_of(&self, rows: &[SqliteRow]) -> Result<Vec<Decision>> {
         let mut decisions = rows
             .iter()
             .map(|row| Row::read(&self.path, row).map(|stored| stored.decision))
@@ -337,12 +492,17 @@ impl Sequence {
     }
 }
 
-/// Ends what the same origin ordered before for the same thing; returns how many.
-async fn end_replaced(connection: &mut SqliteConnection, seq: i64, decision: &Decision) -> sqlx::Result<u64> {
+/// Ends what the same origin ordered before for the same thing; returns its rows.
+async fn end_replaced(
+    connection: &mut SqliteConnection,
+    seq: i64,
+    decision: &Decision,
+) -> sqlx::Result<Vec<SqliteRow>> {
     sqlx::query(
         "UPDATE decisions SET ended_seq = ?1, ended_at = ?2, ended_how = ?3, ended_by = ?4
          WHERE ended_seq IS NULL AND target = ?5 AND kind = ?6 AND direction = ?7
-           AND origin_kind = ?8 AND origin_name = ?4",
+           AND origin_kind = ?8 AND origin_name = ?4
+         RETURNING *",
     )
     .bind(seq)
     .bind(decision.since.0)
@@ -352,9 +512,8 @@ async fn end_replaced(connection: &mut SqliteConnection, seq: i64, decision: &De
     .bind(word(&decision.kind))
     .bind(word(&decision.direction))
     .bind(word(&decision.origin.kind))
-    .execute(connection)
+    .fetch_all(connection)
     .await
-    .map(|done| done.rows_affected())
 }
 
 async fn insert(connection: &mut SqliteConnection, seq: i64, decision: &Decision) -> sqlx::Result<()> {

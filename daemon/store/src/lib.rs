@@ -1,5 +1,5 @@
-//! What must outlive the daemon: decisions with their evidence, who is told of them, how far logs were read, the mode a
-//! person chose. One SQLite file; the only crate that knows SQL.
+//! What must outlive the daemon: decisions with their evidence, who is told of them, who changed what, how far logs were
+//! read, the mode a person chose. One SQLite file; the only crate that knows SQL.
 //!
 //! Two connections, since two promises are kept. Decisions go through one with `synchronous = FULL`: when a call
 //! returns, what it wrote survives a power cut. So do settings. Offsets and all reading go through one with `NORMAL`:
@@ -8,8 +8,10 @@
 //!
 //! Nothing here reads a clock; `now` comes in.
 
+mod audit;
 mod changes;
 mod clients;
+mod clock;
 mod decisions;
 mod error;
 mod offsets;
@@ -17,14 +19,15 @@ mod open;
 mod row;
 mod settings;
 
+pub use audit::{AUDIT_SLACK, Actor, AuditFilter, BY_ITSELF, MAX_AUDIT, MAX_AUDIT_ROWS};
 pub use changes::MAX_PAGE;
 pub use clients::MAX_CLIENTS;
-pub use decisions::{Ended, EndedHow, Filter, RESERVED_FOR_PEOPLE, State, Stored};
+pub use decisions::{Banned, Ended, EndedHow, Filter, RESERVED_FOR_PEOPLE, State, Stored};
 pub use error::StoreError;
 pub use offsets::LogOffset;
 pub use open::StoreOptions;
 
-use sqlx::SqlitePool;
+use sqlx::{Sqlite, SqlitePool, Transaction};
 use std::path::{Path, PathBuf};
 
 /// What the functions here return.
@@ -75,6 +78,24 @@ impl Store {
     pub async fn close(self) {
         self.relaxed.close().await;
         self.durable.close().await;
+    }
+
+    /// Begins to write. After some errors, a full disk among them, SQLite has ended the transaction by itself, which the
+    /// connection does not know and would never begin another: such a one is closed, and a new one goes on.
+    async fn begin(&self) -> sqlx::Result<Transaction<'static, Sqlite>> {
+        Self::begin_on(&self.durable).await
+    }
+
+    async fn begin_on(pool: &SqlitePool) -> sqlx::Result<Transaction<'static, Sqlite>> {
+        const BEGIN: &str = "BEGIN IMMEDIATE";
+        match pool.begin_with(BEGIN).await {
+            Err(sqlx::Error::InvalidSavePointStatement) => {
+                // What it says to its end is of no use any more.
+                pool.acquire().await?.close().await.ok();
+                pool.begin_with(BEGIN).await
+            }
+            begun => begun,
+        }
     }
 
     /// Turns an error of a statement into one that says which file and what to do.

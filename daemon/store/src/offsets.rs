@@ -56,7 +56,7 @@ impl Store {
         for offset in offsets {
             check_length("the name of a log source", &offset.source)?;
         }
-        let mut transaction = self.relaxed.begin_with("BEGIN IMMEDIATE").await.map_err(failed())?;
+        let mut transaction = Self::begin_on(&self.relaxed).await.map_err(failed())?;
         for offset in offsets {
             sqlx::query(
                 "INSERT INTO offsets (source, device, inode, head_length, head, position) VALUES (?1, ?2, ?3, ?4, ?5, ?6)

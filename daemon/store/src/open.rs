@@ -15,7 +15,7 @@ use std::{
     time::Duration,
 };
 
-use crate::{MAX_DECISIONS, MAX_FILE_BYTES, MAX_HISTORY, Result, Store, StoreError};
+use crate::{MAX_AUDIT, MAX_DECISIONS, MAX_FILE_BYTES, MAX_HISTORY, Result, Store, StoreError};
 
 static MIGRATIONS: Migrator = sqlx::migrate!("./migrations");
 
@@ -30,7 +30,7 @@ const CACHE_KIB: u32 = 512;
 /// The WAL is cut back to this many bytes after a checkpoint.
 const WAL_BYTES: u32 = 4 << 20;
 /// Prepared statements kept by a connection; there are fewer than this in the crate.
-const STATEMENTS: usize = 32;
+const STATEMENTS: usize = 48;
 /// How long a writer waits for another process.
 const BUSY: Duration = Duration::from_secs(5);
 
@@ -41,13 +41,20 @@ pub struct StoreOptions {
     pub max_decisions: u64,
     /// See [`MAX_HISTORY`].
     pub max_history: u64,
+    /// See [`MAX_AUDIT`].
+    pub max_audit: u64,
     /// See [`MAX_FILE_BYTES`].
     pub max_file_bytes: u64,
 }
 
 impl Default for StoreOptions {
     fn default() -> Self {
-        Self { max_decisions: MAX_DECISIONS, max_history: MAX_HISTORY, max_file_bytes: MAX_FILE_BYTES }
+        Self {
+            max_decisions: MAX_DECISIONS,
+            max_history: MAX_HISTORY,
+            max_audit: MAX_AUDIT,
+            max_file_bytes: MAX_FILE_BYTES,
+        }
     }
 }
 

@@ -77,7 +77,8 @@ pub(crate) fn word<T: Serialize>(value: &T) -> String {
     }
 }
 
-fn from_word<T: DeserializeOwned>(word: &str) -> std::result::Result<T, String> {
+/// The enum of a word.
+pub(crate) fn from_word<T: DeserializeOwned>(word: &str) -> std::result::Result<T, String> {
     serde_json::from_value(word.into()).map_err(|error| error.to_string())
 }
 

@@ -95,7 +95,7 @@ async fn of_several_bans_of_a_target_the_longest_counts() {
     let before = store.mark().await.unwrap();
     store.add_many(&[observed, outward, allow.clone()]).await.unwrap();
     assert_eq!(pull(&store, before, later(200)).await.1, []);
-    assert_eq!(store.allows_changed(before).await.unwrap(), [allow.target.clone()]);
+    assert_eq!(store.allows_changed(before).await.unwrap(), std::slice::from_ref(&allow.target));
     let before = store.mark().await.unwrap();
     assert_eq!(store.allows_changed(before).await.unwrap(), []);
     store.lift(&allow.target, None, "root", later(201)).await.unwrap();
@@ -134,8 +134,8 @@ async fn bouncers_and_machines_are_kept_with_how_far_they_came() {
     store.keep_machine(&machine).await.unwrap();
     store.close().await;
     let store = Store::open(&folder.path().join("secd.db")).await.unwrap();
-    assert_eq!(store.bouncers().await.unwrap(), [told.clone()]);
-    assert_eq!(store.machines().await.unwrap(), [machine.clone()]);
+    assert_eq!(store.bouncers().await.unwrap(), std::slice::from_ref(&told));
+    assert_eq!(store.machines().await.unwrap(), std::slice::from_ref(&machine));
     assert!(
         store.remove_bouncer(&told.name).await.unwrap() && !store.remove_bouncer(&told.name).await.unwrap()
     );

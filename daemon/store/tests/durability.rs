@@ -7,7 +7,7 @@ mod common;
 mod tmpfs;
 
 use common::{START, ban};
-use model::Decision;
+use model::{Decision, Timestamp};
 use sqlx::{Connection, SqliteConnection, sqlite::SqliteConnectOptions};
 use std::{
     fs,
@@ -16,10 +16,12 @@ use std::{
     path::{Path, PathBuf},
     process::{Command, Stdio},
 };
-use store::{Filter, State, Store, StoreError, StoreOptions};
+use store::{Store, StoreError, StoreOptions};
 use tmpfs::Tmpfs;
 
 const CHILD_FILE: &str = "SECD_STORE_TEST_CHILD_FILE";
+/// Names how often the writer is killed; left out = [`KILLS`].
+const KILLS_ASKED: &str = "SECD_STORE_KILLS";
 const KILLS: usize = 20;
 
 /// Not a test by itself: the process that `a_killed_writer_loses_nothing` kills. Prints each number that is
@@ -47,8 +49,9 @@ async fn writer_child() {
 async fn a_killed_writer_loses_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("secd.db");
+    let kills = std::env::var(KILLS_ASKED).map_or(KILLS, |asked| asked.parse().expect("a number"));
     let mut acknowledged: Vec<u64> = Vec::new();
-    for round in 0..KILLS {
+    for round in 0..kills {
         let mut child = Command::new(std::env::current_exe().unwrap())
             .args(["--ignored", "--exact", "writer_child", "--nocapture"])
             .env(CHILD_FILE, &path)
@@ -67,14 +70,14 @@ async fn a_killed_writer_loses_nothing() {
         }));
 
         let store = Store::open(&path).await.unwrap();
-        let all = store.find(&Filter { state: State::All, ..Filter::default() }, START).await.unwrap();
-        let there: Vec<u64> = all.iter().rev().map(|stored| stored.decision.id).collect();
+        let there = numbers(&path).await;
         let lost: Vec<_> = acknowledged.iter().filter(|id| there.binary_search(id).is_err()).collect();
         assert!(lost.is_empty(), "round {round}: lost {lost:?} of {}", acknowledged.len());
         store.close().await;
         assert_eq!(integrity(&path).await, "ok");
     }
-    assert!(acknowledged.len() > KILLS, "the writers wrote: {acknowledged:?}");
+    println!("{} kills, {} acknowledged, 0 lost", kills, acknowledged.len());
+    assert!(acknowledged.len() > kills, "the writers wrote: {acknowledged:?}");
 }
 
 #[tokio::test]
@@ -91,6 +94,24 @@ async fn a_full_file_is_an_error_and_nothing_is_lost() {
     let store = Store::open(&path).await.unwrap();
     assert_eq!(store.active(START).await.unwrap().len() as u64, acknowledged);
     store.add(&ban("2001:db8::1")).await.expect("with room again it goes on");
+}
+
+#[tokio::test]
+async fn a_store_that_was_full_goes_on_by_itself_when_there_is_room() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("secd.db");
+    let limits = StoreOptions { max_file_bytes: 160 * 1_024, ..StoreOptions::default() };
+    let store = Store::open_with(&path, limits).await.unwrap();
+    for n in 0..40 {
+        let ended = ban(&format!("192.0.2.{n}"));
+        store.add(&ended).await.unwrap();
+        store.lift(&ended.target, None, "ada", START).await.unwrap();
+    }
+    fill(&store).await;
+    assert!(store.add(&ban("2001:db8::1")).await.unwrap_err().is_temporary(), "and again");
+    let other = Store::open(&path).await.unwrap();
+    assert_eq!(other.prune(Timestamp(i64::MAX)).await.unwrap(), 40);
+    store.add(&ban("2001:db8::1")).await.expect("the same store goes on");
 }
 
 #[tokio::test]
@@ -176,7 +197,7 @@ async fn a_newer_schema_is_refused_in_words_and_left_alone() {
     .unwrap();
     later.close().await.unwrap();
     let error = Store::open(&path).await.unwrap_err();
-    assert!(matches!(error, StoreError::NewerSchema { found: 9999, known: 1, .. }), "{error:?}");
+    assert!(matches!(error, StoreError::NewerSchema { found: 9999, known: 1.., .. }), "{error:?}");
     assert!(error.to_string().contains("newer secd"), "{error}");
     assert!(path.exists());
 }
@@ -208,6 +229,18 @@ async fn fill(store: &Store) -> u64 {
         }
     }
     unreachable!("a bounded file takes no 2^32 decisions")
+}
+
+/// The numbers of all decisions, ended or not.
+async fn numbers(path: &Path) -> Vec<u64> {
+    let mut connection =
+        SqliteConnection::connect_with(&SqliteConnectOptions::new().filename(path)).await.unwrap();
+    let rows: Vec<i64> = sqlx::query_scalar("SELECT seq FROM decisions ORDER BY seq")
+        .fetch_all(&mut connection)
+        .await
+        .unwrap();
+    connection.close().await.unwrap();
+    rows.into_iter().map(i64::cast_unsigned).collect()
 }
 
 async fn integrity(path: &Path) -> String {

@@ -16,10 +16,10 @@ mod shape;
 mod structure;
 
 pub use checked::{
-    Api, Certificate, Config, Crowdsec, Dns, DnsClient, DnsForward, DnsGroup, DnsZone, Events, Fail2ban,
-    Geoip, Lapi, LeaseSource, Limits, ListSource, LocalNames, LogInput, LogSource, LogTls, Loki, NameEntry,
-    PiholeApi, QueryLog, Record, RecordValue, Reflect, RuleSource, Signatures, Store, Subscription,
-    Transport, Upstream, UpstreamTransport,
+    Api, Bans, Certificate, Config, Crowdsec, Dns, DnsClient, DnsForward, DnsGroup, DnsZone, Events,
+    Fail2ban, Geoip, Lapi, LeaseSource, Limits, ListSource, LocalNames, LogInput, LogSource, LogTls, Loki,
+    NameEntry, PiholeApi, QueryLog, Record, RecordValue, Reflect, RuleSource, Signatures, Store,
+    Subscription, Transport, Upstream, UpstreamTransport,
 };
 pub use draft::{ListKind, LogFormat, Privacy, UpstreamOrder};
 pub use error::ConfigError;

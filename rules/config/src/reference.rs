@@ -6,7 +6,7 @@ use std::fmt::{self, Write};
 
 use crate::{
     draft::{
-        ApiDraft, CrowdsecDraft, DnsClientDraft, DnsDraft, DnsForwardDraft, DnsGroupDraft, Draft,
+        ApiDraft, BansDraft, CrowdsecDraft, DnsClientDraft, DnsDraft, DnsForwardDraft, DnsGroupDraft, Draft,
         EventsDraft, Fail2banDraft, ForwardDraft, GeoipDraft, GeoipSystemsDraft, LapiDraft, LimitsDraft,
         ListDraft, LocalDraft, LogDraft, LokiDraft, PiholeApiDraft, QueryLogDraft, ReflectDraft, RuleDraft,
         RuleSourceDraft, ScheduleDraft, SignaturesDraft, StoreDraft, ZoneDraft,
@@ -91,6 +91,7 @@ fn table(text: &mut String, keys: &[Key], path: &str, is_example: bool) {
         "geoip" => fields::<GeoipDraft>(),
         "geoip.systems" => fields::<GeoipSystemsDraft>(),
         "signatures.sources" => fields::<RuleSourceDraft>(),
+        "bans" => fields::<BansDraft>(),
         "limits" => fields::<LimitsDraft>(),
         "signatures" => fields::<SignaturesDraft>(),
         "loki" => fields::<LokiDraft>(),

@@ -3,12 +3,15 @@
 //! they are made up: `sshd` under attack among other lines, `nginx` with ten jails. `--write PATH` writes the made-up
 //! sshd log, for a comparison.
 
+mod support;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use logs::fail2ban::{Counter, Filter, Matcher, Options, Texts, name_and_options};
 use model::Timestamp;
+use support::cpu_seconds;
 
 const LINES: usize = 1_000_000;
 
@@ -80,7 +83,7 @@ fn sshd_line(n: usize) -> String {
 }
 
 fn nginx_line(n: usize) -> String {
-    let (path, status) = if n % 10 == 0 { ("wp-login.php", 404) } else { ("page", 200) };
+    let (path, status) = if n.is_multiple_of(10) { ("wp-login.php", 404) } else { ("page", 200) };
     format!(
         "{} - - [23/Nov/2026:02:45:{:02} +0000] \"GET /{path} HTTP/1.1\" {status} 5120 \"https://example.org/\" \"Mozilla/5.0 (X11; Linux x86_64; rv:128.0) Gecko/20100101 Firefox/128.0\"",
         address(n % 5_300),
@@ -116,11 +119,4 @@ fn measure(texts: &Texts, names: &[&str], lines: &[Vec<u8>]) -> Result<(), Box<d
         seconds * 1e9 / LINES as f64,
     );
     Ok(())
-}
-
-/// CPU time of this thread, as Linux counts it.
-fn cpu_seconds() -> Result<f64, Box<dyn std::error::Error>> {
-    let text = std::fs::read_to_string("/proc/thread-self/schedstat")?;
-    let nanoseconds: f64 = text.split(' ').next().unwrap_or_default().parse()?;
-    Ok(nanoseconds / 1e9)
 }

@@ -1,9 +1,12 @@
 //! How many lines a second of CPU the engine judges: `cargo run --release -p logs --example throughput [FILTER FILE]`.
 //! Without a file the lines are made up: a quiet auth log, an ssh attack, an access log of visitors with some probing.
 
+mod support;
+
 use jiff::tz::TimeZone;
 use logs::{Clock, Engine, Library, Limits, Source, SourceIndex};
 use model::{Mode, Timestamp};
+use support::cpu_seconds;
 
 const LINES: usize = 1_000_000;
 
@@ -104,11 +107,4 @@ fn measure(filter: &str, what: &str, lines: &[Vec<u8>]) -> Result<(), Box<dyn st
         engine.buckets()
     );
     Ok(())
-}
-
-/// CPU time of this thread, as Linux counts it.
-fn cpu_seconds() -> Result<f64, Box<dyn std::error::Error>> {
-    let text = std::fs::read_to_string("/proc/thread-self/schedstat")?;
-    let nanoseconds: f64 = text.split(' ').next().unwrap_or_default().parse()?;
-    Ok(nanoseconds / 1e9)
 }

@@ -1,9 +1,12 @@
 //! The dearest line of every built-in filter: the injection templates of `tests/cases/logs` with very long texts in them.
 //! `cargo run --release -p logs --example worst`
 
+mod support;
+
 use jiff::tz::TimeZone;
 use logs::{Clock, Engine, Library, Limits, Source, SourceIndex};
 use model::{Mode, Timestamp};
+use support::cpu_seconds;
 
 /// Bytes of the long texts: around both limits of what is judged.
 const LENGTHS: [usize; 2] = [7_500, 64_000];
@@ -37,11 +40,11 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
                 let line = ["{evil}", "{escaped}", "{quoted}"]
                     .iter()
                     .fold(line, |line, place| line.replace(place, "x"));
-                let start = cpu_milliseconds()?;
+                let start = cpu_seconds()?;
                 for _ in 0..REPEATED {
                     engine.line(now, SourceIndex(0), line.as_bytes());
                 }
-                let cost = (cpu_milliseconds()? - start) / REPEATED as f64;
+                let cost = (cpu_seconds()? - start) * 1e3 / REPEATED as f64;
                 if cost > dearest {
                     (dearest, line_of) = (cost, format!("{length} bytes of {evil} in {template}"));
                 }
@@ -50,11 +53,4 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         println!("{}: {dearest:.3} ms: {line_of}", filter.name);
     }
     Ok(())
-}
-
-/// CPU time of this thread, as Linux counts it.
-fn cpu_milliseconds() -> Result<f64, Box<dyn std::error::Error>> {
-    let text = std::fs::read_to_string("/proc/thread-self/schedstat")?;
-    let nanoseconds: f64 = text.split(' ').next().unwrap_or_default().parse()?;
-    Ok(nanoseconds / 1e6)
 }

@@ -4,6 +4,7 @@
 //! [`Agent`](crate::crowdsec::Agent) all end in an [`Overflow`]: who is to be banned, for how long, and by which lines.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 
 use model::Timestamp;
 
@@ -60,6 +61,8 @@ pub struct Finds {
     pub overflows: Vec<Overflow>,
     /// What is told and bans nobody.
     pub alerts: Vec<DialectAlert>,
+    /// Who is in, and since when, by what the line says.
+    pub login: Option<(IpAddr, Timestamp)>,
 }
 
 /// Something that is told and bans nobody.

@@ -122,7 +122,12 @@ pub struct Outputs {
     pub outcome: Outcome,
     /// Buckets it made overflow.
     pub overflows: Vec<Overflow>,
+    /// Who logged in, and when: an event of the kind [`LOGIN`].
+    pub login: Option<(IpAddr, Timestamp)>,
 }
+
+/// The kind of event that says that somebody logged in from the address.
+pub const LOGIN: &str = "login";
 
 /// Counters since the start.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -343,7 +348,7 @@ impl Engine {
         beside: Option<Timestamp>,
         replay: bool,
     ) -> Outputs {
-        let mut outputs = Outputs { outcome: Outcome::Miss, overflows: Vec::new() };
+        let mut outputs = Outputs { outcome: Outcome::Miss, overflows: Vec::new(), login: None };
         let Some(input) = self.inputs.get_mut(source.0) else { return outputs };
         let loaded = &mut self.filters[input.filter];
         let line = syslog::trim_line_end(line);
@@ -370,6 +375,7 @@ impl Engine {
             (written.into_iter().chain(beside).fold(now, Timestamp::min), now)
         };
         outputs.outcome = Outcome::Event;
+        outputs.login = (&*loaded.filter.events[event] == LOGIN).then_some((ip, at));
         let (mut fresh, mut stale) = (false, false);
         for rule in &loaded.rules[event] {
             let fields = &loaded.state.fields;

@@ -79,6 +79,7 @@ impl Judges {
                 | Outcome::Forwarded => false,
             };
             finds.overflows = outputs.overflows;
+            finds.login = outputs.login;
         }
         let by_engine = finds.matched;
         let Some(fed) = self.fed.get_mut(line.source.0) else { return finds };

@@ -16,7 +16,7 @@
 //! parts = { port = ' port [0-9]+' } # short names for use as <port> in patterns
 //!
 //! [[patterns]]                      # the first that matches counts; each covers the whole message
-//! event = "refused"                 # kind of event; or `ignore = true` for lines that mean nothing
+//! event = "refused"                 # kind of event (`login` = they are in: not banned for a while); or `ignore = true` for lines that mean nothing
 //! regex = 'refused (?<user>\S*) from <ip><port>'   # groups are fields; `<ip>` is the address, `time` the time
 //!
 //! # JSON lines: `json = true`, and
@@ -73,7 +73,7 @@ pub mod syslog;
 mod time;
 
 pub use dialect::Files;
-pub use engine::{Engine, EngineError, Outcome, Outputs, Overflow, Source, SourceIndex, Stats};
+pub use engine::{Engine, EngineError, LOGIN, Outcome, Outputs, Overflow, Source, SourceIndex, Stats};
 pub use error::FilterError;
 pub use filter::{Filter, Found};
 pub use judges::Judges;

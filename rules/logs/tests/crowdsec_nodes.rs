@@ -124,6 +124,8 @@ fn stages_follow_each_other_only_where_a_node_says_so() {
     let steps: Vec<String> =
         parsed.steps.iter().map(|step| format!("{}/{}", step.stage, step.name)).collect();
     assert_eq!(steps, ["s00/a", "s01/b"]);
+    let mut nothing = pipeline(&[("s00/a.yaml", moves), ("s01/b.yaml", "# nothing\n")]);
+    assert!(nothing.parse(line("x"), now()).process, "a file without nodes makes no stage");
     let mut begun = line("x");
     begun.stage = "s01".into();
     assert_eq!(meta(&both.parse(begun, now())), ["second=b"]);

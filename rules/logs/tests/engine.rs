@@ -369,3 +369,15 @@ fn times_of_a_filter_in_utc_are_not_local() {
     // Local time was an hour and a quarter ago: too old to count.
     assert_eq!(times, [None, Some("2026-11-23T02:30".to_owned())]);
 }
+
+#[test]
+fn a_line_is_no_younger_than_its_source_says() {
+    let mut engine = engine(Limits::default());
+    let mut outcome = |written: i64| {
+        let line = b"knock of bob from 192.0.2.7";
+        engine.line_written(at(100_000), Some(at(written)), SourceIndex(0), line).outcome
+    };
+    assert_eq!(outcome(1), Outcome::Stale);
+    assert_eq!(outcome(99_999), Outcome::Poured);
+    assert_eq!(outcome(900_000), Outcome::Poured, "what comes from the future is of now");
+}

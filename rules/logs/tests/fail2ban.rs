@@ -77,7 +77,8 @@ fn every_filter_loads_and_every_line_is_judged_as_its_authors_want() {
     assert_eq!(judge(&texts, &files(&folder.join("logs"))), 590);
 }
 
-/// Fail2ban 1.0 as Debian has it, with the samples of its own tests.
+/// Fail2ban 1.0 as Debian has it, with the samples of its own tests: installed, or unpacked (`dpkg -x`) where
+/// `SECD_FAIL2BAN` says.
 #[test]
 fn debians_filters_and_samples() {
     let root = std::env::var_os("SECD_FAIL2BAN").map_or_else(|| PathBuf::from("/"), PathBuf::from);

@@ -65,6 +65,13 @@ fn wrong_files_say_where_and_what() {
             assert!(said.contains(part), "{text}: `{part}` is not in {said}");
         }
     }
+    // Each of ten values has the next one ten times, and the last is empty.
+    let mut many = "[Definition]\nfailregex = %(x0)s\nx10 =\n".to_owned();
+    for n in 0..10 {
+        many.push_str(&format!("x{n} = {}\n", format!("%(x{})s", n + 1).repeat(10)));
+    }
+    let said = read(&[("filter.d/a.conf", &many)]).map(|_| ()).unwrap_err();
+    assert!(said.contains("more than 5000 values"), "{said}");
     let mut texts = Texts::new();
     texts.add("filter.d/a.conf", b"[Definition]\nfailregex = \xff <HOST>\n".to_vec());
     let errors = Filter::read(&texts, "filter.d/a", &BTreeMap::new()).unwrap_err();

@@ -1,5 +1,6 @@
 //! The words every part of secd shares. Plain data, no behaviour beyond parsing, printing and comparing.
 
+mod audit;
 mod client;
 mod decision;
 mod event;
@@ -12,6 +13,7 @@ mod target;
 mod time;
 
 pub use abi::{Action, Reason};
+pub use audit::{AuditRecord, Change};
 pub use client::{Bouncer, LastSeen, OrderingMachine, ProgramName};
 pub use decision::{Decision, DecisionKind, Direction, Evidence, Origin, OriginKind};
 pub use event::{Body, Event, EventAction, Severity};

@@ -3,7 +3,7 @@
 use ipnet::IpNet;
 use lapi::{Api, Change, Ledger, Refusal, Request, Standing, Verdict};
 use model::{
-    Bouncer, Decision, DecisionKind, Direction, Mode, Origin, OriginKind, OrderingMachine, ProgramName,
+    Bouncer, Decision, DecisionKind, Direction, Mode, OrderingMachine, Origin, OriginKind, ProgramName,
     Severity, Target, Timestamp,
 };
 use std::{

@@ -17,6 +17,7 @@ mod lapi;
 mod lists;
 mod logs;
 mod packets;
+mod parsers;
 mod signatures;
 
 /// A target: panics where something is not as it must be.
@@ -39,6 +40,8 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("log-lines", logs::lines),
     ("log-filter", logs::filter),
     ("crowdsec-scenario", crowdsec::scenario),
+    ("crowdsec-parser", parsers::parser),
+    ("grok", parsers::grok),
     ("log-expression", expressions::expression),
     ("fail2ban-filter", logs::fail2ban),
     ("signature-rules", signatures::rules),

@@ -22,8 +22,9 @@ const deleted = new Promise((resolve) => stream.on("deleted", (decision) => reso
 
 const watcher = new WatcherClient({ url, auth: { machineID, password, autoRenew: false } });
 await watcher.login();
-say("alerts", (await watcher.Alerts.search({ has_active_decision: true })).map((alert) => alert.source.value).sort());
-say("deleted", await watcher.Alerts.delete({ ip: "192.0.2.7" }));
+const alerts = await watcher.Alerts.search({ has_active_decision: true });
+say("alerts", alerts.map((alert) => alert.source.value).sort());
+say("deleted", await watcher.Alerts.deleteById(alerts.find((alert) => alert.source.value === "192.0.2.7").id));
 say("gone", await deleted);
 stream.pause();
 say("asked", await bouncer.Decisions.search({ ip: "45.0.2.9" }));

@@ -11,7 +11,7 @@ mod test;
 use super::{Done, Online};
 use crate::{Environment, output::Output};
 
-/// Where lines come from; and filters, parsers and scenarios tried on logs, without the daemon
+/// Log sources, and filters and scenarios tried without the daemon
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
     #[command(subcommand)]

@@ -12,7 +12,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use std::{collections::BTreeSet, time::Duration};
 
-use super::Api;
+use super::{Api, decisions::in_the_body};
 use crate::{
     filter, go,
     ledger::{Change, Ledger},
@@ -95,10 +95,9 @@ impl<L: Ledger> Api<L> {
             Ok(alerts) => alerts,
             Err(error) => return Reply::message(400, &error.to_string()),
         };
-        let orders = |alert: &Alert| alert.decisions.as_ref().map_or(0, Vec::len);
-        if alerts.len() > MAX_ALERTS || alerts.iter().any(|alert| orders(alert) > MAX_ORDERS) {
-            let message =
-                format!("more than {MAX_ALERTS} alerts, or more than {MAX_ORDERS} decisions in one");
+        let orders: usize = alerts.iter().filter_map(|alert| alert.decisions.as_ref()).map(Vec::len).sum();
+        if alerts.len() > MAX_ALERTS || orders > MAX_ORDERS {
+            let message = format!("more than {MAX_ALERTS} alerts or {MAX_ORDERS} decisions");
             return Reply::message(400, &message);
         }
         // All of them are looked at before any is carried out.
@@ -254,6 +253,9 @@ impl<L: Ledger> Api<L> {
             Ok(machine) => machine,
             Err(reply) => return reply,
         };
+        if id.is_none() && !request.body.is_empty() {
+            return in_the_body();
+        }
         let found = match self.found(request, id).await {
             Ok(found) => found,
             Err(reply) => return reply,

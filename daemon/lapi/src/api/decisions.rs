@@ -242,8 +242,8 @@ impl<L: Ledger> Api<L> {
                 self.targets(&Filter::default(), |ban| ban.id == id).await
             }
             None => match Filter::read(request) {
-                Ok(filter) if filter != Filter::default() => self.targets(&filter, |_| true).await,
-                Ok(_) => return Reply::message(400, "name which decisions are to be deleted"),
+                Ok(_) if !request.body.is_empty() => return in_the_body(),
+                Ok(filter) => self.targets(&filter, |_| true).await,
                 Err(reply) => return reply,
             },
         };
@@ -289,6 +289,11 @@ impl<L: Ledger> Api<L> {
         }
         Reply::json(200, &json!({ "nbDeleted": lifted.to_string() }))
     }
+}
+
+/// A client that puts into the body which ones it means would delete all of them.
+pub(super) fn in_the_body() -> Reply {
+    Reply::message(400, "what is to be deleted stands in the parameters, not in the body")
 }
 
 fn micros(duration: std::time::Duration) -> i64 {

@@ -3,7 +3,7 @@
 use hyper::{HeaderMap, Method, Uri, body::Bytes};
 use lapi::{
     Reply, Request,
-    limits::{MAX_ALERTS, MAX_PARAMETERS, MAX_PENDING, MAX_WORDS},
+    limits::{MAX_ALERTS, MAX_ORDERS, MAX_PARAMETERS, MAX_PENDING, MAX_WORDS},
 };
 use proptest::prelude::*;
 use std::sync::LazyLock;
@@ -90,6 +90,12 @@ fn long_lists_are_refused() {
     assert_eq!(ask("GET", &format!("/v1/decisions?scopes={words}"), Vec::new(), "").unwrap().status, 400);
     let alert = r#"{"scenario":"s","source":{"scope":"Ip","value":"192.0.2.7"}},"#.repeat(MAX_ALERTS + 1);
     let body = format!("[{}]", alert.trim_end_matches(','));
+    assert_eq!(ask("POST", "/v1/alerts", body.into_bytes(), token()).unwrap().status, 400);
+    let order = r#"{"duration":"4h","scope":"Ip","type":"ban","value":"192.0.2.7"},"#.repeat(MAX_ORDERS + 1);
+    let orders = order.trim_end_matches(',');
+    let body = format!(
+        r#"[{{"scenario":"s","source":{{"scope":"Ip","value":"192.0.2.7"}},"decisions":[{orders}]}}]"#
+    );
     assert_eq!(ask("POST", "/v1/alerts", body.into_bytes(), token()).unwrap().status, 400);
     let deep = "[".repeat(100_000).into_bytes();
     assert_eq!(ask("POST", "/v1/alerts", deep, token()).unwrap().status, 400);

@@ -84,3 +84,29 @@ async fn what_is_too_large_is_refused_in_the_form_of_the_api() {
     assert!(head.starts_with("HTTP/1.1 413 "), "{head}");
     assert_eq!(body, br#"{"message":"the request is too large"}"#);
 }
+
+/// Strangers who hold their large bodies back delay other large bodies, and nobody else.
+#[tokio::test(start_paused = true)]
+async fn large_bodies_wait_for_their_turn_and_small_requests_do_not() {
+    let (_server, address, _) = server(true).await;
+    let mut slow = Vec::new();
+    for _ in 0..8 {
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        stream.write_all(ask("POST", "/v1/alerts", "Content-Length: 100000\r\n").as_bytes()).await.unwrap();
+        slow.push(stream);
+    }
+    let (head, _) = parts(&talk(address, &ask("GET", "/health", "")).await);
+    assert!(head.starts_with("HTTP/1.1 200 "), "{head}");
+    let body = " ".repeat(100_000);
+    let large = ask("POST", "/v1/usage-metrics", "Content-Length: 100000\r\n") + &body;
+    let (head, _) = parts(&talk(address, &large).await);
+    assert!(head.starts_with("HTTP/1.1 400 ") || head.starts_with("HTTP/1.1 408 "), "{head}");
+    for mut stream in slow {
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer).await.unwrap();
+        assert!(answer.starts_with(b"HTTP/1.1 408 "), "{}", String::from_utf8_lossy(&answer));
+    }
+    // Their turns are free again.
+    let (head, _) = parts(&talk(address, &large).await);
+    assert!(head.starts_with("HTTP/1.1 400 "), "{head}");
+}

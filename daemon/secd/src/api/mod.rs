@@ -1,9 +1,14 @@
 //! The control socket: HTTP/1.1 with JSON over a Unix socket. Thin: every answer is made by [`Appliance`].
 
+mod asked;
+
 use axum::{
     Json, Router,
     body::Body,
-    extract::{DefaultBodyLimit, Query, Request, State, rejection::JsonRejection, rejection::QueryRejection},
+    extract::{
+        ConnectInfo, DefaultBodyLimit, Query, Request, State, rejection::JsonRejection,
+        rejection::QueryRejection,
+    },
     http::{HeaderValue, StatusCode, header::CONTENT_TYPE},
     middleware::{self, Next},
     response::{IntoResponse, Response},
@@ -11,9 +16,10 @@ use axum::{
 };
 use model::{QueryFilter, QueryStatsFilter};
 use protocol::{
-    API_HEADER, API_VERSION, ApplyRequest, DecisionsQuery, DeviceOrder, DiffRequest, DnsPauseOrder,
-    DnsTestQuery, ErrorReply, FlowsQuery, Lift, ListOrder, MAX_CONFIG_BYTES, MAX_REQUEST_BYTES, ModeRequest,
-    Order, Peer, ProgramOrder, SettleRequest, TailQuery, TopQuery, WhyQuery, path,
+    API_HEADER, API_VERSION, ApplyRequest, AuditQuery, DecisionsQuery, DeviceOrder, DiffRequest,
+    DnsPauseOrder, DnsTestQuery, ErrorReply, FlowsQuery, Lift, ListOrder, MAX_CONFIG_BYTES,
+    MAX_REQUEST_BYTES, ManyOrder, ModeRequest, Order, Peer, ProgramOrder, SettleRequest, TailQuery, TopQuery,
+    UndoOrder, WhyQuery, path,
 };
 use serde::Serialize;
 use shippers::Tailed;
@@ -27,6 +33,7 @@ use std::{
     sync::Arc,
 };
 
+use self::asked::{Asked, Caller};
 use crate::{appliance::Appliance, decisions::Failure};
 
 /// Connections to `tail` at once. More are refused with 503.
@@ -69,7 +76,8 @@ pub async fn serve(
     stop: impl Future<Output = ()> + Send + 'static,
 ) -> io::Result<()> {
     let listener = tokio::net::UnixListener::from_std(listener)?;
-    axum::serve(listener, router(appliance)).with_graceful_shutdown(stop).await
+    let service = router(appliance).into_make_service_with_connect_info::<Caller>();
+    axum::serve(listener, service).with_graceful_shutdown(stop).await
 }
 
 fn router(appliance: Arc<Appliance>) -> Router {
@@ -77,11 +85,14 @@ fn router(appliance: Arc<Appliance>) -> Router {
         .route(path::STATUS, get(async |State(secd): Of| Json(secd.status().await)))
         .route(path::WHY, get(why))
         .route(path::DECISIONS, get(decisions).post(order))
+        .route(path::DECISIONS_MANY, post(order_many).layer(DefaultBodyLimit::max(ManyOrder::MAX_BYTES)))
         .route(path::LIFT, post(lift))
         .route(path::BOUNCERS, get(async |State(secd): Of| Json(secd.bouncers())))
         .route(path::ORDER_BOUNCER, post(order_bouncer))
         .route(path::MACHINES, get(async |State(secd): Of| Json(secd.machines())))
         .route(path::ORDER_MACHINE, post(order_machine))
+        .route(path::AUDIT, get(audit))
+        .route(path::UNDO, post(undo))
         .route(path::LISTS, get(async |State(secd): Of| Json(secd.lists())))
         .route(path::REFRESH, post(refresh))
         .route(path::ACCEPT, post(accept))
@@ -97,7 +108,12 @@ fn router(appliance: Arc<Appliance>) -> Router {
         .route(path::TOP, get(top))
         .route(path::TAIL, get(tail))
         .route(path::MODE, get(async |State(secd): Of| Json(secd.mode())).post(mode))
-        .route(path::RELOAD, post(async |State(secd): Of| answer(secd.reload().await)))
+        .route(
+            path::RELOAD,
+            post(async |State(secd): Of, ConnectInfo(caller): ConnectInfo<Caller>| {
+                answer(secd.reload(&caller.name("")).await)
+            }),
+        )
         .route(path::APPLY, get(async |State(secd): Of| Json(secd.trial())).merge(with_config(post(apply))))
         .route(path::DIFF, with_config(post(diff)))
         .route(path::CONFIRM, post(confirm))
@@ -148,30 +164,51 @@ async fn top(State(secd): Of, query: Result<Query<TopQuery>, QueryRejection>) ->
     }
 }
 
-async fn order(State(secd): Of, order: Result<Json<Order>, JsonRejection>) -> Response {
+async fn order(State(secd): Of, order: Result<Asked<Order>, JsonRejection>) -> Response {
     match order {
-        Ok(Json(order)) => answer(secd.order(order).await),
+        Ok(Asked(order)) => answer(secd.order(order).await),
         Err(error) => unreadable(&error),
     }
 }
 
-async fn lift(State(secd): Of, lift: Result<Json<Lift>, JsonRejection>) -> Response {
+async fn order_many(State(secd): Of, order: Result<Asked<ManyOrder>, JsonRejection>) -> Response {
+    match order {
+        Ok(Asked(order)) => answer(secd.order_many(order).await),
+        Err(error) => unreadable(&error),
+    }
+}
+
+async fn audit(State(secd): Of, query: Result<Query<AuditQuery>, QueryRejection>) -> Response {
+    match query {
+        Ok(Query(query)) => answer(secd.audit(&query).await),
+        Err(error) => failure((400, ErrorReply::new(error.body_text(), None))),
+    }
+}
+
+async fn undo(State(secd): Of, order: Result<Asked<UndoOrder>, JsonRejection>) -> Response {
+    match order {
+        Ok(Asked(order)) => answer(secd.undo(order).await),
+        Err(error) => unreadable(&error),
+    }
+}
+
+async fn lift(State(secd): Of, lift: Result<Asked<Lift>, JsonRejection>) -> Response {
     match lift {
-        Ok(Json(lift)) => answer(secd.lift(lift).await),
+        Ok(Asked(lift)) => answer(secd.lift(lift).await),
         Err(error) => unreadable(&error),
     }
 }
 
-async fn mode(State(secd): Of, mode: Result<Json<ModeRequest>, JsonRejection>) -> Response {
+async fn mode(State(secd): Of, mode: Result<Asked<ModeRequest>, JsonRejection>) -> Response {
     match mode {
-        Ok(Json(request)) => answer(secd.set_mode(request.mode, &request.user).await),
+        Ok(Asked(request)) => answer(secd.set_mode(request.mode, &request.user).await),
         Err(error) => unreadable(&error),
     }
 }
 
-async fn apply(State(secd): Of, request: Result<Json<ApplyRequest>, JsonRejection>) -> Response {
+async fn apply(State(secd): Of, request: Result<Asked<ApplyRequest>, JsonRejection>) -> Response {
     match request {
-        Ok(Json(request)) => answer(secd.apply_config(request).await),
+        Ok(Asked(request)) => answer(secd.apply_config(request).await),
         Err(error) => unreadable(&error),
     }
 }
@@ -183,51 +220,51 @@ async fn diff(State(secd): Of, request: Result<Json<DiffRequest>, JsonRejection>
     }
 }
 
-async fn confirm(State(secd): Of, request: Result<Json<SettleRequest>, JsonRejection>) -> Response {
+async fn confirm(State(secd): Of, request: Result<Asked<SettleRequest>, JsonRejection>) -> Response {
     match request {
-        Ok(Json(request)) => answer(secd.confirm(request).await),
+        Ok(Asked(request)) => answer(secd.confirm(request).await),
         Err(error) => unreadable(&error),
     }
 }
 
-async fn revert(State(secd): Of, request: Result<Json<SettleRequest>, JsonRejection>) -> Response {
+async fn revert(State(secd): Of, request: Result<Asked<SettleRequest>, JsonRejection>) -> Response {
     match request {
-        Ok(Json(request)) => answer(secd.revert(request).await),
+        Ok(Asked(request)) => answer(secd.revert(request).await),
         Err(error) => unreadable(&error),
     }
 }
 
-async fn refresh(State(secd): Of, order: Result<Json<ListOrder>, JsonRejection>) -> Response {
+async fn refresh(State(secd): Of, order: Result<Asked<ListOrder>, JsonRejection>) -> Response {
     match order {
-        Ok(Json(order)) => answer(secd.refresh(order).await),
+        Ok(Asked(order)) => answer(secd.refresh(order).await),
         Err(error) => unreadable(&error),
     }
 }
 
-async fn accept(State(secd): Of, order: Result<Json<ListOrder>, JsonRejection>) -> Response {
+async fn accept(State(secd): Of, order: Result<Asked<ListOrder>, JsonRejection>) -> Response {
     match order {
-        Ok(Json(order)) => answer(secd.accept(order).await),
+        Ok(Asked(order)) => answer(secd.accept(order).await),
         Err(error) => unreadable(&error),
     }
 }
 
-async fn order_device(State(secd): Of, order: Result<Json<DeviceOrder>, JsonRejection>) -> Response {
+async fn order_device(State(secd): Of, order: Result<Asked<DeviceOrder>, JsonRejection>) -> Response {
     match order {
-        Ok(Json(order)) => answer(secd.order_device(order).await),
+        Ok(Asked(order)) => answer(secd.order_device(order).await),
         Err(error) => unreadable(&error),
     }
 }
 
-async fn order_bouncer(State(secd): Of, order: Result<Json<ProgramOrder>, JsonRejection>) -> Response {
+async fn order_bouncer(State(secd): Of, order: Result<Asked<ProgramOrder>, JsonRejection>) -> Response {
     match order {
-        Ok(Json(order)) => answer(secd.order_bouncer(order).await),
+        Ok(Asked(order)) => answer(secd.order_bouncer(order).await),
         Err(error) => unreadable(&error),
     }
 }
 
-async fn order_machine(State(secd): Of, order: Result<Json<ProgramOrder>, JsonRejection>) -> Response {
+async fn order_machine(State(secd): Of, order: Result<Asked<ProgramOrder>, JsonRejection>) -> Response {
     match order {
-        Ok(Json(order)) => answer(secd.order_machine(order).await),
+        Ok(Asked(order)) => answer(secd.order_machine(order).await),
         Err(error) => unreadable(&error),
     }
 }
@@ -253,9 +290,9 @@ async fn dns_stats(State(secd): Of, query: Result<Query<QueryStatsFilter>, Query
     }
 }
 
-async fn pause(State(secd): Of, order: Result<Json<DnsPauseOrder>, JsonRejection>) -> Response {
+async fn pause(State(secd): Of, order: Result<Asked<DnsPauseOrder>, JsonRejection>) -> Response {
     match order {
-        Ok(Json(order)) => answer(secd.pause(order).await),
+        Ok(Asked(order)) => answer(secd.pause(order).await),
         Err(error) => unreadable(&error),
     }
 }

@@ -245,8 +245,12 @@ impl Appliance {
         found.retain(|decision| {
             query.kind.is_none_or(|kind| decision.kind == kind)
                 && query.origin.is_none_or(|origin| decision.origin.kind == origin)
+                && query.before.is_none_or(|before| decision.id < before)
         });
-        found.sort_by_key(|decision| std::cmp::Reverse(decision.since));
+        match query.before {
+            Some(_) => found.sort_by_key(|decision| std::cmp::Reverse(decision.id)),
+            None => found.sort_by_key(|decision| std::cmp::Reverse(decision.since)),
+        }
         protocol::Decisions {
             decisions: found.into_iter().take(limit(query.limit)).cloned().collect(),
             total,

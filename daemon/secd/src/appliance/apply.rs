@@ -20,11 +20,12 @@ use std::{
     sync::{Arc, PoisonError},
     time::Duration,
 };
+use store::BY_ITSELF;
 use tokio::time::Instant;
 
 use super::{
     Appliance, Current, Walls,
-    changes::{changes, not_applied},
+    changes::{changes, config_change, not_applied},
 };
 use crate::{clock, decisions::Failure, flags::Flags, loading::Loaded, trial::ConfigFiles};
 
@@ -129,6 +130,11 @@ impl Appliance {
             Severity::Notice,
             format!("config applied{how}, by {}: {}", request.user, changes.join(", ")),
         );
+        let kind = match request.confirm {
+            Some(seconds) => format!("apply --confirm {seconds}s"),
+            None => "apply".to_owned(),
+        };
+        self.write_down(&request.user, config_change(&kind, &changes)).await;
         let generation = walls.generation();
         Ok(Applied { generation, changes, notes, trial })
     }
@@ -168,6 +174,7 @@ impl Appliance {
         self.change_sinks(&trial.former).await;
         self.trouble("the config", None);
         self.system(Severity::Notice, format!("config confirmed, by {}", request.user));
+        self.write_down(&request.user, config_change("confirm", &[])).await;
         Ok(self.settled(&walls, true, notes))
     }
 
@@ -180,6 +187,7 @@ impl Appliance {
         let trial = self.running_trial()?;
         self.system(Severity::Notice, format!("config taken back, by {}", request.user));
         self.go_back(&mut walls, trial.former).await;
+        self.write_down(&request.user, config_change("revert", &[])).await;
         Ok(self.settled(&walls, false, Vec::new()))
     }
 
@@ -230,6 +238,7 @@ impl Appliance {
             if let Some(trial) = running.filter(same) {
                 secd.system(Severity::Warning, "nobody confirmed the config in time; it goes back".into());
                 secd.go_back(&mut walls, trial.former).await;
+                secd.write_down(BY_ITSELF, config_change("revert", &[])).await;
             }
         });
         told

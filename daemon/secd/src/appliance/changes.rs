@@ -2,9 +2,10 @@
 
 use anyhow::Result;
 use enforce::nft::early;
-use model::{Mode, Severity};
+use model::{Change, Mode, Severity};
 use protocol::{Detached, ErrorReply, ModeReply, Problem, Reloaded};
 use std::{collections::HashMap, sync::Arc};
+use store::{Actor, BY_ITSELF};
 
 use super::{Appliance, Current, SHIP_BY, Walls, apply::Lasting, plan::Wanted};
 use crate::{
@@ -23,12 +24,13 @@ impl Appliance {
     ///
     /// # Errors
     /// 409 a config is on trial, 422 the config is bad, 503 the kernel refused.
-    pub async fn reload(&self) -> Result<Reloaded, Failure> {
+    pub async fn reload(&self, user: &str) -> Result<Reloaded, Failure> {
         let mut walls = self.change.lock().await;
         self.refuse_in_trial()?;
         // Someone who says so takes the file as it is, tried before or not.
         let reloaded = self.reload_from(&mut walls, false).await?;
         self.files().forget();
+        self.write_down(user, config_change("reload", &reloaded.changes)).await;
         Ok(reloaded)
     }
 
@@ -92,10 +94,16 @@ impl Appliance {
     /// # Errors
     /// 409 a config is on trial, 503 it could not be stored or applied.
     pub async fn set_mode(&self, mode: Mode, user: &str) -> Result<ModeReply, Failure> {
+        self.change_mode(mode, &Actor::person(user)).await
+    }
+
+    /// The same, by whoever it is.
+    pub(super) async fn change_mode(&self, mode: Mode, actor: &Actor) -> Result<ModeReply, Failure> {
         let mut walls = self.change.lock().await;
         self.refuse_in_trial()?;
         let unavailable = |error: String| (503, ErrorReply::new(error, Some("the mode is as it was")));
         let former = self.store.mode().await.map_err(|error| unavailable(error.to_string()))?;
+        let before = self.current.load().loaded.config.mode;
         // Choosing what the config says gives the choice back to the config.
         let chosen = (mode != self.current.load().loaded.configured).then_some(mode);
         self.store.save_mode(chosen).await.map_err(|error| unavailable(error.to_string()))?;
@@ -103,7 +111,10 @@ impl Appliance {
             self.store.save_mode(former).await.map_err(|error| unavailable(error.to_string()))?;
             return Err(failed);
         }
-        self.system(Severity::Notice, format!("mode {mode}, by {user}"));
+        self.system(Severity::Notice, format!("mode {mode}, by {}", actor.by.name));
+        if before != mode {
+            self.write_down_by(actor, Change::Mode { before, after: mode }).await;
+        }
         Ok(self.mode())
     }
 
@@ -160,7 +171,7 @@ impl Appliance {
         } else {
             "their signatures do not run"
         };
-        let machine = Machine::read();
+        let machine = self.machine(&loaded.config);
         let in_force = former.applied.map(|_| &former.loaded.config.policy);
         tokio::task::block_in_place(|| self.number_domains(&mut loaded.config.policy, in_force))?;
         let config = &loaded.config;
@@ -187,7 +198,11 @@ impl Appliance {
         for event in told {
             self.sender.send(event);
         }
-        let ended = self.decisions.keeper().protect(machine.protected(config));
+        let ended = {
+            let mut keeper = self.decisions.keeper();
+            keeper.set_bans(config.bans.clone());
+            keeper.protect(machine.protected(config))
+        };
         self.end_now_protected(&ended).await;
         self.domains.store(Arc::clone(&feeds.domains));
         let logs = self.logs.update(config, &loaded.library, &loaded.dialects).await;
@@ -276,7 +291,8 @@ impl Appliance {
                 continue;
             };
             let message = format!("the ban of {target} is lifted: it is protected now");
-            let lift = protocol::Lift { target, kind: Some(model::DecisionKind::Ban), user: "secd".into() };
+            let lift =
+                protocol::Lift { target, kind: Some(model::DecisionKind::Ban), user: BY_ITSELF.into() };
             match self.decisions.lift(lift).await {
                 Ok(_) => self.system(Severity::Warning, message),
                 Err((_, reply)) => {
@@ -303,6 +319,12 @@ pub(super) fn names(loaded: &Loaded, machine: &Machine) -> Names {
             .map(|(index, name)| (*index, name.clone()))
             .collect::<HashMap<_, _>>(),
     }
+}
+
+/// The row of the audit log about a change of the config.
+pub(super) fn config_change(how: &str, changes: &[String]) -> Change {
+    let changes = changes.iter().take(Change::MAX_LINES).cloned().collect();
+    Change::Config { how: how.to_owned(), changes }
 }
 
 /// What a reload changed, in a line each.

@@ -1,6 +1,6 @@
 //! Devices of the zones: who they are, who lets them in, and when the plan has to follow.
 
-use model::{Body, Event, EventAction, Severity};
+use model::{Body, Change, Event, EventAction, Severity};
 use policy::Policy;
 use protocol::{DeviceOrder, DeviceOrdered, DeviceRow, Devices as DeviceRows, ErrorReply};
 use std::sync::{MutexGuard, PoisonError, atomic::Ordering};
@@ -156,6 +156,8 @@ impl Appliance {
             self.let_in.store(true, Ordering::Release);
             let what = if order.allow { "let in" } else { "no longer let in" };
             self.system(Severity::Notice, format!("device {} {what}, by {}", order.mac, order.user));
+            let change = Change::Device { mac: order.mac.to_string(), after: what.to_owned() };
+            self.write_down(&order.user, change).await;
             let done = self.reconcile(false).await;
             if !done || self.in_trouble("the packet path") || self.in_trouble("what rules name") {
                 notes.push("it is stored, but not in force yet; see `secctl status`".into());

@@ -13,10 +13,12 @@ mod hosts;
 mod lapi;
 mod pihole;
 mod plan;
+mod protection;
 mod reflect;
 mod refresh;
 mod resolved;
 mod tasks;
+mod undo;
 
 use ::feeds::{SystemResolver, Web, WebLimits};
 use abi::{Active, ZoneId};
@@ -42,6 +44,7 @@ use store::Store;
 use tokio::sync::Semaphore;
 
 use crate::{
+    allowed_names::AllowedNames,
     api::MAX_TAILS,
     clock,
     decisions::{Decisions, Held, Tell},
@@ -106,6 +109,8 @@ pub struct Appliance {
     devices: Mutex<Devices>,
     /// Devices that people have let in.
     allowed: Mutex<AllowedDevices>,
+    /// What names in `allow` were last known to be.
+    allowed_names: Mutex<AllowedNames>,
     /// Someone let a device in, or took that back, and the plan does not have it yet.
     let_in: AtomicBool,
     /// SYN floods.
@@ -181,9 +186,11 @@ impl Appliance {
         let orders = dataplane.orders()?;
         let allows = orders.allows()?.into_iter().map(|(net, _)| net).collect();
         let held = Held { bans: orders.bans()?, allows };
-        let machine = Machine::read();
+        let names = AllowedNames::open(&flags.state_dir.join(protection::NAMES_FILE));
+        let machine = Machine::with(names.of(&loaded.config.allow_names));
         let mut keeper = Keeper::new(KernelOrders(orders));
         keeper.protect(machine.protected(&loaded.config));
+        keeper.set_bans(loaded.config.bans.clone());
         let decisions = Decisions::start(keeper, held, store.clone(), Arc::clone(&tell)).await?;
         let logs = Pipeline::start(
             &loaded.config,
@@ -250,6 +257,7 @@ impl Appliance {
             to_fetch: tokio::sync::Notify::new(),
             devices: Mutex::new(Devices::with_told(told)),
             allowed: Mutex::new(allowed),
+            allowed_names: Mutex::new(names),
             let_in: AtomicBool::new(false),
             floods: Mutex::default(),
             retry: Mutex::default(),

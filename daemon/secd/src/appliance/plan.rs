@@ -70,7 +70,7 @@ impl Appliance {
         }
         let current = self.current.load_full();
         let (loaded, now) = (&current.loaded, clock::now().wall);
-        let machine = Machine::read();
+        let machine = self.machine(&loaded.config);
         if self.in_trouble("dns") {
             // An address it is to listen on may have come meanwhile.
             let resolver = self.update_resolver(loaded).await;
@@ -201,6 +201,7 @@ impl Appliance {
         let policy = &wanted.standing.now;
         let mut plan = policy.lower(&own, wanted.feeds.addresses.table())?;
         plan.protected.extend(wanted.machine.gateways.iter().map(|gateway| IpNet::from(*gateway)));
+        plan.protected.extend(wanted.machine.named.values().flatten().map(|address| IpNet::from(*address)));
         let staged = walls.dataplane.stage(&plan)?;
         let former = self.current.load_full();
         let policy_is_new = former.applied.is_none() || former.standing.now != *policy;

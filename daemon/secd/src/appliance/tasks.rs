@@ -5,7 +5,7 @@ use enforce::xdp::PacketRing;
 use std::{sync::Arc, time::Duration};
 
 use super::Appliance;
-use crate::{alerts::Alerts, clock, leases::LeaseFiles, machine::Machine, neighbours::Neighbours};
+use crate::{alerts::Alerts, clock, leases::LeaseFiles, neighbours::Neighbours};
 
 /// How often decisions that are over are taken out.
 const EXPIRE_EVERY: Duration = Duration::from_secs(1);
@@ -24,6 +24,10 @@ const KEEP_ANSWERS_EVERY: u32 = 10;
 /// How often ended decisions are forgotten, and after what time.
 const PRUNE_EVERY: Duration = Duration::from_secs(3600);
 const KEEP_ENDED: Duration = Duration::from_secs(90 * 86_400);
+/// After what time rows of the audit log are forgotten.
+const KEEP_AUDIT: Duration = Duration::from_secs(400 * 86_400);
+/// How often names in `allow` are looked up.
+const NAMES_EVERY: Duration = Duration::from_secs(60);
 
 impl Appliance {
     pub(super) fn spawn_tasks(self: &Arc<Self>, packets: PacketRing) -> Result<()> {
@@ -95,6 +99,14 @@ impl Appliance {
                 }
             }
         });
+        let secd = Arc::clone(self);
+        tokio::spawn(async move {
+            let mut tick = tokio::time::interval(NAMES_EVERY);
+            loop {
+                tick.tick().await;
+                secd.look_at_allowed_names().await;
+            }
+        });
         let store = self.store.clone();
         tokio::spawn(async move {
             let mut tick = tokio::time::interval(PRUNE_EVERY);
@@ -103,6 +115,10 @@ impl Appliance {
                 let ago = i64::try_from(KEEP_ENDED.as_micros()).unwrap_or(i64::MAX);
                 if let Err(error) = store.prune(model::Timestamp(clock::now().wall.0 - ago)).await {
                     tracing::warn!(%error, "ended decisions are kept for longer");
+                }
+                let ago = i64::try_from(KEEP_AUDIT.as_micros()).unwrap_or(i64::MAX);
+                if let Err(error) = store.prune_audit(model::Timestamp(clock::now().wall.0 - ago)).await {
+                    tracing::warn!(%error, "old rows of the audit log are kept for longer");
                 }
             }
         });
@@ -139,7 +155,9 @@ impl Appliance {
             self.look_at_query_log();
             let current = self.current.load_full();
             let scheduled = current.standing.next_change.is_some_and(|at| at <= clock::now().wall);
-            let machine = Machine::read() != current.machine;
+            let machine = self.machine(&current.loaded.config) != current.machine;
+            self.look_at_sessions();
+            self.look_at_budget();
             let flood = self.look_for_floods();
             // Devices come and go all the time: the plan follows in groups, not one by one. What could not be put in force
             // is not tried again at once.

@@ -7,6 +7,8 @@ use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use model::{Decision, DecisionKind, Mode, Target, Timestamp};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
+use super::steps::moved;
+
 /// What the kernel should hold for one prefix.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Entry {
@@ -25,17 +27,31 @@ pub struct Entry {
 pub struct Effective {
     by_net: BTreeMap<IpNet, Vec<u64>>,
     decisions: HashMap<u64, Decision>,
+    /// How many prefixes there are of each length: only those that occur are looked for.
+    v4_lengths: BTreeMap<u8, usize>,
+    v6_lengths: BTreeMap<u8, usize>,
 }
 
 impl Effective {
     /// Takes a decision in; says which prefixes must be written again. Decisions about domains are ignored.
     pub fn insert(&mut self, decision: Decision) -> BTreeSet<IpNet> {
         let Target::Net(net) = decision.target else { return BTreeSet::new() };
+        self.restore(decision);
+        self.within(net)
+    }
+
+    /// The same where everything is written anyway.
+    pub fn restore(&mut self, decision: Decision) {
+        let Target::Net(net) = decision.target else { return };
         let id = decision.id;
         if self.decisions.insert(id, decision).is_none() {
-            self.by_net.entry(net).or_default().push(id);
+            let at = self.by_net.entry(net).or_default();
+            let is_new = at.is_empty();
+            at.push(id);
+            if is_new {
+                *self.lengths_mut(net).entry(net.prefix_len()).or_default() += 1;
+            }
         }
-        self.within(net)
     }
 
     /// Takes out what the same origin ordered about the same target. What it leaves is written by the
@@ -60,6 +76,13 @@ impl Effective {
             ids.retain(|other| *other != id);
             if ids.is_empty() {
                 self.by_net.remove(&net);
+                let lengths = self.lengths_mut(net);
+                if let Some(count) = lengths.get_mut(&net.prefix_len()) {
+                    *count -= 1;
+                    if *count == 0 {
+                        lengths.remove(&net.prefix_len());
+                    }
+                }
             }
         }
         (Some(decision), touched)
@@ -83,8 +106,11 @@ impl Effective {
 
     /// Active decisions whose prefix holds `net`, longest prefix first.
     pub fn covering(&self, net: IpNet) -> impl Iterator<Item = &Decision> {
-        supernets(net)
-            .filter_map(|wider| self.by_net.get(&wider))
+        let lengths = if net.addr().is_ipv4() { &self.v4_lengths } else { &self.v6_lengths };
+        lengths
+            .range(..=net.prefix_len())
+            .rev()
+            .filter_map(move |(length, _)| self.by_net.get(&with_length(net, *length)))
             .flatten()
             .filter_map(|id| self.decisions.get(id))
     }
@@ -139,7 +165,22 @@ impl Effective {
 
     /// Ids of the decisions that stand at exactly this target.
     pub fn at(&self, target: &Target, kind: DecisionKind) -> Vec<u64> {
-        self.decisions.values().filter(|d| d.kind == kind && d.target == *target).map(|d| d.id).collect()
+        let Target::Net(net) = target else { return Vec::new() };
+        self.standing_at(*net).filter(|d| d.kind == kind).map(|d| d.id).collect()
+    }
+
+    /// The clock was set: every end moves with it.
+    pub fn move_ends(&mut self, by: i64) {
+        for decision in self.decisions.values_mut() {
+            decision.until = decision.until.map(|until| moved(until, by));
+        }
+    }
+
+    fn lengths_mut(&mut self, net: IpNet) -> &mut BTreeMap<u8, usize> {
+        match net {
+            IpNet::V4(_) => &mut self.v4_lengths,
+            IpNet::V6(_) => &mut self.v6_lengths,
+        }
     }
 }
 
@@ -151,6 +192,7 @@ fn prefix_length(decision: &Decision) -> u8 {
 }
 
 /// `net` and every wider prefix that holds it.
+#[cfg(test)]
 fn supernets(net: IpNet) -> impl Iterator<Item = IpNet> {
     (0..=net.prefix_len()).rev().map(move |length| with_length(net, length))
 }

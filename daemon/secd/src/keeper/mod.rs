@@ -3,14 +3,23 @@
 //! Pure but for the [`Kernel`] it writes to; time comes in as [`Now`]. The shell around it (`crate::decisions`) stores
 //! and tells.
 
+pub mod budget;
 pub mod effective;
+pub mod known;
+pub mod repeats;
+pub mod steps;
 
 use abi::BanValue;
+use budget::Budget;
+use config::Bans;
 use effective::{Effective, Entry};
-use ipnet::IpNet;
-use model::{Decision, DecisionKind, Name, OriginKind, Target, Timestamp};
+use ipnet::{IpNet, Ipv4Net};
+use known::{Known, Welcome};
+use model::{Decision, DecisionKind, Mode, Name, OriginKind, Target, Timestamp};
+use repeats::{Growth, Repeats};
 use std::{
-    collections::{BTreeSet, HashMap},
+    collections::{BTreeSet, HashMap, HashSet},
+    net::{IpAddr, Ipv4Addr},
     time::Duration,
 };
 
@@ -91,6 +100,16 @@ pub enum Refusal {
         /// Why that is protected.
         why: String,
     },
+    /// It would stop somebody who is here now, or was let in a moment ago.
+    #[error("{target} is refused: {who} {why}")]
+    Welcome {
+        /// What was asked for.
+        target: Target,
+        /// Whom it would touch.
+        who: IpAddr,
+        /// Why that is not to be.
+        why: &'static str,
+    },
     /// So wide that it can only be a mistake.
     #[error("{target} is refused: wider than /{limit}; ban smaller ranges")]
     TooWide {
@@ -128,6 +147,9 @@ pub const RESERVED_FOR_PEOPLE: usize = store::RESERVED_FOR_PEOPLE as usize;
 /// Active allows of addresses: what the kernel holds. More are refused with [`Refusal::Full`].
 pub const MAX_ALLOWS: usize = abi::MAX_PROTECTED as usize;
 
+/// Where carriers put many customers behind one address (RFC 6598).
+const CARRIER_NAT: IpNet = IpNet::V4(Ipv4Net::new_assert(Ipv4Addr::new(100, 64, 0, 0), 10));
+
 /// A ban that would end less than this after one that holds already adds nothing: one attack trips several scenarios.
 const MOMENT: Duration = Duration::from_secs(60);
 
@@ -139,6 +161,10 @@ pub struct Keeper<K> {
     allows: Effective,
     domains: HashMap<Name, Vec<Decision>>,
     protected: Vec<Protected>,
+    known: Known,
+    repeats: Repeats,
+    budget: Budget,
+    settings: Bans,
     /// Prefixes the kernel has yet to be told of.
     unwritten: Unwritten,
 }
@@ -155,7 +181,12 @@ struct Unwritten {
 impl<K: Kernel> Keeper<K> {
     /// A keeper without decisions.
     pub fn new(kernel: K) -> Self {
+        let settings = Bans::default();
         Self {
+            known: Known::default(),
+            repeats: Repeats::default(),
+            budget: Budget::new(settings.per_hour, settings.per_scenario),
+            settings,
             kernel,
             bans: Effective::default(),
             allows: Effective::default(),
@@ -190,6 +221,85 @@ impl<K: Kernel> Keeper<K> {
             .collect()
     }
 
+    /// What the config says about bans.
+    pub fn set_bans(&mut self, settings: Bans) {
+        self.budget.limit(settings.per_hour, settings.per_scenario);
+        self.settings = settings;
+    }
+
+    /// Somebody logged in from there: engines do not ban it for a while.
+    pub fn logged_in(&mut self, from: IpAddr, now: Now) {
+        self.known.login(from, now.boot);
+    }
+
+    /// The sessions that are open on this machine now: nobody bans them.
+    pub fn set_sessions(&mut self, open: impl IntoIterator<Item = IpAddr>) {
+        self.known.sessions(open);
+    }
+
+    /// What is wrong with how much engines ban; none if nothing is.
+    pub fn over_budget(&mut self, now: Now) -> Option<String> {
+        self.budget.trouble(now.boot)
+    }
+
+    /// How often an address or range was banned before this run.
+    pub fn recall(&mut self, net: IpNet, times: u32, until: Option<Timestamp>) {
+        self.repeats.recall(net, times, until.unwrap_or(Timestamp(i64::MAX)));
+    }
+
+    /// The clock was set by so many microseconds: what is left of every decision stays as it is.
+    pub fn move_ends(&mut self, by: i64) {
+        self.bans.move_ends(by);
+        self.allows.move_ends(by);
+        for decision in self.domains.values_mut().flatten() {
+            decision.until = decision.until.map(|until| steps::moved(until, by));
+        }
+        self.repeats.shift(by);
+    }
+
+    /// Makes of what an engine asks for what is to be put in force: for how long, and whether it is carried out.
+    ///
+    /// # Errors
+    /// Why it is not taken.
+    pub fn judge(&mut self, mut decision: Decision, now: Now) -> Result<Decision, Refusal> {
+        if let (Target::Net(net), DecisionKind::Ban, Some(until)) =
+            (&decision.target, decision.kind, decision.until)
+        {
+            let usual = until.since(now.wall);
+            let lasting = if self.is_shared(*net) {
+                usual.min(self.settings.shared_longest)
+            } else if decision.mode == Mode::Enforce {
+                self.repeats.lasting(*net, usual, self.growth(), now.wall)
+            } else {
+                usual
+            };
+            decision.until = Some(now.wall.plus(lasting));
+        }
+        self.check(&decision, now)?;
+        if decision.mode == Mode::Enforce && !self.budget.spend(&decision.origin.name, now.boot) {
+            decision.mode = Mode::Observe;
+            self.check(&decision, now)?;
+        }
+        Ok(decision)
+    }
+
+    /// Many people stand behind one address there.
+    fn is_shared(&self, net: IpNet) -> bool {
+        let overlaps = |shared: &IpNet| shared.contains(&net) || net.contains(shared);
+        self.settings.shared.iter().chain([&CARRIER_NAT]).any(overlaps)
+    }
+
+    fn growth(&self) -> Growth {
+        let Bans { growth, longest, remember, .. } = self.settings;
+        Growth { factor: growth, longest, remember }
+    }
+
+    /// Whom a ban would stop who is welcome.
+    fn touches_welcome(&self, net: IpNet, by: OriginKind, now: Now) -> Option<Welcome> {
+        let login = || self.known.login_in(net, self.settings.after_login, now.boot);
+        self.known.session_in(net).or_else(|| if by == OriginKind::Person { None } else { login() })
+    }
+
     /// Whether a decision may be taken.
     ///
     /// # Errors
@@ -211,6 +321,13 @@ impl<K: Kernel> Keeper<K> {
         }
         if let Some(protected) = self.touches_protected(&decision.target) {
             return Err(Refusal::Protected { target, net: protected.net, why: protected.why.clone() });
+        }
+        if let Some(welcome) = self.touches_welcome(net, decision.origin.kind, now) {
+            let (who, why) = match welcome {
+                Welcome::Session(who) => (who, "has a session open on this machine"),
+                Welcome::Login(who) => (who, "has logged in a short while ago"),
+            };
+            return Err(Refusal::Welcome { target, who, why });
         }
         let live = |d: &&Decision| d.until.is_none_or(|until| until > now.wall);
         let text =
@@ -236,6 +353,19 @@ impl<K: Kernel> Keeper<K> {
     /// Puts a checked decision in force; it replaces what the same origin ordered about the same target. What the kernel
     /// refuses is tried again; see [`Self::behind`].
     pub fn admit(&mut self, decision: Decision, now: Now) {
+        self.take_in(decision, now);
+        self.write(now);
+    }
+
+    /// The same of many.
+    pub fn admit_many(&mut self, decisions: impl IntoIterator<Item = Decision>, now: Now) {
+        for decision in decisions {
+            self.take_in(decision, now);
+        }
+        self.write(now);
+    }
+
+    fn take_in(&mut self, decision: Decision, now: Now) {
         match (&decision.target, decision.kind) {
             (Target::Domain(name) | Target::DomainFor { name, .. }, _) => {
                 let at = self.domains.entry(name.clone()).or_default();
@@ -246,7 +376,11 @@ impl<K: Kernel> Keeper<K> {
                 at.retain(|other| !same(other));
                 at.push(decision);
             }
-            (Target::Net(_), DecisionKind::Ban) => {
+            (Target::Net(net), DecisionKind::Ban) => {
+                if decision.mode == Mode::Enforce && decision.origin.kind != OriginKind::Person {
+                    let until = decision.until.unwrap_or(Timestamp(i64::MAX));
+                    self.repeats.note(*net, until, self.growth(), now.wall);
+                }
                 self.bans.replace(&decision);
                 let touched = self.bans.insert(decision);
                 self.unwritten.bans.extend(touched);
@@ -257,10 +391,10 @@ impl<K: Kernel> Keeper<K> {
                 self.unwritten.allows.extend(touched);
             }
         }
-        self.write(now);
     }
 
-    /// Ends the decisions of a kind at exactly this target.
+    /// Ends the decisions of a kind at exactly this target. A ban that a person lifts was a mistake: the next one is not
+    /// longer for it.
     pub fn lift(&mut self, target: &Target, kind: DecisionKind, now: Now) -> Vec<Decision> {
         let ids = match (target, kind) {
             (Target::Domain(name) | Target::DomainFor { name, .. }, _) => {
@@ -270,6 +404,9 @@ impl<K: Kernel> Keeper<K> {
             (Target::Net(_), DecisionKind::Ban) => self.bans.at(target, kind),
             (Target::Net(_), DecisionKind::Allow) => self.allows.at(target, kind),
         };
+        if let (Target::Net(net), DecisionKind::Ban) = (target, kind) {
+            self.repeats.forget(*net);
+        }
         self.end(&ids, now)
     }
 
@@ -283,12 +420,35 @@ impl<K: Kernel> Keeper<K> {
             self.unwritten.allows.extend(touched);
             ended.extend(ban.into_iter().chain(allow));
         }
-        self.domains.retain(|_, at| {
-            ended.extend(at.extract_if(.., |d| ids.contains(&d.id)));
-            !at.is_empty()
-        });
+        if ended.len() < ids.len() {
+            let ids: HashSet<u64> = ids.iter().copied().collect();
+            self.domains.retain(|_, at| {
+                ended.extend(at.extract_if(.., |d| ids.contains(&d.id)));
+                !at.is_empty()
+            });
+        }
         self.write(now);
         ended
+    }
+
+    /// The same; they were mistakes, and the next ban is not longer for them.
+    pub fn end_as_mistakes(&mut self, ids: &[u64], now: Now) {
+        for decision in self.end(ids, now) {
+            if let Target::Net(net) = decision.target {
+                self.repeats.forget(net);
+            }
+        }
+    }
+
+    /// How many more decisions of people have room, and how many more allows of addresses.
+    pub fn room(&self) -> (usize, usize) {
+        (MAX_DECISIONS.saturating_sub(self.len()), MAX_ALLOWS.saturating_sub(self.allows.prefixes()))
+    }
+
+    /// From when on bans are remembered.
+    pub fn remembers_since(&self, now: Timestamp) -> Timestamp {
+        let back = self.settings.remember.saturating_add(self.settings.longest);
+        Timestamp(now.0.saturating_sub(i64::try_from(back.as_micros()).unwrap_or(i64::MAX)))
     }
 
     /// Ends what is over, and tells the kernel again what it refused.
@@ -314,10 +474,10 @@ impl<K: Kernel> Keeper<K> {
                     self.domains.entry(name.clone()).or_default().push(decision);
                 }
                 (Target::Net(_), DecisionKind::Ban) => {
-                    self.bans.insert(decision);
+                    self.bans.restore(decision);
                 }
                 (Target::Net(_), DecisionKind::Allow) => {
-                    self.allows.insert(decision);
+                    self.allows.restore(decision);
                 }
             }
         }
@@ -451,3 +611,5 @@ fn ban_value(entry: Entry, now: Now) -> BanValue {
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod time_tests;

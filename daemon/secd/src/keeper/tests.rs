@@ -5,10 +5,10 @@ use model::{Direction, Mode, Origin};
 use std::collections::BTreeMap;
 
 #[derive(Debug, Default)]
-struct Remembered {
+pub(super) struct Remembered {
     refuse: bool,
-    bans: BTreeMap<IpNet, BanValue>,
-    allows: BTreeMap<IpNet, u64>,
+    pub(super) bans: BTreeMap<IpNet, BanValue>,
+    pub(super) allows: BTreeMap<IpNet, u64>,
     rounds: u32,
 }
 
@@ -37,7 +37,7 @@ impl Kernel for Remembered {
     }
 }
 
-const NOW: Now = Now { wall: Timestamp(1_000_000_000), boot: 5_000_000_000 };
+pub(super) const NOW: Now = Now { wall: Timestamp(1_000_000_000), boot: 5_000_000_000 };
 
 fn later(seconds: i64) -> Now {
     Now {
@@ -46,7 +46,13 @@ fn later(seconds: i64) -> Now {
     }
 }
 
-fn order(id: u64, kind: DecisionKind, target: &str, seconds: Option<i64>, by: OriginKind) -> Decision {
+pub(super) fn order(
+    id: u64,
+    kind: DecisionKind,
+    target: &str,
+    seconds: Option<i64>,
+    by: OriginKind,
+) -> Decision {
     Decision {
         id,
         kind,
@@ -209,4 +215,100 @@ fn a_range_is_touched_by_what_covers_it_and_what_lies_inside() {
     assert_eq!(ids("198.51.100.0/24"), [1, 2, 3, 5]);
     assert_eq!(ids("198.51.100.7/32"), [1, 2, 5]);
     assert_eq!(ids("203.0.113.0/24"), [0_u64; 0]);
+}
+
+fn judged(keeper: &mut Keeper<Remembered>, target: &str, now: Now) -> Result<Decision, Refusal> {
+    let mut ban = order(0, DecisionKind::Ban, target, None, OriginKind::Scenario);
+    (ban.since, ban.until) = (now.wall, Some(now.wall.plus(Duration::from_secs(3600))));
+    keeper.judge(ban, now)
+}
+
+fn seconds(decision: &Decision) -> u64 {
+    decision.until.unwrap().since(decision.since).as_secs()
+}
+
+#[test]
+fn who_comes_back_is_banned_for_longer_unless_a_person_lifted_it() {
+    let mut keeper = keeper();
+    let mut now = NOW;
+    let mut again = |keeper: &mut Keeper<Remembered>, id| {
+        let ban = judged(keeper, "198.51.100.7", now).unwrap();
+        let lasting = seconds(&ban);
+        keeper.admit(Decision { id, ..ban }, now);
+        now = Now {
+            wall: now.wall.plus(Duration::from_secs(lasting)),
+            boot: now.boot + lasting * 1_000_000_000,
+        };
+        (lasting / 3600, now)
+    };
+    assert_eq!([again(&mut keeper, 1).0, again(&mut keeper, 2).0, again(&mut keeper, 3).0], [1, 2, 4]);
+    let (_, end) = again(&mut keeper, 4);
+    keeper.lift(&"198.51.100.7".parse().unwrap(), DecisionKind::Ban, end);
+    assert_eq!(again(&mut keeper, 5).0, 1);
+}
+
+#[test]
+fn where_many_share_an_address_bans_are_short() {
+    let mut keeper = keeper();
+    keeper.set_bans(Bans { shared: vec!["198.51.100.0/24".parse().unwrap()], ..Bans::default() });
+    for target in ["100.64.0.9", "100.127.255.0/24", "198.51.100.9", "198.51.0.0/16"] {
+        assert_eq!(seconds(&judged(&mut keeper, target, NOW).unwrap()), 900, "{target}");
+    }
+    assert_eq!(seconds(&judged(&mut keeper, "100.128.0.9", NOW).unwrap()), 3600);
+}
+
+#[test]
+fn beyond_the_budget_bans_observe_and_people_are_not_counted() {
+    let mut keeper = keeper();
+    keeper.set_bans(Bans { per_scenario: 2, ..Bans::default() });
+    for host in 1..=5 {
+        let person = order(host, DecisionKind::Ban, &format!("198.51.100.{host}"), None, OriginKind::Person);
+        keeper.check(&person, NOW).unwrap();
+        keeper.admit(person, NOW);
+    }
+    let modes: Vec<Mode> = (1..=3)
+        .map(|host| {
+            let ban = judged(&mut keeper, &format!("203.0.112.{host}"), NOW).unwrap();
+            keeper.admit(Decision { id: 100 + host, ..ban.clone() }, NOW);
+            ban.mode
+        })
+        .collect();
+    assert_eq!(modes, [Mode::Enforce, Mode::Enforce, Mode::Observe]);
+    assert!(keeper.over_budget(NOW).unwrap().contains("test has used up its 2 bans"));
+    assert!(
+        matches!(judged(&mut keeper, "203.0.112.3", NOW), Err(Refusal::Standing { .. })),
+        "observed once"
+    );
+    let hour = later(3700);
+    assert_eq!(keeper.over_budget(hour), None);
+    assert_eq!(judged(&mut keeper, "203.0.112.9", hour).unwrap().mode, Mode::Enforce);
+}
+
+#[test]
+fn who_is_in_is_not_banned() {
+    let mut keeper = keeper();
+    keeper.logged_in("198.51.100.7".parse().unwrap(), NOW);
+    let Err(Refusal::Welcome { who, .. }) = judged(&mut keeper, "198.51.100.0/24", NOW) else { panic!() };
+    assert_eq!(who.to_string(), "198.51.100.7");
+    assert!(judged(&mut keeper, "198.51.100.8", NOW).is_ok());
+    assert!(judged(&mut keeper, "198.51.100.7", later(3600)).is_ok(), "an hour later");
+    let person = order(1, DecisionKind::Ban, "198.51.100.7", None, OriginKind::Person);
+    assert!(keeper.check(&person, NOW).is_ok(), "a person may");
+    keeper.set_sessions(["198.51.100.7".parse().unwrap()]);
+    assert!(
+        matches!(keeper.check(&person, NOW), Err(Refusal::Welcome { .. })),
+        "but not the session they sit in"
+    );
+}
+
+#[test]
+fn all_of_ipv4_cannot_be_banned_in_the_notation_of_ipv6() {
+    let mut keeper = keeper();
+    let config = config::parse("secd.toml", "[zones.wan]\ninterface = 'wan0'\nwan = true\n").unwrap();
+    keeper.protect(crate::machine::Machine::default().protected(&config));
+    for net in ["::ffff:0:0/96", "::fffe:0:0/95", "::ffff:198.51.100.0/120", "0::/64"] {
+        let mut ban = order(1, DecisionKind::Ban, "2001:db8::1", None, OriginKind::Scenario);
+        ban.target = Target::Net(net.parse().unwrap());
+        assert!(matches!(keeper.check(&ban, NOW), Err(Refusal::Protected { .. })), "{net}");
+    }
 }

@@ -11,7 +11,7 @@ use folders::Dialects;
 use logs::{
     Clock, Engine, Judges, Library, Limits, Overflow, Source, SourceIndex,
     crowdsec::Agent,
-    dialect::{DialectAlert, Feed, FeedLine, Tally},
+    dialect::{DialectAlert, Feed, FeedLine, Finds, Tally},
     fail2ban::Jailer,
 };
 use model::{
@@ -20,6 +20,7 @@ use model::{
 use sources::{Format, Line, Notice, Position, SourceConfig, SourceKind, Sources, Start, Tls};
 use std::{
     collections::{HashMap, HashSet},
+    net::IpAddr,
     path::Path,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
@@ -41,6 +42,8 @@ const MAX_LINES_WAITING: usize = 4096;
 const MAX_NOTICES_WAITING: usize = 64;
 /// How long a stop waits for lines to be judged.
 const JUDGE_BY: Duration = Duration::from_secs(5);
+/// A line that is older says nothing about now.
+const LOGIN_IS_NEWS: Duration = Duration::from_secs(600);
 /// How often offsets are saved.
 const SAVE_EVERY: Duration = Duration::from_secs(1);
 /// How often offsets of files that are gone are forgotten.
@@ -81,6 +84,15 @@ struct Input {
     plain_udp: bool,
     silent_after: Option<Duration>,
     last_match: Option<Timestamp>,
+}
+
+/// What a line leads to.
+#[derive(Debug, Default)]
+struct Led {
+    bans: Vec<Decision>,
+    alerts: Vec<DialectAlert>,
+    /// Who is in.
+    login: Option<IpAddr>,
 }
 
 /// How one source is doing, engine included.
@@ -400,8 +412,8 @@ impl Judging {
     }
 
     /// Judges a line; returns what it leads to.
-    fn line(&mut self, line: &Line, now: Timestamp) -> (Vec<Decision>, Vec<DialectAlert>) {
-        let Some(at) = self.by_name.get(&*line.source).copied() else { return Default::default() };
+    fn line(&mut self, line: &Line, now: Timestamp) -> Led {
+        let Some(at) = self.by_name.get(&*line.source).copied() else { return Led::default() };
         let fed = FeedLine {
             now,
             source: SourceIndex(at),
@@ -415,13 +427,25 @@ impl Judging {
         {
             input.last_match = Some(now);
         }
-        (finds.overflows.iter().map(|overflow| self.decision(overflow, now)).collect(), finds.alerts)
+        let login = finds.login.and_then(|login| self.login(SourceIndex(at), login, now));
+        Led { login, ..self.led(finds, now) }
     }
 
     /// Ends what ends by time alone.
-    fn tick(&mut self, now: Timestamp) -> (Vec<Decision>, Vec<DialectAlert>) {
+    fn tick(&mut self, now: Timestamp) -> Led {
         let finds = self.judges.tick(now);
-        (finds.overflows.iter().map(|overflow| self.decision(overflow, now)).collect(), finds.alerts)
+        self.led(finds, now)
+    }
+
+    fn led(&self, finds: Finds, now: Timestamp) -> Led {
+        let bans = finds.overflows.iter().map(|overflow| self.decision(overflow, now)).collect();
+        Led { bans, alerts: finds.alerts, login: None }
+    }
+
+    /// Who is in, as far as nobody could have made that up and it is news.
+    fn login(&self, source: SourceIndex, (from, at): (IpAddr, Timestamp), now: Timestamp) -> Option<IpAddr> {
+        let forgeable = self.inputs.get(source.0).is_none_or(|input| input.plain_udp);
+        (!forgeable && now.since(at) < LOGIN_IS_NEWS).then_some(from)
     }
 
     /// The decision of an overflow. Anybody can send a UDP message in another's name: a ban in which such lines have a
@@ -441,7 +465,8 @@ impl Judging {
             mode,
             since: now,
             // A jail's negative `bantime` is for ever.
-            until: (overflow.ban < Duration::MAX).then(|| overflow.at.plus(overflow.ban).max(now)),
+            until: (overflow.ban < Duration::MAX)
+                .then(|| overflow.at.plus(overflow.ban).clamp(now, now.plus(overflow.ban))),
             origin: Origin {
                 kind: OriginKind::Scenario,
                 name: overflow.scenario.clone(),
@@ -548,10 +573,13 @@ async fn judge<K: Kernel + 'static>(
             _ = tick.tick() => None,
         };
         let now = clock::now().wall;
-        let (bans, alerts) = match &line {
+        let Led { bans, alerts, login } = match &line {
             Some(line) => lock(&judging).line(line, now),
             None => lock(&judging).tick(now),
         };
+        if let Some(from) = login {
+            decisions.logged_in(from);
+        }
         for alert in alerts {
             tell(alerted(alert, now));
         }

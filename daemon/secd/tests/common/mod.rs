@@ -64,11 +64,8 @@ pub struct Run {
     pub events: mpsc::Receiver<Event>,
 }
 
-/// Starts over the store in `folder`, with a kernel that holds `tables` already.
-pub async fn start(folder: &Path, tables: Tables) -> Run {
-    let store = Store::open(&folder.join("secd.db")).await.unwrap();
-    let (sender, events) = mpsc::channel(1024);
-    let tell: Tell = Arc::new(move |event| sender.try_send(event).unwrap());
+/// A keeper over these tables; 192.0.2.1 is protected.
+pub fn keeper(tables: &Tables) -> Keeper<Tables> {
     let mut keeper = Keeper::new(tables.clone());
     keeper.protect(vec![Protected {
         net: "192.0.2.1/32".parse().unwrap(),
@@ -76,6 +73,15 @@ pub async fn start(folder: &Path, tables: Tables) -> Run {
         as_a_whole: false,
         is_upstream: false,
     }]);
+    keeper
+}
+
+/// Starts over the store in `folder`, with a kernel that holds `tables` already.
+pub async fn start(folder: &Path, tables: Tables) -> Run {
+    let store = Store::open(&folder.join("secd.db")).await.unwrap();
+    let (sender, events) = mpsc::channel(1024);
+    let tell: Tell = Arc::new(move |event| sender.try_send(event).unwrap());
+    let keeper = keeper(&tables);
     let held = Held {
         bans: tables.bans.lock().unwrap().iter().map(|(net, ban)| (*net, *ban)).collect(),
         allows: tables.allows.lock().unwrap().keys().copied().collect(),

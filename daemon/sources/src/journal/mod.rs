@@ -115,7 +115,8 @@ impl Journal {
         let (Some(out), Some(complaints)) = (child.stdout.take(), child.stderr.take()) else {
             return End::Ended { complaint: "it has no output".into(), was_well: false };
         };
-        let mut entries = Entries { from: BufReader::new(out), line: Vec::new(), skipping: false, oversized: 0 };
+        let mut entries =
+            Entries { from: BufReader::new(out), line: Vec::new(), skipping: false, oversized: 0 };
         let well_at = Instant::now() + limits::RUNS_WELL;
         let mut was_well = false;
         loop {

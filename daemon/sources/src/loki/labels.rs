@@ -80,7 +80,8 @@ mod tests {
     #[test]
     fn labels_as_go_writes_them() {
         let read = |text: &str| {
-            let labels: Vec<String> = parse(text)?.iter().map(|(name, value)| format!("{name}:{value}")).collect();
+            let labels: Vec<String> =
+                parse(text)?.iter().map(|(name, value)| format!("{name}:{value}")).collect();
             Some(labels.join(" "))
         };
         for (text, expected) in [

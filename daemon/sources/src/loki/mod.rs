@@ -115,7 +115,8 @@ async fn listen(address: SocketAddr, receiver: Arc<Receiver>, mut stop: watch::R
     let admits = move |from: IpAddr| door.admits(from);
     let mut server = Server::start(&[address], Arc::clone(&receiver), Arc::new(admits)).await;
     loop {
-        let error = server.unopened().first().map(|(_, error)| format!("cannot listen on {address}: {error}"));
+        let error =
+            server.unopened().first().map(|(_, error)| format!("cannot listen on {address}: {error}"));
         receiver.is_at(server.addresses().first().copied(), error);
         let again = async {
             match server.unopened().is_empty() {

@@ -150,13 +150,15 @@ fn json(body: &[u8]) -> Result<Vec<Stream>, Unreadable> {
     let push: Push<'_> = serde_json::from_slice(body).map_err(|error| malformed(&error))?;
     let entry = |value: Value<'_>| {
         let Value(at, line) = value;
-        let at = at.0.parse::<i64>().map_err(|_| {
-            Unreadable::Malformed("a time is no number of nanoseconds since 1970".to_owned())
-        })?;
+        let at = at
+            .0
+            .parse::<i64>()
+            .map_err(|_| Unreadable::Malformed("a time is no number of nanoseconds since 1970".to_owned()))?;
         Ok(Entry { at: Timestamp(at / 1_000), line: one_line(line.0.as_bytes()) })
     };
     let stream = |written: Written<'_>| {
-        let labels = written.stream.into_iter().map(|(name, value)| (name.into_owned(), value.0.into_owned()));
+        let labels =
+            written.stream.into_iter().map(|(name, value)| (name.into_owned(), value.0.into_owned()));
         let entries: Result<_, Unreadable> = written.values.into_iter().map(entry).collect();
         Ok(Stream { labels: labels.collect(), entries: entries? })
     };
@@ -225,7 +227,11 @@ mod tests {
             ("", r#"{"streams":[{"stream":{},"values":[["soon","x"]]}]}"#, 400),
             ("", r#"{"streams":[{"stream":{},"values":[["1"]]}]}"#, 400),
         ] {
-            assert_eq!(read("application/json", coding, body.as_bytes()).unwrap_err().status(), status, "{body}");
+            assert_eq!(
+                read("application/json", coding, body.as_bytes()).unwrap_err().status(),
+                status,
+                "{body}"
+            );
         }
     }
 

@@ -45,7 +45,8 @@ impl Bench {
     pub(crate) async fn notice(&mut self, part: &str) -> String {
         loop {
             let notice = timeout(DEADLINE, self.notices.recv()).await;
-            let notice = notice.unwrap_or_else(|_| panic!("no notice of {part:?}: {:?}", self.handle.status()));
+            let notice =
+                notice.unwrap_or_else(|_| panic!("no notice of {part:?}: {:?}", self.handle.status()));
             let message = notice.unwrap().message;
             if message.contains(part) {
                 return message;
@@ -69,7 +70,8 @@ pub(crate) fn program(test: &str, path: &str) -> Option<Command> {
     let found = if path.contains('/') {
         std::path::Path::new(path).exists()
     } else {
-        std::env::split_paths(&std::env::var_os("PATH").unwrap_or_default()).any(|folder| folder.join(path).exists())
+        std::env::split_paths(&std::env::var_os("PATH").unwrap_or_default())
+            .any(|folder| folder.join(path).exists())
     };
     if !found {
         println!("SKIP: {test}: {path} is not installed");

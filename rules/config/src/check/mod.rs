@@ -1,5 +1,6 @@
 //! What the file means: names that exist, addresses that make sense together, limits of the kernel tables.
 
+mod bans;
 mod countries;
 mod dns;
 mod fetch;
@@ -15,6 +16,7 @@ mod times;
 mod zones;
 
 use ipnet::IpNet;
+use model::Name;
 use policy::Policy;
 use std::{collections::BTreeMap, path::PathBuf};
 
@@ -36,7 +38,8 @@ pub(crate) fn check(draft: Draft, own_filters: &[&str], report: &mut Report<'_>)
     let rules = rules::check(&draft.rules, &mut names, &services, &schedules, report);
     let forwards = forwards::check(&draft.forwards, &zones, &mut names, &services, report);
     let names::Names { mut sets, devices, .. } = names;
-    let allow = allow_list(&draft.allow, &zones, report, &mut warnings);
+    let (allow, allow_names) = allow_list(&draft.allow, &zones, report, &mut warnings);
+    let bans = bans::check(&draft.bans, report);
     let others = dns::Others { zones: &zones, zone_drafts: &draft.zones.0, schedules: &schedules };
     let dns = dns::check(&draft.dns, &others, report, &mut warnings);
     dns::other_resolvers(&mut zones, &draft.zones.0, &dns.listen, report);
@@ -89,6 +92,8 @@ pub(crate) fn check(draft: Draft, own_filters: &[&str], report: &mut Report<'_>)
         mode: draft.mode,
         policy,
         allow,
+        allow_names,
+        bans,
         services,
         filters_dir,
         dns,
@@ -142,8 +147,8 @@ fn allow_list(
     zones: &[policy::Zone],
     report: &mut Report<'_>,
     warnings: &mut Vec<ConfigError>,
-) -> Vec<IpNet> {
-    /// With room for the router's own addresses.
+) -> (Vec<IpNet>, Vec<Name>) {
+    /// With room for the router's own addresses and those of names.
     const MOST: usize = abi::MAX_PROTECTED as usize - 512;
     if let Some(first_over) = entries.get(MOST) {
         report.add(
@@ -151,10 +156,22 @@ fn allow_list(
             format!("`allow` has {} entries", entries.len()),
             format!("write at most {MOST}; neighbouring addresses can be written as one network"),
         );
-        return Vec::new();
+        return (Vec::new(), Vec::new());
     }
-    let mut nets = Vec::new();
+    let (mut nets, mut names) = (Vec::new(), Vec::new());
     for entry in entries {
+        if let Some(name) = allowed_name(entry) {
+            if names.contains(&name) {
+                let message = format!("{} stands twice in `allow`", quoted(entry));
+                report.add(entry.at, message, "remove one of the two");
+            } else if names.len() == MOST_NAMES {
+                let message = format!("`allow` has more than {MOST_NAMES} names");
+                report.add(entry.at, message, "write the addresses of those that have fixed ones");
+            } else {
+                names.push(name);
+            }
+            continue;
+        }
         let Some(net) = net::network("allow", entry, report) else { continue };
         let widest = if net.addr().is_ipv4() { 8 } else { 16 };
         if net.prefix_len() < widest {
@@ -190,7 +207,17 @@ fn allow_list(
         }
         nets.push(net);
     }
-    nets
+    (nets, names)
+}
+
+/// Names in `allow`; a config with more is refused.
+const MOST_NAMES: usize = 16;
+
+/// A name of a host, where that is what was meant: it has letters behind its last dot, and no `:` or `/`.
+fn allowed_name(entry: &Located<String>) -> Option<Name> {
+    let (_, last) = entry.trim_end_matches('.').rsplit_once('.')?;
+    let is_name = last.bytes().any(|byte| byte.is_ascii_alphabetic()) && !entry.contains([':', '/']);
+    if is_name { entry.parse().ok() } else { None }
 }
 
 /// Something that is allowed but probably not meant.

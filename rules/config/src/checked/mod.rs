@@ -9,7 +9,7 @@ pub use dns::{
 
 use ipnet::IpNet;
 use lists::GroupSet;
-use model::{Direction, Mode, Span};
+use model::{Direction, Mode, Name, Span};
 use policy::Policy;
 use std::{
     collections::BTreeMap,
@@ -32,6 +32,10 @@ pub struct Config {
     pub policy: Policy,
     /// Addresses and networks of the key `allow`, host bits zero.
     pub allow: Vec<IpNet>,
+    /// Names of the key `allow`.
+    pub allow_names: Vec<Name>,
+    /// How long and how many bans of engines are.
+    pub bans: Bans,
     /// Services of the user's own, in the order of the file.
     pub services: Vec<policy::Service>,
     /// Folder of the user's own log filters.
@@ -68,6 +72,44 @@ pub struct Config {
     pub limits: Limits,
     /// What is allowed but probably not meant.
     pub warnings: Vec<ConfigError>,
+}
+
+/// How long and how many bans of engines are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Bans {
+    /// Most in an hour.
+    pub per_hour: u32,
+    /// Most of one scenario.
+    pub per_scenario: u32,
+    /// How many times longer each further one of the same target is; 1 = as long.
+    pub growth: u32,
+    /// What none grows beyond.
+    pub longest: Duration,
+    /// How long after its end one is remembered.
+    pub remember: Duration,
+    /// Where many people stand behind one address, besides 100.64.0.0/10.
+    pub shared: Vec<IpNet>,
+    /// Longest there.
+    pub shared_longest: Duration,
+    /// How long none follows a login.
+    pub after_login: Duration,
+}
+
+impl Default for Bans {
+    /// As a config that says nothing.
+    fn default() -> Self {
+        let days = |days: u64| Duration::from_secs(days * 86_400);
+        Self {
+            per_hour: 5_000,
+            per_scenario: 1_000,
+            growth: 2,
+            longest: days(30),
+            remember: days(30),
+            shared: Vec::new(),
+            shared_longest: Duration::from_secs(900),
+            after_login: Duration::from_secs(3600),
+        }
+    }
 }
 
 /// Something that is fetched.

@@ -28,9 +28,10 @@ pub(crate) struct Draft {
     /// Mode of the whole appliance: `observe` judges, counts and explains and drops nothing; `enforce` carries
     /// verdicts out. A part enforces only when the whole does.
     pub(crate) mode: Mode,
-    /// Addresses and networks that no ban and no list may touch. The router's own addresses and the DNS upstreams
-    /// need not be named.
-    #[schemars(extend("examples" = [["192.0.2.10", "198.51.100.0/24"]]))]
+    /// Addresses and networks that no ban and no list may touch, and names (`home.example.net`) whose addresses are
+    /// looked up every minute and kept while nobody answers. The router's own addresses and the DNS upstreams need not be
+    /// named.
+    #[schemars(extend("examples" = [["192.0.2.10", "198.51.100.0/24", "home.example.net"]]))]
     pub(crate) allow: Vec<Located<String>>,
     /// Folder of your own log filters, `NAME.toml` each. They stand beside the built-in ones.
     #[schemars(length(min = 1))]
@@ -65,6 +66,8 @@ pub(crate) struct Draft {
     pub(crate) geoip: GeoipDraft,
     /// Logs whose lines lead to bans.
     pub(crate) logs: Vec<Located<LogDraft>>,
+    /// How long and how many the bans are that logs lead to.
+    pub(crate) bans: BansDraft,
     /// Fail2ban's filters and jails, unmodified. They read what their `logpath` and `journalmatch` name.
     pub(crate) fail2ban: Fail2banDraft,
     /// CrowdSec's parsers and scenarios, unmodified. They read what `acquis.yaml` and `acquis.d` name.
@@ -741,6 +744,49 @@ pub(crate) struct EventsDraft {
 impl Default for EventsDraft {
     fn default() -> Self {
         Self { file: Located::default(), rotate_megabytes: 64, keep_files: 4 }
+    }
+}
+
+/// How long and how many the bans are that logs lead to. What people order is not touched.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct BansDraft {
+    /// Bans that all scenarios together may order in an hour. Beyond, bans are only observed until there is room, so that a
+    /// bad rule cannot ban the world.
+    #[schemars(range(min = 1, max = 100_000))]
+    pub(crate) per_hour: u32,
+    /// The same of each scenario.
+    #[schemars(range(min = 1, max = 100_000))]
+    pub(crate) per_scenario: u32,
+    /// Each further ban of the same address or range is so many times longer than the one before; 1 = they do not grow.
+    #[schemars(range(min = 1, max = 100))]
+    pub(crate) growth: u32,
+    /// What no ban grows beyond, `1m` to `520w`.
+    pub(crate) longest: Located<String>,
+    /// How long after its end a ban makes the next one longer, `0s` to `520w`.
+    pub(crate) remember: Located<String>,
+    /// Networks where many people stand behind one address, such as mobile carriers' (100.64.0.0/10 always counts).
+    #[schemars(extend("examples" = [["198.51.100.0/24"]]))]
+    pub(crate) shared: Vec<Located<String>>,
+    /// Longest ban there, `1m` to `520w`.
+    pub(crate) shared_longest: Located<String>,
+    /// How long logs do not ban an address that somebody has logged in from; an alert says what would have been. `0s`:
+    /// not at all.
+    pub(crate) after_login: Located<String>,
+}
+
+impl Default for BansDraft {
+    fn default() -> Self {
+        Self {
+            per_hour: 5_000,
+            per_scenario: 1_000,
+            growth: 2,
+            longest: Located::from("30d".to_owned()),
+            remember: Located::from("30d".to_owned()),
+            shared: Vec::new(),
+            shared_longest: Located::from("15m".to_owned()),
+            after_login: Located::from("1h".to_owned()),
+        }
     }
 }
 

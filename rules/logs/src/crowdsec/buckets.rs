@@ -43,7 +43,7 @@ pub struct BucketLimits {
 
 impl Default for BucketLimits {
     fn default() -> Self {
-        Self { buckets: 1 << 20, kept: 1 << 20, kept_bytes: 64 * 1024 * 1024 }
+        Self { buckets: 1 << 18, kept: 1 << 19, kept_bytes: 64 * 1024 * 1024 }
     }
 }
 

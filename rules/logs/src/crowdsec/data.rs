@@ -7,7 +7,9 @@ use std::sync::Arc;
 use aho_corasick::AhoCorasick;
 use regex_automata::meta::Regex;
 
-use super::limits::{MAX_DATA_COMPILED, MAX_DATA_EXPRESSIONS, MAX_DATA_FILE, MAX_DATA_LINES};
+use super::limits::{
+    MAX_DATA_COMPILED, MAX_DATA_COMPILED_ALL, MAX_DATA_EXPRESSIONS, MAX_DATA_FILE, MAX_DATA_LINES,
+};
 use crate::FilterError;
 use crate::expr::{Problem, Value};
 use crate::go::regex;
@@ -181,8 +183,14 @@ fn expressions(lines: &[(usize, &str)]) -> Result<Vec<Regex>, (usize, String)> {
     if let Some((line, _)) = lines.get(MAX_DATA_EXPRESSIONS) {
         return Err((*line, format!("more than {MAX_DATA_EXPRESSIONS} expressions")));
     }
-    let mut all = Vec::new();
+    let mut all: Vec<Regex> = Vec::new();
     for lines in lines.chunks(TOGETHER) {
+        if all.iter().map(Regex::memory_usage).sum::<usize>() > MAX_DATA_COMPILED_ALL {
+            return Err((
+                lines[0].0,
+                format!("all before take more than {MAX_DATA_COMPILED_ALL} bytes when compiled"),
+            ));
+        }
         let mut translated = Vec::new();
         for (number, line) in lines {
             let text = regex::translate(line, |_| false).map_err(|error| (*number, error.message))?;

@@ -27,7 +27,7 @@ pub struct Patterns {
 #[derive(Clone, Debug)]
 struct Definition {
     text: Arc<str>,
-    /// Stock, and may be given again.
+    /// Stock, and may be given again by a file of patterns.
     yields: bool,
 }
 
@@ -87,7 +87,10 @@ impl Patterns {
         let mut mistakes = Vec::new();
         for (at, line) in text.lines().enumerate() {
             let Some((name, text)) = definition(line) else { continue };
-            if let Err(mistake) = self.add(name, text) {
+            let yields = self.known.get(name).is_some_and(|known| known.yields);
+            if yields {
+                self.put(name, text, false);
+            } else if let Err(mistake) = self.add(name, text) {
                 mistakes.push((at + 1, mistake));
             }
         }
@@ -99,18 +102,14 @@ impl Patterns {
     /// # Errors
     /// The name is taken (what it stands for stays), or there are [`MAX_PATTERNS`] already.
     pub fn add(&mut self, name: &str, text: &str) -> Result<(), GrokError> {
-        match self.known.get(name) {
-            Some(known) if !known.yields => {
-                Err(GrokError::new(format!("the pattern {name} is there already")))
-            }
-            None if self.known.len() >= MAX_PATTERNS => {
-                Err(GrokError::new(format!("more than {MAX_PATTERNS} patterns")))
-            }
-            Some(_) | None => {
-                self.put(name, text, false);
-                Ok(())
-            }
+        if self.known.contains_key(name) {
+            return Err(GrokError::new(format!("the pattern {name} is there already")));
         }
+        if self.known.len() >= MAX_PATTERNS {
+            return Err(GrokError::new(format!("more than {MAX_PATTERNS} patterns")));
+        }
+        self.put(name, text, false);
+        Ok(())
     }
 
     fn put(&mut self, name: &str, text: &str, yields: bool) {
@@ -215,6 +214,11 @@ impl Grok {
         };
         let fields = expanded.fields.iter().map(|(field, group)| (field.clone(), place(group))).collect();
         Ok(Self { regex, fields })
+    }
+
+    /// Bytes it takes, more or less.
+    pub(crate) fn size(&self) -> usize {
+        self.regex.memory_usage()
     }
 
     /// Buffers for its searches.
@@ -399,6 +403,7 @@ mod tests {
         patterns.add("SELF", "a%{SELF}").unwrap();
         assert!(patterns.compile("%{SELF:x}").unwrap_err().message.contains("in a circle"));
         assert!(patterns.add("WORD", "x").is_err());
+        assert!(patterns.add("SYSLOGLINE", "x").is_err());
         assert_eq!(patterns.add_file("# a comment\nWORD x\nNEW y\nSYSLOGLINE z\n").len(), 1);
         assert_eq!(read(&mut patterns, "%{SYSLOGLINE:a}", "z"), pairs(&[("a", "z")]));
         patterns.add("D0", "aaaaaaaaaa").unwrap();

@@ -20,6 +20,8 @@ pub const MAX_GROK: usize = 128 * 1024;
 pub const MAX_GROK_DEPTH: usize = 32;
 /// Bytes a grok pattern may take once compiled.
 pub const MAX_GROK_COMPILED: usize = 4 * 1024 * 1024;
+/// Bytes that all grok patterns of a pipeline may take compiled. The hub's parsers take about a tenth.
+pub const MAX_GROKS_COMPILED: usize = 256 * 1024 * 1024;
 /// Bytes of a data file.
 pub const MAX_DATA_FILE: usize = 16 * 1024 * 1024;
 /// Lines of a data file.
@@ -28,10 +30,14 @@ pub const MAX_DATA_LINES: usize = 500_000;
 pub const MAX_DATA_EXPRESSIONS: usize = 10_000;
 /// Bytes an expression of a data file may take once compiled.
 pub const MAX_DATA_COMPILED: usize = 1024 * 1024;
+/// Bytes that the expressions of one data file may take compiled.
+pub const MAX_DATA_COMPILED_ALL: usize = 64 * 1024 * 1024;
 /// Values a stash holds at most, whatever its `size` says.
 pub const MAX_STASH: usize = 100_000;
+/// Bytes of keys and values that one stash holds. When it is full of them, what would go next goes earlier.
+pub const MAX_STASH_BYTES: usize = 8 * 1024 * 1024;
 /// Stashes of a pipeline.
-pub const MAX_STASHES: usize = 256;
+pub const MAX_STASHES: usize = 64;
 /// Bytes of a key or value of a stash; longer ones are not kept.
 pub const MAX_STASHED: usize = 16 * 1024;
 /// Fields that one event has in one of its maps; beyond, new names are dropped.
@@ -40,5 +46,5 @@ pub const MAX_EVENT_FIELDS: usize = 2_048;
 /// judged, and what it says before could be another's.
 pub const MAX_LINE: usize = 64 * 1024;
 /// Bytes of a text that a grok looks at; it does not match a longer one. Lines of that length hold JSON or XML, which
-/// functions read, and a grok takes up to half a microsecond a byte.
-pub const MAX_GROKKED: usize = 16 * 1024;
+/// functions read; a grok that matches takes up to a tenth of a microsecond a byte, and a line has a millisecond.
+pub const MAX_GROKKED: usize = 8 * 1024;

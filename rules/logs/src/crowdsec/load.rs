@@ -9,7 +9,9 @@ use yaml::{Limits, Value};
 use super::data::Data;
 use super::enrich::Method;
 use super::grok::{Grok, Patterns};
-use super::limits::{MAX_FILE, MAX_LEVELS, MAX_NODE_DEPTH, MAX_NODES, MAX_REPEATED, MAX_VALUES};
+use super::limits::{
+    MAX_FILE, MAX_GROKS_COMPILED, MAX_LEVELS, MAX_NODE_DEPTH, MAX_NODES, MAX_REPEATED, MAX_VALUES,
+};
 use super::node::{Given, GrokNode, Keep, Node, Source, Static, Target, Whitelist, knows};
 use super::stash::{Stashes, Strategy};
 use crate::FilterError;
@@ -115,7 +117,7 @@ pub(crate) fn load(items: &Items<'_>, errors: &mut Vec<FilterError>) -> Loaded {
         }
     }
     let mut loaded = Loaded::default();
-    let mut count = 0;
+    let (mut count, mut compiled) = (0, 0);
     let mut order: Vec<&Item<'_>> = items.parsers.iter().collect();
     order.sort_by_key(|item| (item.stage, item.file.rsplit('/').next(), item.file));
     for item in order {
@@ -137,6 +139,7 @@ pub(crate) fn load(items: &Items<'_>, errors: &mut Vec<FilterError>) -> Loaded {
                 groks: &mut loaded.groks,
                 stashes: &mut loaded.stashes,
                 count: &mut count,
+                compiled: &mut compiled,
             };
             let named = ["name", "description", "author"].iter().any(|key| document.at(key).text().is_some());
             match &document.value {
@@ -147,7 +150,7 @@ pub(crate) fn load(items: &Items<'_>, errors: &mut Vec<FilterError>) -> Loaded {
             }
             data_of(document, item.file, items, &mut loaded, errors);
         }
-        if errors.len() == before {
+        if errors.len() == before && !nodes.is_empty() {
             loaded.nodes.entry(item.stage.into()).or_default().extend(nodes);
         }
     }
@@ -195,6 +198,8 @@ struct Load<'l> {
     groks: &'l mut Vec<Grok>,
     stashes: &'l mut Stashes,
     count: &'l mut usize,
+    /// Bytes that groks take.
+    compiled: &'l mut usize,
 }
 
 impl Load<'_> {
@@ -287,6 +292,13 @@ impl Load<'_> {
         let node = name.or(pattern).map_or(document, |(_, node)| node);
         let grok = match compiled {
             Ok(grok) => {
+                *self.compiled += grok.size();
+                if *self.compiled > MAX_GROKS_COMPILED {
+                    let message =
+                        format!("all groks take more than {MAX_GROKS_COMPILED} bytes when compiled");
+                    self.wrong(node, message, "install fewer parsers");
+                    return None;
+                }
                 self.groks.push(grok);
                 self.groks.len() - 1
             }

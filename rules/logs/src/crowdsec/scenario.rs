@@ -23,6 +23,9 @@ pub const MAX_DOCUMENTS: usize = 64;
 /// Largest capacity.
 pub const MAX_CAPACITY: i64 = 1_000_000;
 
+/// Events that a bucket with a condition keeps, whatever its capacity: each event makes it look at all of them.
+pub const MAX_LOOKED_AT: usize = 256;
+
 /// Keys of a scenario that are read, or that say nothing about what it does.
 const KEYS: [&str; 28] = [
     "type",
@@ -240,6 +243,7 @@ impl Document<'_> {
             (capacity, cache) if cache > 0 && cache <= capacity => usize::try_from(cache).unwrap_or(0),
             (capacity, _) => usize::try_from(capacity).unwrap_or(0),
         };
+        let queue = if condition.is_some() { queue.min(MAX_LOOKED_AT) } else { queue };
         let scope = self.scope();
         Some(Scenario {
             name: name?.into(),

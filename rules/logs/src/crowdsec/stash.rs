@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use super::limits::{MAX_STASH, MAX_STASHED, MAX_STASHES};
+use super::limits::{MAX_STASH, MAX_STASH_BYTES, MAX_STASHED, MAX_STASHES};
 
 /// All stashes of a pipeline.
 #[derive(Debug, Default)]
@@ -29,6 +29,8 @@ struct Stash {
     /// Ranks of what is kept, the first to go first.
     order: BTreeSet<(u64, u64, Arc<str>)>,
     turns: u64,
+    /// Bytes of keys and values.
+    bytes: usize,
 }
 
 #[derive(Debug)]
@@ -50,6 +52,7 @@ impl Stashes {
             kept: HashMap::new(),
             order: BTreeSet::new(),
             turns: 0,
+            bytes: 0,
         });
         true
     }
@@ -74,24 +77,17 @@ impl Stashes {
 impl Stash {
     fn put(&mut self, key: &Arc<str>, value: Arc<str>, until: Timestamp) {
         self.turns += 1;
-        let uses = match self.kept.remove(key) {
-            Some(old) => {
-                self.order.remove(&(old.rank.0, old.rank.1, key.clone()));
-                old.rank.0
-            }
-            None => 0,
-        };
-        if self.kept.len() >= self.size
-            && let Some((_, _, first)) = self.order.pop_first()
-        {
-            self.kept.remove(&first);
+        let uses = self.take(key).map_or(0, |(_, old)| old.rank.0);
+        let size = key.len() + value.len();
+        while self.kept.len() >= self.size || self.bytes + size > MAX_STASH_BYTES {
+            let Some((_, _, first)) = self.order.first().cloned() else { break };
+            self.take(&first);
         }
         self.keep(key.clone(), value, until, uses);
     }
 
     fn get(&mut self, key: &str, now: Timestamp) -> Option<Arc<str>> {
-        let (key, kept) = self.kept.remove_entry(key)?;
-        self.order.remove(&(kept.rank.0, kept.rank.1, key.clone()));
+        let (key, kept) = self.take(key)?;
         if kept.until <= now {
             return None;
         }
@@ -105,8 +101,16 @@ impl Stash {
         Some(value)
     }
 
+    fn take(&mut self, key: &str) -> Option<(Arc<str>, Kept)> {
+        let (key, kept) = self.kept.remove_entry(key)?;
+        self.order.remove(&(kept.rank.0, kept.rank.1, key.clone()));
+        self.bytes -= key.len() + kept.value.len();
+        Some((key, kept))
+    }
+
     fn keep(&mut self, key: Arc<str>, value: Arc<str>, until: Timestamp, uses: u64) {
         let rank = (uses, self.turns);
+        self.bytes += key.len() + value.len();
         self.order.insert((rank.0, rank.1, key.clone()));
         self.kept.insert(key, Kept { value, until, rank });
     }
@@ -154,7 +158,21 @@ mod tests {
             assert_eq!(stashes.get("s", gone, at(0)), None, "{strategy:?}");
             assert_eq!(stashes.get("s", left, at(0)).as_deref(), Some(left), "{strategy:?}");
             assert_eq!(stashes.0["s"].kept.len(), stashes.0["s"].order.len());
+            assert_eq!(stashes.0["s"].bytes, 4);
         }
+    }
+
+    #[test]
+    fn long_values_go_earlier() {
+        let mut stashes = stashes(MAX_STASH, Strategy::LeastRecent);
+        let long: Arc<str> = "x".repeat(MAX_STASHED).into();
+        for number in 0..1_000 {
+            assert!(stashes.put("s", &number.to_string().into(), long.clone(), at(10)));
+            assert!(stashes.0["s"].bytes <= MAX_STASH_BYTES);
+        }
+        assert!(stashes.0["s"].kept.len() > 400);
+        assert_eq!(stashes.get("s", "0", at(0)), None);
+        assert!(stashes.get("s", "999", at(0)).is_some());
     }
 
     #[test]

@@ -25,6 +25,10 @@ pub const MAX_DEPTH: usize = 64;
 pub const MAX_PATTERN: usize = 16 * 1024;
 /// Bytes a pattern may take once compiled.
 pub const MAX_COMPILED: usize = 2 * 1024 * 1024;
+/// Bytes that the whole automaton of a pattern may take for it to run on texts of any length.
+pub const MAX_AUTOMATON: usize = 512 * 1024;
+/// Bytes of a text that other patterns run on.
+pub const MAX_UNSTEADY_TEXT: usize = 512;
 /// Bytes of a pattern that is only known when the expression runs (`x matches evt.Parsed.y`).
 pub const MAX_LATE_PATTERN: usize = 256;
 /// Bytes such a pattern may take once compiled.

@@ -339,7 +339,7 @@ impl Run<'_> {
         };
         self.spend(u32::try_from(text.len() / BYTES_PER_STEP).unwrap_or(u32::MAX))?;
         match pattern {
-            Ok(pattern) => Ok(Value::Bool(pattern.is_match(&text))),
+            Ok(pattern) => Ok(Value::Bool(pattern.is_match(&text)?)),
             Err(problem) => Err(problem.clone().into()),
         }
     }

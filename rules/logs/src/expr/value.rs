@@ -202,7 +202,7 @@ impl Value {
     }
 
     /// Appends the value as Go's `%v` writes it: `[a b]`, `map[a:1]`, `<nil>`, `1.5e+06`. What is longer than
-    /// [`MAX_TEXT`](super::limits::MAX_TEXT) or deeper than [`MAX_DEPTH`](super::limits::MAX_DEPTH) ends with `…`.
+    /// [`MAX_TEXT`] or deeper than [`MAX_DEPTH`] ends with `…`.
     pub fn write_to(&self, out: &mut String) {
         self.write_within(out, MAX_DEPTH);
     }

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use model::Timestamp;
 
-use super::limits::{MAX_ADDRESSES, MAX_MATCHES};
+use super::limits::{MAX_ADDRESSES, MAX_EVIDENCE, MAX_MATCHES};
 use super::matcher::{Failure, neighbourhood};
 
 /// Who failed too often.
@@ -58,6 +58,8 @@ pub struct Counter {
     order: VecDeque<(Key, u64)>,
     turn: u64,
     forgotten: u64,
+    /// Bytes of the lines that are kept.
+    evidence: usize,
 }
 
 impl Counter {
@@ -75,6 +77,7 @@ impl Counter {
             order: VecDeque::new(),
             turn: 0,
             forgotten: 0,
+            evidence: 0,
         }
     }
 
@@ -122,14 +125,21 @@ impl Counter {
         count.adjust(at, window);
         count.failures = count.failures.saturating_add(1);
         count.turn = turn;
-        count.lines.extend(failure.lines.iter().cloned());
-        let over = count.lines.len().saturating_sub(self.max_lines);
-        count.lines.drain(..over);
+        for line in &failure.lines {
+            if self.evidence + line.len() <= MAX_EVIDENCE {
+                self.evidence += line.len();
+                count.lines.push_back(Arc::clone(line));
+            }
+        }
+        while count.lines.len() > self.max_lines {
+            self.evidence -= count.lines.pop_front().map_or(0, |line| line.len());
+        }
         if count.failures < self.max_retry {
             self.make_room();
             return None;
         }
         let count = self.counts.remove(&key)?;
+        self.evidence -= count.bytes();
         let (who, address, prefix) = match key {
             Key::Address(address @ IpAddr::V4(_)) => (address.to_string(), Some(address), 32),
             Key::Address(address @ IpAddr::V6(_)) if self.prefix6 < 128 => {
@@ -153,7 +163,7 @@ impl Counter {
         while self.counts.len() > self.most || self.order.len() > 4 * self.most {
             let Some((key, turn)) = self.order.pop_front() else { break };
             if self.counts.get(&key).is_some_and(|count| count.turn == turn) {
-                self.counts.remove(&key);
+                self.evidence -= self.counts.remove(&key).map_or(0, |count| count.bytes());
                 self.forgotten += 1;
             }
         }
@@ -162,13 +172,22 @@ impl Counter {
     /// Forgets those whose last failure no longer matters; to be called from time to time.
     pub fn tidy(&mut self, now: Timestamp) {
         let window = self.find_time;
-        self.counts.retain(|_, count| now.since(count.last) < window);
+        let evidence = &mut self.evidence;
+        self.counts.retain(|_, count| {
+            let stays = now.since(count.last) < window;
+            *evidence -= if stays { 0 } else { count.bytes() };
+            stays
+        });
         let counts = &self.counts;
         self.order.retain(|(key, turn)| counts.get(key).is_some_and(|count| count.turn == *turn));
     }
 }
 
 impl Count {
+    fn bytes(&self) -> usize {
+        self.lines.iter().map(|line| line.len()).sum()
+    }
+
     fn adjust(&mut self, at: Timestamp, window: Duration) {
         if at <= self.last {
             return;
@@ -277,6 +296,21 @@ mod tests {
         assert!(count("192.0.2.1", 5).is_some());
         assert_eq!((counter.addresses(), counter.forgotten()), (1, 1));
         counter.tidy(Timestamp::from_seconds(1_000));
-        assert_eq!(counter.addresses(), 0);
+        assert_eq!((counter.addresses(), counter.evidence), (0, 0));
+    }
+
+    #[test]
+    fn without_room_failures_count_without_their_lines() {
+        let mut counter = counter(128);
+        let mut count = |n: u32| {
+            let mut failure = failure(&std::net::Ipv4Addr::from(n).to_string(), 1);
+            failure.lines = vec!["x".repeat(1_000).into()];
+            let full = counter.count(Timestamp::from_seconds(1), &failure);
+            assert!(counter.evidence <= MAX_EVIDENCE);
+            full
+        };
+        assert!((0..20_000).all(|n| count(n / 2).is_none()));
+        let full = count(9_999).unwrap();
+        assert_eq!((full.failures, full.lines.len()), (3, 0));
     }
 }

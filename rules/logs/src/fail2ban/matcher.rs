@@ -14,7 +14,9 @@ use model::Timestamp;
 
 use super::date::Usage;
 use super::filter::{Filter, Regex};
-use super::limits::{CONNECTION_SECONDS, MAX_BUFFER, MAX_CONNECTIONS, MAX_LINE, MAX_MATCHES, MAX_USERS};
+use super::limits::{
+    CONNECTION_SECONDS, MAX_BUFFER, MAX_CONNECTIONS, MAX_LINE, MAX_MATCHES, MAX_REMEMBERED, MAX_USERS,
+};
 use super::python::{Candidates, Scratch, Text};
 
 /// What a matcher should do.
@@ -164,7 +166,7 @@ impl Matcher {
         let Some(line) = readable(line) else { return Judged { too_long: true, ..Judged::default() } };
         self.scratch.begin();
         let filter = Arc::clone(&self.filter);
-        let recent = self.last_date.filter(|last| last.0 > now.0 - 60_000_000);
+        let recent = self.last_date.filter(|last| last.0 > now.0.saturating_sub(60_000_000));
         let mut at = None;
         let mut cut = (0, 0);
         let Options { zone, offset, .. } = &self.options;
@@ -282,7 +284,7 @@ impl Matcher {
                 let whole = if in_content { None } else { self.scratch.group(0) };
                 self.matched(regex, whole, searched)
             } else {
-                (vec![Arc::<str>::from(line)], None)
+                (vec![Arc::<str>::from(shortened(line))], None)
             };
             if !filter.ignores.is_empty() {
                 let of_match;
@@ -340,7 +342,7 @@ impl Matcher {
 
     fn keep(&mut self, most: usize, line: &str, cut: (usize, usize)) {
         let text = format!("{}{}", &line[..cut.0], &line[cut.1..]);
-        self.kept.push_back(Kept { text: text.into(), whole: line.into() });
+        self.kept.push_back(Kept { text: text.into(), whole: shortened(line).into() });
         let mut bytes: usize = self.kept.iter().map(|kept| kept.text.len() + 1).sum();
         while self.kept.len() > most || (bytes > MAX_BUFFER && self.kept.len() > 1) {
             bytes -= self.kept.pop_front().map_or(0, |kept| kept.text.len() + 1);
@@ -469,7 +471,7 @@ fn merge(
             if let Some(user) = user
                 && known.users.len() < MAX_USERS
             {
-                known.users.insert(user);
+                known.users.insert(shortened(&user).to_owned());
             }
             let mut waited = is_set(&known.fields, "nofail");
             known.fields.remove("nofail");
@@ -489,7 +491,7 @@ fn merge(
         None => {
             let mut draft = Draft { fields, ..Draft::default() };
             if !forget {
-                draft.users.extend(user);
+                draft.users.extend(user.map(|user| shortened(&user).to_owned()));
             }
             draft
         }
@@ -564,6 +566,11 @@ fn readable(line: &[u8]) -> Option<Cow<'_, str>> {
     (end <= MAX_LINE).then(|| String::from_utf8_lossy(&line[..end]))
 }
 
+/// As much of a text as is remembered.
+fn shortened(text: &str) -> &str {
+    &text[..text.floor_char_boundary(MAX_REMEMBERED)]
+}
+
 /// Groups of a match by name, those that took part in it.
 fn groups(regex: &Regex, scratch: &Scratch, text: &str) -> Fields {
     let mut fields = Fields::new();
@@ -614,7 +621,13 @@ impl Connections {
         Some(std::mem::take(draft))
     }
 
-    fn put(&mut self, id: String, draft: Draft, now: Timestamp) {
+    fn put(&mut self, id: String, mut draft: Draft, now: Timestamp) {
+        if id.len() > MAX_REMEMBERED {
+            return;
+        }
+        for value in draft.fields.values_mut().filter(|value| value.len() > MAX_REMEMBERED) {
+            value.truncate(shortened(value).len());
+        }
         self.turn += 1;
         let turn = self.turn;
         self.order.push_back((id.clone(), turn));

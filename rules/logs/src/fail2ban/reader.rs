@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use super::limits::{MAX_DEPTH, MAX_FILE, MAX_FILES, MAX_VALUE};
+use super::limits::{MAX_DEPTH, MAX_FILE, MAX_FILES, MAX_INSERTIONS, MAX_VALUE};
 use crate::error::FilterError;
 
 /// Files by path, as a shell has read them. Paths are as they are named in includes, relative to the file that names
@@ -216,7 +216,9 @@ impl Settings {
                 "known" => {
                     let known = self.known.get(section).and_then(|known| known.get(&key.to_lowercase()));
                     if let Some(value) = known {
-                        return self.interpolate(section, key, &value.text, &BTreeMap::new(), 0).map(Some);
+                        return self
+                            .interpolate(section, key, &value.text, &BTreeMap::new(), (0, &mut 0))
+                            .map(Some);
                     }
                     vec![section]
                 }
@@ -240,7 +242,7 @@ impl Settings {
     ) -> Result<Option<String>, String> {
         let key = key.to_lowercase();
         match self.raw(section, &key, variables) {
-            Some(text) => self.interpolate(section, &key, text, variables, 0).map(Some),
+            Some(text) => self.interpolate(section, &key, text, variables, (0, &mut 0)).map(Some),
             None => Ok(None),
         }
     }
@@ -268,7 +270,7 @@ impl Settings {
         key: &str,
         text: &str,
         variables: &BTreeMap<String, String>,
-        depth: usize,
+        (depth, insertions): (usize, &mut usize),
     ) -> Result<String, String> {
         if depth > MAX_DEPTH {
             return Err(format!("`{key}` puts itself in, or nests deeper than {MAX_DEPTH}"));
@@ -289,12 +291,22 @@ impl Settings {
                 return Err(format!("`{key}` has a `%` that is neither `%%` nor `%(name)s`"));
             };
             rest = after;
+            *insertions += 1;
+            if *insertions > MAX_INSERTIONS {
+                return Err(format!("`{key}` has more than {MAX_INSERTIONS} values put into it"));
+            }
             let found = self.variable(section, name, variables);
             let Some(found) = found else {
                 return Err(format!("`{key}` asks for `{name}`, which is not set"));
             };
             if found.contains('%') {
-                done.push_str(&self.interpolate(section, name, &found, variables, depth + 1)?);
+                done.push_str(&self.interpolate(
+                    section,
+                    name,
+                    &found,
+                    variables,
+                    (depth + 1, insertions),
+                )?);
             } else {
                 done.push_str(&found);
             }

@@ -324,7 +324,7 @@ fn compare(expected: &Map<String, Value>, judged: &Judged) -> Result<(), (String
             "time" => {
                 let is = failure.at;
                 let wanted = value.as_str().and_then(moment);
-                (is.map_or_else(|| "no time".into(), |at| local(at)), value.is_null() || is == wanted)
+                (is.map_or_else(|| "no time".into(), local), value.is_null() || is == wanted)
             }
             key => field(failure, key, value),
         };

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use super::limits::{MAX_SUBSTITUTIONS, MAX_VALUE};
+use super::limits::{MAX_INSERTIONS, MAX_SUBSTITUTIONS, MAX_VALUE};
 
 /// A filter's name and its options, of `name[option=value, other="a, b"]`.
 ///
@@ -55,6 +55,7 @@ pub(super) fn substitute(
 ) -> Result<String, String> {
     let mut value = value;
     let mut counts: BTreeMap<String, usize> = BTreeMap::new();
+    let mut all = 0;
     // A round for each depth of tags in tags.
     loop {
         let mut changed = false;
@@ -65,6 +66,10 @@ pub(super) fn substitute(
                 from = end;
                 continue;
             };
+            all += 1;
+            if all > MAX_INSERTIONS {
+                return Err(format!("more than {MAX_INSERTIONS} tags are put in"));
+            }
             let count = counts.entry(tag.to_owned()).or_default();
             *count += 1;
             if tag == name || *count > MAX_SUBSTITUTIONS {

@@ -12,7 +12,7 @@ use anyhow::Result;
 use arc_swap::ArcSwap;
 use config::{Dns, Privacy};
 use lists::GroupSet;
-use model::{DecisionKind, Mac, Name, Severity, Timestamp, duration_text};
+use model::{Change, DecisionKind, Mac, Name, Severity, Timestamp, duration_text};
 use protocol::{
     DnsGroupRow, DnsGroups, DnsPause, DnsPauseOrder, DnsPaused, ErrorReply, Lift, Lifted, Order, Ordered,
 };
@@ -24,7 +24,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
-use store::Store;
+use store::{Actor, Store};
 
 pub(in crate::appliance) use self::log::start as start_log;
 use self::{
@@ -245,8 +245,23 @@ impl Appliance {
     /// 400 it makes no sense, 404 there is no such group, 503 it could not be stored.
     pub async fn pause(&self, order: DnsPauseOrder) -> Result<DnsPaused, Failure> {
         order.check().map_err(|message| (400, ErrorReply::new(message, None)))?;
+        let until = order.lasting.map(|lasting| clock::now().wall.plus(lasting.0));
+        let actor = Actor::person(&order.user);
+        self.pause_until(order.group, until, &actor).await
+    }
+
+    /// The same until a moment, by whoever it is.
+    ///
+    /// # Errors
+    /// 404 there is no such group, 503 it could not be stored.
+    pub(in crate::appliance) async fn pause_until(
+        &self,
+        of: Option<String>,
+        until: Option<Timestamp>,
+        actor: &Actor,
+    ) -> Result<DnsPaused, Failure> {
         let dns = &self.current.load_full().loaded.config.dns;
-        let group = order.group.as_deref();
+        let group = of.as_deref();
         if let Some(group) = group
             && !dns.groups.iter().any(|known| known.name == group)
         {
@@ -254,28 +269,33 @@ impl Appliance {
             let message = format!("there is no group `{group}`; the groups are {}", known.join(", "));
             return Err((404, ErrorReply::new(message, Some("`secctl dns groups` shows them"))));
         }
-        let until = order.lasting.map(|lasting| clock::now().wall.plus(lasting.0));
-        let change = |pauses: &mut Pauses| match until {
-            Some(until) => {
-                pauses.pause(group, until);
-                true
-            }
-            None => pauses.resume(group),
+        let now = clock::now().wall;
+        let change = |pauses: &mut Pauses| {
+            let before = pauses.until(group).filter(|until| *until > now);
+            let changed = match until {
+                Some(until) => {
+                    pauses.pause(group, until);
+                    true
+                }
+                None => pauses.resume(group),
+            };
+            (changed, before)
         };
-        let (changed, pauses) = self.dns.pauses.change(change, |pauses| self.store_pauses(pauses)).await?;
+        let ((changed, before), pauses) =
+            self.dns.pauses.change(change, |pauses| self.store_pauses(pauses)).await?;
         self.look_at_groups().await;
-        let of = group.map(|group| format!(" for the group {group}")).unwrap_or_default();
-        match order.lasting {
-            Some(lasting) => {
-                let lasting = duration_text(lasting.0);
-                self.system(
-                    Severity::Notice,
-                    format!("blocking is paused{of} for {lasting}, by {}", order.user),
-                );
+        if changed {
+            let change = Change::Pause { group: of.clone(), before, after: until };
+            self.write_down_by(actor, change).await;
+        }
+        let named = group.map(|group| format!(" for the group {group}")).unwrap_or_default();
+        let by = &actor.by.name;
+        match until {
+            Some(until) => {
+                let lasting = duration_text(until.since(now));
+                self.system(Severity::Notice, format!("blocking is paused{named} for {lasting}, by {by}"));
             }
-            None if changed => {
-                self.system(Severity::Notice, format!("blocking goes on{of}, by {}", order.user));
-            }
+            None if changed => self.system(Severity::Notice, format!("blocking goes on{named}, by {by}")),
             None => {}
         }
         let mut notes = Vec::new();
@@ -289,7 +309,7 @@ impl Appliance {
         {
             notes.push(format!("everything is paused until {until}: `secctl dns resume` ends that"));
         }
-        Ok(DnsPaused { group: order.group, until, changed, notes })
+        Ok(DnsPaused { group: of, until, changed, notes })
     }
 
     /// Pauses that hold now.
@@ -346,8 +366,9 @@ impl Appliance {
         }
         let name = order.target.domain().map(|(name, _)| name.clone());
         let is_allow = order.kind == DecisionKind::Allow;
+        self.look_at_sessions();
         let mut ordered = self.decisions.order(order).await?;
-        self.forget_answers(name.as_ref()).await;
+        self.forget_answers(name.iter()).await;
         if name.is_some() && is_allow {
             let ttl =
                 duration_text(self.current.load().loaded.config.dns.block_ttl.max(Duration::from_secs(1)));
@@ -363,13 +384,19 @@ impl Appliance {
     pub async fn lift(&self, lift: Lift) -> Result<Lifted, Failure> {
         let name = lift.target.domain().map(|(name, _)| name.clone());
         let lifted = self.decisions.lift(lift).await?;
-        self.forget_answers(name.as_ref()).await;
+        self.forget_answers(name.iter()).await;
         Ok(lifted)
     }
 
-    async fn forget_answers(&self, name: Option<&Name>) {
-        if let (Some(name), Some(resolver)) = (name, self.resolver.read().await.as_ref()) {
-            resolver.flush(Some(name));
+    /// What was answered about names is not any more.
+    pub(in crate::appliance) async fn forget_answers<'n>(
+        &self,
+        names: impl Iterator<Item = &'n Name> + Send,
+    ) {
+        if let Some(resolver) = self.resolver.read().await.as_ref() {
+            for name in names {
+                resolver.flush(Some(name));
+            }
         }
     }
 }

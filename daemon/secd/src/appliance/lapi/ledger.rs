@@ -67,7 +67,7 @@ impl Ledger for Behind {
                 decision.kind == DecisionKind::Allow && decision.until.is_none_or(|until| until > now)
             };
             Standing {
-                allowed: about.iter().any(|decision| is_allow(decision)),
+                allowed: about.iter().any(is_allow),
                 bans: about.into_iter().filter(|decision| is_told(decision, now)).cloned().collect(),
             }
         });

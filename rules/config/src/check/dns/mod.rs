@@ -318,7 +318,7 @@ fn reverse(net: ipnet::IpNet) -> Option<String> {
 }
 
 /// A duration from `least` to `most`.
-fn duration(
+pub(in crate::check) fn duration(
     key: &str,
     text: &Located<String>,
     (least, most): (Duration, Duration),

@@ -15,7 +15,7 @@ use jiff::tz::TimeZone;
 use model::Timestamp;
 
 use super::limits::MAX_REGEXES;
-use super::python::Scratch;
+use super::python::{Candidates, PatternSetIndex, Scratch, Text};
 use template::{Found, Template};
 
 /// The stock patterns, in their order.
@@ -58,6 +58,8 @@ const STOCK: [&str; 17] = [
 #[derive(Debug)]
 pub(super) struct Detector {
     templates: Vec<Template>,
+    /// Which of them can match at all.
+    index: PatternSetIndex,
 }
 
 impl Detector {
@@ -66,7 +68,7 @@ impl Detector {
     /// # Errors
     /// What is wrong with a pattern.
     pub(super) fn new(patterns: Option<&str>) -> Result<Self, String> {
-        let mut made = Self { templates: Vec::new() };
+        let mut made = Self { templates: Vec::new(), index: PatternSetIndex::new(std::iter::empty()) };
         let mut names = BTreeSet::new();
         for pattern in patterns.unwrap_or("").split('\n').map(str::trim).filter(|line| !line.is_empty()) {
             match pattern.to_uppercase().as_str() {
@@ -90,6 +92,7 @@ impl Detector {
         if made.templates.is_empty() {
             made.add_stock(&mut names, false)?;
         }
+        made.index = PatternSetIndex::new(made.templates.iter().map(|template| &template.pattern));
         Ok(made)
     }
 
@@ -170,6 +173,7 @@ pub(super) struct Usage {
     unused: usize,
     /// The last date that was read, and in which minute: lines of a second share it.
     read: Option<(usize, String, i64, Option<Timestamp>)>,
+    candidates: Candidates,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -189,7 +193,8 @@ impl Usage {
         let order = (0..detector.templates.len())
             .map(|template| Used { template, hits: 0, at: Timestamp(0), distance: FAR })
             .collect();
-        Self { order, last: None, start: (1, None), end: (FAR, None), unused: 0, read: None }
+        let candidates = detector.index.candidates(detector.templates.len());
+        Self { order, last: None, start: (1, None), end: (FAR, None), unused: 0, read: None, candidates }
     }
 
     /// Hits of each pattern, in the order of [`Detector::names`].
@@ -241,7 +246,7 @@ impl Usage {
     }
 
     /// The pattern that finds the date, by its place; `scratch` holds its groups.
-    fn search(&self, detector: &Detector, line: &str, scratch: &mut Scratch) -> Option<(usize, Found)> {
+    fn search(&mut self, detector: &Detector, line: &str, scratch: &mut Scratch) -> Option<(usize, Found)> {
         let bytes = line.as_bytes();
         let mut tried = None;
         if let Some(place) = self.last {
@@ -268,9 +273,10 @@ impl Usage {
                 }
             }
         }
+        detector.index.ask(Text::new(line), &mut self.candidates);
         let mut best: Option<(usize, Found)> = None;
         for (place, used) in self.order.iter().enumerate() {
-            if tried == Some(place) {
+            if tried == Some(place) || !self.candidates.has(used.template) {
                 continue;
             }
             let template = &detector.templates[used.template];

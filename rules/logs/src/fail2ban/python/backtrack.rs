@@ -398,7 +398,7 @@ impl Program {
 impl Run<'_, '_> {
     fn search(&mut self, from: usize) -> Result<bool, GaveUp> {
         if self.remember {
-            let bits = (self.text.len() + 1) * self.program.steps.len() << self.conditions();
+            let bits = ((self.text.len() + 1) * self.program.steps.len()) << self.conditions();
             self.remember = bits <= MAX_VISITED;
             self.memory.visited.clear();
             if self.remember {

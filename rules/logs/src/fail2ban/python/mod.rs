@@ -33,7 +33,7 @@ impl<'t> Text<'t> {
     #[must_use]
     pub fn new(text: &'t str) -> Self {
         let alphabet = if text.is_ascii() { Alphabet::Ascii } else { Alphabet::Unicode };
-        let first = text.bytes().position(|byte| byte == b'\n');
+        let first = memchr::memchr(b'\n', text.as_bytes());
         Self { text, alphabet, one_line: first.is_none_or(|at| at + 1 == text.len()) }
     }
 
@@ -220,6 +220,12 @@ impl PatternSetIndex {
 }
 
 impl Candidates {
+    /// This regex can match.
+    #[must_use]
+    pub(super) fn has(&self, at: usize) -> bool {
+        self.set.as_ref().is_none_or(|set| PatternID::new(at).is_ok_and(|pattern| set.contains(pattern)))
+    }
+
     /// The next regex from `from` on that can match.
     #[must_use]
     pub(super) fn next(&self, from: usize) -> Option<usize> {

@@ -4,6 +4,7 @@
 //!
 //! Source: the Python documentation of `re`.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use regex_syntax::hir::{Class, ClassUnicode, ClassUnicodeRange, HirKind};
@@ -113,7 +114,7 @@ pub(super) fn parse(text: &str, many_lines: bool) -> Result<Parsed, Mistake> {
             if let Some((at, group)) = parser.asked.iter().find(|(_, group)| *group > parser.groups) {
                 return Err(Mistake { at: *at, message: format!("there is no group {group}") });
             }
-            return Ok(Parsed { node, groups: parser.groups, names: parser.names });
+            return Ok(Parsed { node: settled(node), groups: parser.groups, names: parser.names });
         }
         flags = parser.whole;
     }
@@ -550,6 +551,86 @@ impl<'t> Parser<'t> {
     fn named_group(&self, name: &str) -> Result<usize, Mistake> {
         let known = self.names.iter().find(|(known, _)| **known == *name);
         known.map(|(_, index)| *index).ok_or_else(|| self.mistake(format!("there is no group `{name}`")))
+    }
+}
+
+/// Most characters of a group that is asked for again and is written out for each of them.
+const MAX_WRITTEN_OUT: usize = 4;
+
+/// Writes `(?P<a>[-/])x(?P=a)` out as `(?P<a>-)x-|(?P<a>/)x/`, which an automaton can do. Dates are written so.
+fn settled(node: Node) -> Node {
+    let mut counts = BTreeMap::new();
+    count_same(&node, &mut counts);
+    if counts.is_empty() { node } else { write_out(node, &counts) }
+}
+
+/// How often groups are asked for again.
+fn count_same(node: &Node, counts: &mut BTreeMap<usize, usize>) {
+    match node {
+        Node::Same { group, .. } => *counts.entry(*group).or_default() += 1,
+        Node::Empty | Node::Literal(_) | Node::Set(_) | Node::Assert(_) => {}
+        Node::Group { node, .. }
+        | Node::Repeat { node, .. }
+        | Node::Around { node, .. }
+        | Node::Atomic(node) => count_same(node, counts),
+        Node::Concat(nodes) | Node::Either(nodes) => nodes.iter().for_each(|node| count_same(node, counts)),
+        Node::If { yes, no, .. } => [yes, no].into_iter().for_each(|node| count_same(node, counts)),
+    }
+}
+
+fn write_out(node: Node, counts: &BTreeMap<usize, usize>) -> Node {
+    let inner = |node: Box<Node>| Box::new(write_out(*node, counts));
+    match node {
+        Node::Concat(nodes) => {
+            let found = nodes.iter().enumerate().find_map(|(at, node)| {
+                let Node::Group { index, node } = node else { return None };
+                let Node::Set(set) = &**node else { return None };
+                let chars: Vec<char> =
+                    set.iter().flat_map(|range| range.start()..=range.end()).take(5).collect();
+                let mut after = BTreeMap::new();
+                nodes[at + 1..].iter().for_each(|node| count_same(node, &mut after));
+                let all = after.get(index).is_some_and(|count| counts.get(index) == Some(count));
+                let plain = chars.len() <= MAX_WRITTEN_OUT && chars.iter().all(|c| !c.is_alphabetic());
+                (all && plain).then_some((at, *index, chars))
+            });
+            let Some((at, index, chars)) = found else {
+                return Node::Concat(nodes.into_iter().map(|node| write_out(node, counts)).collect());
+            };
+            let branch = |c: char| {
+                let mut nodes = nodes.clone();
+                nodes[at] = Node::Group { index, node: Box::new(Node::Literal(c)) };
+                nodes[at + 1..].iter_mut().for_each(|node| replace_same(node, index, c));
+                Node::Concat(nodes)
+            };
+            Node::Either(chars.into_iter().map(branch).collect())
+        }
+        Node::Either(nodes) => Node::Either(nodes.into_iter().map(|node| write_out(node, counts)).collect()),
+        Node::Group { index, node } => Node::Group { index, node: inner(node) },
+        Node::Atomic(node) => Node::Atomic(inner(node)),
+        // Within a repeat the group may be of another round.
+        node @ (Node::Empty
+        | Node::Literal(_)
+        | Node::Set(_)
+        | Node::Assert(_)
+        | Node::Same { .. }
+        | Node::Repeat { .. }
+        | Node::Around { .. }
+        | Node::If { .. }) => node,
+    }
+}
+
+fn replace_same(node: &mut Node, wanted: usize, c: char) {
+    match node {
+        Node::Same { group, .. } if *group == wanted => *node = Node::Literal(c),
+        Node::Empty | Node::Literal(_) | Node::Set(_) | Node::Assert(_) | Node::Same { .. } => {}
+        Node::Group { node, .. }
+        | Node::Repeat { node, .. }
+        | Node::Around { node, .. }
+        | Node::Atomic(node) => replace_same(node, wanted, c),
+        Node::Concat(nodes) | Node::Either(nodes) => {
+            nodes.iter_mut().for_each(|node| replace_same(node, wanted, c));
+        }
+        Node::If { yes, no, .. } => [yes, no].into_iter().for_each(|node| replace_same(node, wanted, c)),
     }
 }
 

@@ -102,6 +102,21 @@ fn what_automata_cannot() {
 }
 
 #[test]
+fn the_same_sign_twice_needs_no_backtracking() {
+    let regex = r"(\d+)(?P<sign>[-/.])(\d+)(?P=sign)(\d+)";
+    assert!(Pattern::new(regex, false).unwrap().is_linear());
+    let found = |text: &str| {
+        groups(regex, text).map(|groups| groups.into_iter().map(Option::unwrap).collect::<Vec<_>>())
+    };
+    assert_eq!(found("1-2/3/4").unwrap(), ["2/3/4", "2", "/", "3", "4"]);
+    assert_eq!(found("1.2.3").unwrap(), ["1.2.3", "1", ".", "2", "3"]);
+    assert_eq!(found("1-2/3"), None);
+    for regex in [r"(?:([-/])x)*y\1", r"([-/])|\1", r"([a-c])x\1", r"([-/])x\1|y\1"] {
+        assert!(!Pattern::new(regex, false).unwrap().is_linear(), "{regex}");
+    }
+}
+
+#[test]
 fn both_ways_agree() {
     // Regexes that automata can do, with an empty look-around that forces the other way.
     for regex in [
@@ -160,7 +175,7 @@ fn wrong_ones_say_where() {
         assert!(said.contains(part), "{regex}: {said}");
     }
     assert!(Pattern::new(&"(".repeat(10_000), false).is_err());
-    assert!(Pattern::new(&"(?:x{1000}){1000}", false).unwrap_err().to_string().contains("too large"));
+    assert!(Pattern::new("(?:x{1000}){1000}", false).unwrap_err().to_string().contains("too large"));
     assert!(Pattern::new(&"a".repeat(100_000), false).is_err());
 }
 
