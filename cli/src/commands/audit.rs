@@ -76,8 +76,8 @@ fn print(output: &mut Output<'_>, audit: &Audit) -> io::Result<()> {
 
 fn row(record: &AuditRecord, now: Timestamp) -> Vec<Field> {
     let undone = match (record.undoes, record.undone_by) {
-        (_, Some(by)) => painted(&format!("by {by}"), Paint::Quiet),
-        (Some(undoes), None) => painted(&format!("undoes {undoes}"), Paint::Quiet),
+        (_, Some(by)) => painted(format!("by {by}"), Paint::Quiet),
+        (Some(undoes), None) => painted(format!("undoes {undoes}"), Paint::Quiet),
         (None, None) => plain(String::new()),
     };
     vec![

@@ -199,7 +199,9 @@ impl Pipeline {
         let more = all.len().checked_sub(MAX_TOLD).filter(|more| *more > 0);
         let more =
             more.map_or_else(String::new, |more| format!("; and {more} more, `secctl check` tells them all"));
-        (!all.is_empty()).then(|| format!("{}{more}", told.join("; ")))
+        let text = told.join("; ");
+        (!all.is_empty())
+            .then(|| format!("some jails or scenarios, or parts of them, do not run: {text}{more}"))
     }
 
     /// How jails and scenarios are doing.
