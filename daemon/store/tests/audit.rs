@@ -51,7 +51,7 @@ async fn every_change_of_a_decision_has_its_row() {
     assert_eq!((before.len(), before[0].id, lifted.by.name.as_str()), (1, second, "ada (uid 0)"));
     assert_eq!(mode.change, Change::Mode { before: Mode::Enforce, after: Mode::Observe });
     let since = AuditFilter { since: Some(later(2)), limit: Some(1), ..AuditFilter::default() };
-    assert_eq!(store.audit(since).await.unwrap(), [mode.clone()]);
+    assert_eq!(store.audit(since).await.unwrap(), std::slice::from_ref(mode));
 }
 
 #[tokio::test]
