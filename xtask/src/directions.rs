@@ -33,7 +33,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("lapi", WEB),
     ("store", RULES),
     ("querylog", RULES),
-    ("sources", RULES),
+    ("sources", WEB),
     ("feeds", RULES),
     ("shippers", RULES),
     (

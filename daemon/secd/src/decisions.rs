@@ -368,8 +368,16 @@ impl<K: Kernel + 'static> Decisions<K> {
     /// # Errors
     /// Why it was not taken.
     pub fn ban(&self, decision: Decision) -> Result<(), Refusal> {
+        self.ban_for(decision, true)
+    }
+
+    /// [`Self::ban`]; one that does not grow lasts as it says, also for who comes back.
+    ///
+    /// # Errors
+    /// As [`Self::ban`].
+    pub fn ban_for(&self, decision: Decision, grows: bool) -> Result<(), Refusal> {
         let now = self.now();
-        let mut decision = self.keeper().judge(decision, now)?;
+        let mut decision = self.keeper().judge(decision, grows, now)?;
         decision.id = UNSTORED + (self.next_unstored.fetch_add(1, Ordering::Relaxed) & (UNSTORED - 1));
         self.admit(decision.clone());
         self.store_later(decision);

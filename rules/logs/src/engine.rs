@@ -79,6 +79,8 @@ pub struct Overflow {
     pub mode: Mode,
     /// The last lines, at most [`Evidence::MAX_PIECES`], oldest first.
     pub evidence: Vec<Evidence>,
+    /// Whoever comes back may be banned for longer than that. The files of other programs say themselves for how long.
+    pub grows: bool,
     /// All sources whose lines are in it (of sources beyond the first 63, one of them stands for all), so that the
     /// caller can tell whether they may ban.
     pub sources: Vec<SourceIndex>,
@@ -527,6 +529,7 @@ fn overflow(
     lines: &Lines,
 ) -> Overflow {
     Overflow {
+        grows: true,
         scenario: scenario.name.clone(),
         description: scenario.description.clone(),
         defined: format!("{}:{}", scenario.span.file, scenario.span.line),

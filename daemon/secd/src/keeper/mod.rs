@@ -257,23 +257,24 @@ impl<K: Kernel> Keeper<K> {
         self.repeats.shift(by);
     }
 
-    /// Makes of what an engine asks for what is to be put in force: for how long, and whether it is carried out.
+    /// Makes of what an engine asks for what is to be put in force: for how long, and whether it is carried out. One that
+    /// does not grow lasts as it says.
     ///
     /// # Errors
     /// Why it is not taken.
-    pub fn judge(&mut self, mut decision: Decision, now: Now) -> Result<Decision, Refusal> {
-        if let (Target::Net(net), DecisionKind::Ban, Some(until)) =
-            (&decision.target, decision.kind, decision.until)
-        {
-            let usual = until.since(now.wall);
-            let lasting = if self.is_shared(*net) {
-                usual.min(self.settings.shared_longest)
-            } else if decision.mode == Mode::Enforce {
-                self.repeats.lasting(*net, usual, self.growth(), now.wall)
-            } else {
-                usual
+    pub fn judge(&mut self, mut decision: Decision, grows: bool, now: Now) -> Result<Decision, Refusal> {
+        if let (Target::Net(net), DecisionKind::Ban) = (&decision.target, decision.kind) {
+            let usual = decision.until.map(|until| until.since(now.wall));
+            let lasting = match usual {
+                usual if self.is_shared(*net) => {
+                    Some(usual.unwrap_or(Duration::MAX).min(self.settings.shared_longest))
+                }
+                Some(usual) if grows && decision.mode == Mode::Enforce => {
+                    Some(self.repeats.lasting(*net, usual, self.growth(), now.wall))
+                }
+                usual => usual,
             };
-            decision.until = Some(now.wall.plus(lasting));
+            decision.until = lasting.map(|lasting| now.wall.plus(lasting));
         }
         self.check(&decision, now)?;
         if decision.mode == Mode::Enforce && !self.budget.spend(&decision.origin.name, now.boot) {

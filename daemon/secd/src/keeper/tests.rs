@@ -220,7 +220,7 @@ fn a_range_is_touched_by_what_covers_it_and_what_lies_inside() {
 fn judged(keeper: &mut Keeper<Remembered>, target: &str, now: Now) -> Result<Decision, Refusal> {
     let mut ban = order(0, DecisionKind::Ban, target, None, OriginKind::Scenario);
     (ban.since, ban.until) = (now.wall, Some(now.wall.plus(Duration::from_secs(3600))));
-    keeper.judge(ban, now)
+    keeper.judge(ban, true, now)
 }
 
 fn seconds(decision: &Decision) -> u64 {
@@ -245,6 +245,24 @@ fn who_comes_back_is_banned_for_longer_unless_a_person_lifted_it() {
     let (_, end) = again(&mut keeper, 4);
     keeper.lift(&"198.51.100.7".parse().unwrap(), DecisionKind::Ban, end);
     assert_eq!(again(&mut keeper, 5).0, 1);
+}
+
+#[test]
+fn what_another_program_s_files_say_lasts_as_they_say() {
+    let mut keeper = keeper();
+    for (id, start) in [(1, 0), (2, 4000)] {
+        let now =
+            Now { wall: NOW.wall.plus(Duration::from_secs(start)), boot: NOW.boot + start * 1_000_000_000 };
+        let mut ban = order(0, DecisionKind::Ban, "198.51.100.7", None, OriginKind::Scenario);
+        (ban.since, ban.until) = (now.wall, Some(now.wall.plus(Duration::from_secs(3600))));
+        let ban = keeper.judge(ban, false, now).unwrap();
+        assert_eq!(seconds(&ban), 3600, "the ban {id}");
+        keeper.admit(Decision { id, ..ban }, now);
+    }
+    let for_ever = |target| order(0, DecisionKind::Ban, target, None, OriginKind::Scenario);
+    assert_eq!(keeper.judge(for_ever("198.51.100.8"), false, NOW).unwrap().until, None);
+    let shared = keeper.judge(for_ever("100.64.0.9"), false, NOW).unwrap();
+    assert_eq!(shared.until, Some(NOW.wall.plus(Duration::from_secs(900))));
 }
 
 #[test]

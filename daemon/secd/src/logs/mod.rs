@@ -89,7 +89,8 @@ struct Input {
 /// What a line leads to.
 #[derive(Debug, Default)]
 struct Led {
-    bans: Vec<Decision>,
+    /// Each with whether it grows.
+    bans: Vec<(Decision, bool)>,
     alerts: Vec<DialectAlert>,
     /// Who is in.
     login: Option<IpAddr>,
@@ -438,7 +439,8 @@ impl Judging {
     }
 
     fn led(&self, finds: Finds, now: Timestamp) -> Led {
-        let bans = finds.overflows.iter().map(|overflow| self.decision(overflow, now)).collect();
+        let ban = |overflow: &Overflow| (self.decision(overflow, now), overflow.grows);
+        let bans = finds.overflows.iter().map(ban).collect();
         Led { bans, alerts: finds.alerts, login: None }
     }
 
@@ -583,9 +585,9 @@ async fn judge<K: Kernel + 'static>(
         for alert in alerts {
             tell(alerted(alert, now));
         }
-        for ban in bans {
+        for (ban, grows) in bans {
             let scenario = ban.origin.name.clone();
-            match decisions.ban(ban) {
+            match decisions.ban_for(ban, grows) {
                 Ok(()) | Err(Refusal::Standing { .. }) => {}
                 Err(refusal) => tell(refused(&scenario, &refusal, now)),
             }
@@ -688,6 +690,7 @@ mod tests {
         );
         let mode = |sources: &[usize]| {
             let overflow = Overflow {
+                grows: true,
                 scenario: "ssh-bruteforce".into(),
                 description: String::new(),
                 defined: "sshd.toml:3".into(),

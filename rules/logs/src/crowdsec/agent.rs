@@ -310,6 +310,7 @@ impl Agent {
                 Evidence::new(at, line.name, &known.join(" "))
             });
             finds.ban(Overflow {
+                grows: false,
                 scenario: alert.scenario.to_string(),
                 description: alert.message.to_string(),
                 defined: format!("{}:1", self.places.get(&alert.scenario).map_or("", String::as_str)),

@@ -214,6 +214,7 @@ fn full_cell(cell: &Cell, full: &Full, line: &FeedLine<'_>, mode: Mode, bans: &m
     };
     let first = full.lines.len().saturating_sub(Evidence::MAX_PIECES);
     finds.ban(Overflow {
+        grows: false,
         scenario: cell.name.to_string(),
         description: format!("{} failures within {}", full.failures, model::duration_text(jail.find_time)),
         defined: jail.defined.clone(),
