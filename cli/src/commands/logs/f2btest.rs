@@ -22,7 +22,7 @@ use crate::{
 /// Exits with 1 if a line is judged otherwise than its sample says.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
-    /// The filters: a folder like `filter.d`
+    /// The filters: `filter.d`, or the folder that it is in
     #[arg(long, value_name = "DIR")]
     filters: PathBuf,
     /// The samples: a folder like `testcases/files/logs`, a file for each filter

@@ -19,8 +19,10 @@ const MAX_ROUNDS: usize = 16;
 /// The folder under which filters stand in what is returned by [`filters`].
 pub(super) const FILTERS: &str = "filter.d/";
 
-/// Files of a folder of filters (`filter.d`), and what they include from elsewhere.
+/// Files of a folder of filters, and what they include from elsewhere. Of a folder with a `filter.d`, those in that.
 pub(super) fn filters(folder: &Path) -> Result<Texts, Failure> {
+    let inside = folder.join(FILTERS);
+    let folder = if inside.is_dir() { &inside } else { folder };
     let mut texts = Texts::new();
     for (name, path) in files(folder)? {
         if name.ends_with(".conf") || name.ends_with(".local") {
