@@ -119,7 +119,8 @@ fn a_pause_holds_over_a_crash_and_ends_by_command() {
     with_thing(&lab);
     command(&lab, &["dns", "pause", "10m", "--group", "things"]);
     assert_eq!(thing(&lab), "answered");
-    assert!(told(&lab, "blocking is paused for the group things for 10m"));
+    let paused = || Ok(told(&lab, "blocking is paused for the group things for 10m").then_some(()));
+    lab.waiter.until("the event", SOON, paused).unwrap();
     assert_eq!(command(&lab, &["status"])["dns"]["paused"][0]["group"], "things");
 
     lab.appliance.kill().unwrap();

@@ -10,10 +10,10 @@ use policy::{
 };
 use std::{
     fs,
+    io::Write as _,
     net::{IpAddr, Ipv4Addr},
-    os::unix::fs::PermissionsExt,
     path::Path,
-    process::Command,
+    process::{Command, Stdio},
 };
 
 const WAN: ZoneId = ZONE_FIRST;
@@ -358,9 +358,19 @@ fn what_nft_refuses_is_told_in_its_words() {
 
 fn script(folder: &Path, body: &str) -> PathBuf {
     let path = folder.join("nft");
-    let written = fs::write(&path, format!("#!/bin/sh\n{body}\n"))
-        .and_then(|()| fs::set_permissions(&path, fs::Permissions::from_mode(0o755)));
-    assert!(written.is_ok(), "{written:?}");
+    // Written by a process of its own: what another test starts meanwhile would inherit the open file, and one that is
+    // open for writing cannot be run.
+    let text = format!("#!/bin/sh\n{body}\n");
+    let written = Command::new("install")
+        .args(["-m", "755", "/dev/stdin"])
+        .arg(&path)
+        .stdin(Stdio::piped())
+        .spawn()
+        .and_then(|mut install| {
+            install.stdin.take().map(|mut stdin| stdin.write_all(text.as_bytes())).transpose()?;
+            install.wait()
+        });
+    assert!(written.as_ref().is_ok_and(|status| status.success()), "{written:?}");
     path
 }
 

@@ -292,7 +292,8 @@ impl Appliance {
         let by = &actor.by.name;
         match until {
             Some(until) => {
-                let lasting = duration_text(until.since(now));
+                // A moment of it has gone since it was ordered.
+                let lasting = duration_text(until.since(now) + Duration::from_millis(999));
                 self.system(Severity::Notice, format!("blocking is paused{named} for {lasting}, by {by}"));
             }
             None if changed => self.system(Severity::Notice, format!("blocking goes on{named}, by {by}")),
