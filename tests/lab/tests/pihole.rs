@@ -123,12 +123,12 @@ fn home_assistant_sees_numbers_and_switches_blocking() {
     let shown = home_assistant(&lab, &python, "of an app", "disable-without-end");
     assert_eq!(shown["status"], "disabled", "{shown}");
     assert!((86_000.0..=86_400.0).contains(&shown["timer"].as_f64().unwrap()), "a day at most: {shown}");
-    let told = lab.appliance.events().unwrap().iter().any(|event| {
-        event["message"].as_str().is_some_and(|text| {
-            text == format!("blocking is paused for 1d, by Pi-hole API from {}", MANAGEMENT.host4)
-        })
-    });
-    assert!(told);
+    let paused = format!("blocking is paused for 1d, by Pi-hole API from {}", MANAGEMENT.host4);
+    let told = || {
+        let events = lab.appliance.events()?;
+        Ok(events.iter().any(|event| event["message"] == *paused).then_some(()))
+    };
+    lab.waiter.until("the event", SOON, told).unwrap();
 
     // Who does not know the password, and who is not in the zone.
     let shown = home_assistant(&lab, &python, "guess", "look");
