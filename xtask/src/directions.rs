@@ -109,36 +109,29 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("bench-programs", &["abi", "datapath"]),
     ("bench", &["abi", "bench-programs", "datapath", "enforce", "kernel-tests", "model", "policy"]),
 ];
-/// What is served to other programs: the pure crates, and the server that is shared.
-const WEB: &[&str] = &[
-    "abi",
-    "datapath",
-    "model",
-    "policy",
-    "lists",
-    "leases",
-    "logs",
-    "signatures",
-    "discovery",
-    "config",
-    "import",
-    "httpd",
-];
-/// The pure crates, which take bytes and `now`.
-const RULES: &[&str] = &[
-    "abi",
-    "datapath",
-    "model",
-    "policy",
-    "lists",
-    "leases",
-    "logs",
-    "signatures",
-    "discovery",
-    "config",
-    "import",
-    "yaml",
-];
+/// The pure crates, which take bytes and `now`, and others beside them.
+macro_rules! rules {
+    ($($beside:literal),*) => {
+        &[
+            "abi",
+            "datapath",
+            "model",
+            "policy",
+            "lists",
+            "leases",
+            "logs",
+            "signatures",
+            "discovery",
+            "config",
+            "import",
+            "yaml",
+            $($beside),*
+        ]
+    };
+}
+const RULES: &[&str] = rules!();
+/// What is served to other programs has the server that is shared.
+const WEB: &[&str] = rules!("httpd");
 /// Other people's crates that do what the pure crates must not: sockets, clocks of their own, runtimes, the kernel.
 const IMPURE: &[&str] = &[
     "tokio",
