@@ -119,7 +119,7 @@ impl Missing {
             geoip,
             clients: [PIHOLE_CLIENTS, CROWDSEC_CLIENTS]
                 .into_iter()
-                .filter(|clients| !clients.are_there(root))
+                .filter(|clients| !clients.are_there(root) || (!clients.has_node() && program_exists("npm")))
                 .collect(),
         }
     }
